@@ -1,0 +1,55 @@
+"""Commands, replies and events between orchestrator and node: one JSON object a line, versioned.
+
+The node owns this protocol; the orchestrator imports it. Over a socket a command is
+``{"v": 1, "id": 7, "command": "start_flow", "arguments": {…}}``, its reply
+``{"v": 1, "id": 7, "ok": true, "data": {…}}`` or ``{…, "ok": false, "error": "…"}``, and an event
+``{"v": 1, "event": "flow_progress", "node": "lisbon", "time": 12000000, "data": {…}}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+CONTROL_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Something a node is told to do.
+
+    Commands: ``status`` · ``start_flow`` (flow, workload, role ``source``|``target``, peer: name,
+    options, transport) · ``statistics`` (per connection) · ``stop_flow`` (flow) · ``stop``.
+    Real agents also take ``shape`` (interface, impairments, netem: bool).
+    """
+
+    name: str
+    arguments: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A node's answer."""
+
+    ok: bool
+    data: Mapping[str, object] = field(default_factory=dict)
+    #: What went wrong and what to do, when not ok.
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEvent:
+    """Something that happened at a node.
+
+    Events: ``ready`` · ``flow_started`` · ``flow_progress`` (flow, bytes, bytes_total,
+    statistics) · ``flow_finished`` (flow, role, ok, error, bytes, sha256, seconds, statistics) ·
+    ``connection_closed`` · ``warning`` (message).
+    """
+
+    #: Name of the node.
+    node: str
+    #: Name of the event.
+    kind: str
+    #: The node's clock, ns.
+    time: int
+    data: Mapping[str, object] = field(default_factory=dict)

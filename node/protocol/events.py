@@ -1,0 +1,87 @@
+"""What the transport tells the application: past facts, frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionEstablished:
+    """The handshake is done; streams may be opened."""
+
+    #: The peer's 64-bit node address, proven by the handshake.
+    peer_address: int
+    #: Whether we opened the connection.
+    initiator: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOpened:
+    """The peer opened a stream."""
+
+    stream_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamDataReceived:
+    """There is something new to ``read()`` on a stream: at most one a burst and stream.
+
+    ``ended``: all bytes up to the stream's end have arrived in order.
+    """
+
+    stream_id: int
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReset:
+    """The peer gave up sending on a stream; what was not read is gone."""
+
+    stream_id: int
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendingStopped:
+    """The peer asks us to stop sending on a stream."""
+
+    stream_id: int
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamAcknowledged:
+    """All bytes and the end of a stream that we sent have been acknowledged."""
+
+    stream_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamWritable:
+    """A stream's backlog of unsent bytes has run low: write more now."""
+
+    stream_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionClosed:
+    """The connection is over; no further event of it will come."""
+
+    #: ErrorCode or the application's own (0x100 and up).
+    code: int
+    reason: str
+    #: Whether the peer ended it.
+    remote: bool
+
+
+Event: TypeAlias = (
+    ConnectionEstablished
+    | StreamOpened
+    | StreamDataReceived
+    | StreamReset
+    | SendingStopped
+    | StreamAcknowledged
+    | StreamWritable
+    | ConnectionClosed
+)

@@ -1,0 +1,50 @@
+"""Who a node is: an X25519 key pair, and the address that follows from it (SPEC 2)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from node.protocol.datagrams import SocketAddress
+
+ADDRESS_BYTES = 8
+
+
+def address_of(public_key: bytes) -> int:
+    """Return the 64-bit node address of a public key (SPEC 2-1): SHA-256, first eight bytes."""
+    return int.from_bytes(hashlib.sha256(public_key).digest()[:ADDRESS_BYTES], "big")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A node's static key pair.
+
+    Args:
+        private_key: 32 raw bytes of an X25519 private key.
+    """
+
+    private_key: bytes = field(repr=False)
+    public_key: bytes = field(init=False)
+    address: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        public = X25519PrivateKey.from_private_bytes(self.private_key).public_key()
+        object.__setattr__(self, "public_key", public.public_bytes_raw())
+        object.__setattr__(self, "address", address_of(self.public_key))
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A node we may connect to: its public key (and so its address), and where its socket is."""
+
+    #: 32 raw bytes of the peer's X25519 public key.
+    public_key: bytes
+    #: UDP address of the peer's socket.
+    socket_address: SocketAddress
+
+    @property
+    def address(self) -> int:
+        """The peer's 64-bit node address."""
+        return address_of(self.public_key)

@@ -1,0 +1,58 @@
+"""What a connection tells of itself: frozen records, in the spirit of TCP_INFO."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from node.protocol.time import Duration
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """A snapshot of a connection's counters and estimates."""
+
+    packets_sent: int
+    packets_received: int
+    bytes_sent: int
+    bytes_received: int
+    #: Packets declared lost by the sender (RFC 9002 §6).
+    packets_lost: int
+    #: Packets sent that repeat earlier stream data or control frames.
+    retransmitted_packets: int
+    #: Received packets dropped because their tag was wrong (SPEC 4.1-4).
+    integrity_failures: int
+    #: Received packets dropped as duplicates (SPEC 4-2).
+    duplicate_packets: int
+    #: Received packets dropped because they did not parse.
+    malformed_packets: int
+    probe_timeouts: int
+    #: RTT estimates in ns (RFC 9002 §5); 0 until there is a sample.
+    latest_rtt: Duration
+    smoothed_rtt: Duration
+    rttvar: Duration
+    min_rtt: Duration
+    congestion_window: int
+    #: None: still in slow start for the first time.
+    ssthresh: int | None
+    bytes_in_flight: int
+    #: Stream bytes acknowledged by the peer; stream bytes delivered in order to the application.
+    stream_bytes_acked: int
+    stream_bytes_delivered: int
+    #: What keeps the sender from sending now: congestion, flow-control, pacing, arq, application.
+    limited_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """The windows of one stream, as byte ranges [start, end) (SPEC 6.1)."""
+
+    #: S: what the sender may have on the wire.
+    send: tuple[int, int]
+    #: R: what the receiver, as far as the sender knows, accepts.
+    receive: tuple[int, int]
+
+    @property
+    def shared(self) -> tuple[int, int]:
+        """W = S ∩ R."""
+        start = max(self.send[0], self.receive[0])
+        return start, max(start, min(self.send[1], self.receive[1]))

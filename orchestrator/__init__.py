@@ -1,0 +1,1 @@
+"""The Narrows orchestrator: topologies in, experiments out."""

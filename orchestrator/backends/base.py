@@ -1,0 +1,142 @@
+"""The two interfaces that every back end implements: Backend makes a Deployment of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from node.control.messages import Command, NodeEvent, Reply
+from node.links.settings import Impairments
+from node.protocol.time import Duration, Instant
+from node.registry import Registry
+from orchestrator.topology.model import LinkEndpoint
+from orchestrator.topology.plan import DeploymentPlan
+
+
+class Impairment(Enum):
+    """Who impairs the packets; every report says which."""
+
+    KERNEL = "kernel"
+    USERSPACE = "userspace"
+    SIMULATED = "simulated"
+
+
+class NodeState(Enum):
+    """What a node can be set to."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a back end can do at all, machine aside."""
+
+    virtual_time: bool
+    impairments: frozenset[str]
+    captures: bool = True
+    injection: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something this machine lacks for a back end, and how to get it."""
+
+    what: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a run left behind, all below the results directory."""
+
+    #: link name → the pcapng files of that link (one for each end, or one for both).
+    captures: dict[str, list[Path]] = field(default_factory=dict)
+    #: Key logs of the nodes.
+    key_logs: list[Path] = field(default_factory=list)
+    logs: list[Path] = field(default_factory=list)
+
+
+class Deployment(Protocol):
+    """A lab that is up."""
+
+    #: Who impairs the packets here.
+    impairment: Impairment
+
+    async def request(self, node: str, command: Command) -> Reply:
+        """Hand a command to a node's agent and return its reply."""
+        ...
+
+    async def set_impairments(
+        self, endpoint: LinkEndpoint, impairments: Impairments
+    ) -> Impairments:
+        """Replace the whole set of what leaves ``endpoint`` on its link; return what was read back.
+
+        Raises:
+            BackendError: what was read back is not what was asked.
+        """
+        ...
+
+    async def set_node_state(self, node: str, state: NodeState) -> None:
+        """Run, pause or stop a node."""
+        ...
+
+    async def inject(self, endpoint: LinkEndpoint, frame: bytes) -> None:
+        """Put an Ethernet frame on the link as if ``endpoint`` had sent it."""
+        ...
+
+    def events(self) -> AsyncIterator[NodeEvent]:
+        """Yield what the nodes report, in order of arrival, until the deployment is destroyed."""
+        ...
+
+    def now(self) -> Instant:
+        """Return the lab's clock in ns (virtual in simulation)."""
+        ...
+
+    async def sleep(self, duration: Duration) -> None:
+        """Let the lab's clock advance."""
+        ...
+
+    async def collect(self, directory: Path) -> Collected:
+        """End the captures and bring all artefacts below ``directory``."""
+        ...
+
+    async def destroy(self) -> None:
+        """Remove everything; may be called twice."""
+        ...
+
+
+class Backend(Protocol):
+    """A way to make labs."""
+
+    name: ClassVar[str]
+
+    def capabilities(self) -> Capabilities:
+        """Return what this back end can do."""
+        ...
+
+    def check(self) -> list[Problem]:
+        """Return, by trying, what this machine lacks; empty: it can run here."""
+        ...
+
+    async def deploy(
+        self, plan: DeploymentPlan, *, run_id: str, directory: Path, capture: bool = True
+    ) -> Deployment:
+        """Make the lab: nodes with running agents, links with impairments set, captures running.
+
+        Args:
+            run_id: eight lower-case hex digits; part of every name and label made.
+            directory: where the run's files go (configurations, sockets, captures, logs).
+            capture: whether each link is captured.
+
+        Raises:
+            BackendError: it cannot be made; what was made so far has been removed.
+        """
+        ...
+
+
+BACKENDS: Registry[type[Backend]] = Registry("backend", "orchestrator.backends")

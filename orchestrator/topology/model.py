@@ -1,0 +1,105 @@
+"""What a topology file says, as frozen dataclasses: nothing of YAML travels further than here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from node.links.settings import Impairments
+from node.protocol.time import Duration
+
+
+class NodeKind(Enum):
+    """What a node does: hosts run the agent and its workloads, routers only forward."""
+
+    HOST = "host"
+    ROUTER = "router"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node of the lab."""
+
+    name: str
+    kind: NodeKind
+    #: Transport settings of this node (``integrity``, ``arq``, ``congestion`` …), merged with the defaults.
+    transport: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkEndpoint:
+    """An interface of a node: ``lisbon:eth1``."""
+
+    node: str
+    interface: str
+
+    def __str__(self) -> str:
+        return f"{self.node}:{self.interface}"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A point-to-point link with its impairments in each direction."""
+
+    a: LinkEndpoint
+    b: LinkEndpoint
+    #: From a to b.
+    forward: Impairments
+    #: From b to a.
+    reverse: Impairments
+    mtu: int = 1500
+
+    @property
+    def name(self) -> str:
+        """The link's name in results and files: ``lisbon:eth1--paris:eth1``."""
+        return f"{self.a}--{self.b}"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadSpec:
+    """One flow: what runs from which node to which."""
+
+    #: Name of the flow in results.
+    name: str
+    #: Registered workload: ``bulk``, ``echo``, ``messages``.
+    kind: str
+    source: str
+    target: str
+    #: Options of the workload (``size`` in bytes, ``file``, ``count`` …), parsed to plain numbers.
+    options: Mapping[str, object]
+    #: Transport settings of this flow: ``integrity``, ``arq``, ``congestion`` …
+    transport: Mapping[str, object]
+    start: Duration = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """One pass-or-fail statement about the run."""
+
+    #: Registered expectation: ``completion``, ``goodput``, ``rtt``, ``integrity``, ``wire`` …
+    kind: str
+    #: The flow it is about; None: all flows.
+    flow: str | None
+    #: Comparison, one of ``<=``, ``>=``, ``==``.
+    operator: str
+    #: Right-hand side in base units (ns, bit/s, ratio, count).
+    value: float
+    #: As the user wrote it, for reports.
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """A whole lab and its experiment."""
+
+    name: str
+    description: str
+    nodes: tuple[Node, ...]
+    links: tuple[Link, ...]
+    workloads: tuple[WorkloadSpec, ...]
+    expectations: tuple[Expectation, ...]
+    #: Seed of everything random in simulation, and of the lab's keys.
+    seed: int
+    #: The run is stopped after this long (of the back end's clock).
+    time_limit: Duration
