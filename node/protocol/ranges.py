@@ -1,0 +1,114 @@
+"""A set of integers as sorted, disjoint, half-open ranges: packet numbers and stream offsets.
+
+All the work is done by ranges, never number by number, so that a hostile acknowledgement of
+2^62 packets costs no more than one of a single packet.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+
+
+class RangeSet:
+    """Sorted disjoint ranges ``[start, end)``; touching ranges are one."""
+
+    __slots__ = ("_ends", "_starts")
+
+    def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        for start, end in ranges:
+            self.add(start, end)
+
+    def add(self, start: int, end: int) -> None:
+        """Add all of ``[start, end)``; an empty range adds nothing."""
+        if start >= end:
+            return
+        starts, ends = self._starts, self._ends
+        if ends and start >= starts[-1]:  # in order or nearly: by far the most common
+            if start > ends[-1]:
+                starts.append(start)
+                ends.append(end)
+            elif end > ends[-1]:
+                ends[-1] = end
+            return
+        first = bisect_left(ends, start)
+        last = bisect_right(starts, end)
+        if first < last:
+            start = min(start, starts[first])
+            end = max(end, ends[last - 1])
+        starts[first:last] = [start]
+        ends[first:last] = [end]
+
+    def remove(self, start: int, end: int) -> None:
+        """Remove all of ``[start, end)``."""
+        if start >= end:
+            return
+        starts, ends = self._starts, self._ends
+        first = bisect_right(ends, start)
+        last = bisect_left(starts, end)
+        if first >= last:
+            return
+        left, right = starts[first], ends[last - 1]
+        new_starts = [left] if left < start else []
+        new_ends = [start] if left < start else []
+        if right > end:
+            new_starts.append(end)
+            new_ends.append(right)
+        starts[first:last] = new_starts
+        ends[first:last] = new_ends
+
+    def missing(self, start: int, end: int) -> list[tuple[int, int]]:
+        """Return the parts of ``[start, end)`` that are not in the set."""
+        gaps = []
+        index = bisect_right(self._ends, start)
+        while start < end:
+            if index >= len(self._starts) or self._starts[index] >= end:
+                gaps.append((start, end))
+                break
+            if self._starts[index] > start:
+                gaps.append((start, self._starts[index]))
+            start = self._ends[index]
+            index += 1
+        return gaps
+
+    def drop_lowest(self) -> tuple[int, int]:
+        """Remove the lowest range and return it."""
+        return self._starts.pop(0), self._ends.pop(0)
+
+    def __contains__(self, number: int) -> bool:
+        index = bisect_right(self._starts, number) - 1
+        return index >= 0 and number < self._ends[index]
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return zip(self._starts, self._ends, strict=True)
+
+    def __reversed__(self) -> Iterator[tuple[int, int]]:
+        return zip(reversed(self._starts), reversed(self._ends), strict=True)
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __bool__(self) -> bool:
+        return bool(self._starts)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RangeSet):
+            return NotImplemented
+        return self._starts == other._starts and self._ends == other._ends
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+    def __repr__(self) -> str:
+        return "RangeSet(" + ", ".join(f"[{start}, {end})" for start, end in self) + ")"
+
+    @property
+    def first(self) -> tuple[int, int]:
+        """The lowest range (IndexError when empty)."""
+        return self._starts[0], self._ends[0]
+
+    @property
+    def last(self) -> tuple[int, int]:
+        """The highest range (IndexError when empty)."""
+        return self._starts[-1], self._ends[-1]

@@ -1,0 +1,297 @@
+"""Frames (SPEC 5): one frozen dataclass each, one table from type to parser.
+
+Bulk stream data has a path of its own (``packet_builder``, ``data_receiver``) that yields the same
+bytes; everything else goes through here. Decoding checks every length once, at this border.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from node.protocol.errors import ErrorCode, RemoteProtocolError
+from node.protocol.wire.varint import decode_varint, encode_varint
+
+#: SPEC 5-3: a receiver reports at most this many ranges.
+MAX_ACK_RANGES = 64
+MAX_REASON_BYTES = 512
+
+Data: TypeAlias = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Padding:
+    """Nothing (0x00)."""
+
+    def encode(self) -> bytes:
+        return b"\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Asks for an acknowledgement (0x01)."""
+
+    def encode(self) -> bytes:
+        return b"\x01"
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Acknowledges packet numbers (0x02)."""
+
+    #: Half-open ranges ``[start, end)`` of packet numbers, highest first, disjoint and not touching.
+    ranges: tuple[tuple[int, int], ...]
+    #: How long the largest one waited at the receiver, in µs.
+    delay_us: int
+
+    def encode(self) -> bytes:
+        start, end = self.ranges[0]
+        parts = [b"\x02", encode_varint(end - 1), encode_varint(self.delay_us)]
+        parts.append(encode_varint(len(self.ranges) - 1))
+        parts.append(encode_varint(end - 1 - start))
+        for low, high in self.ranges[1:]:
+            # RFC 9000 §19.3.1: gap and length are each one less than what they count.
+            parts.append(encode_varint(start - high - 1))
+            parts.append(encode_varint(high - 1 - low))
+            start = low
+        return b"".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class ResetStream:
+    """The sender gave up (0x04)."""
+
+    stream_id: int
+    code: int
+    final_size: int
+
+    def encode(self) -> bytes:
+        return _encode(0x04, self.stream_id, self.code, self.final_size)
+
+
+@dataclass(frozen=True, slots=True)
+class StopSending:
+    """The receiver does not want more (0x05)."""
+
+    stream_id: int
+    code: int
+
+    def encode(self) -> bytes:
+        return _encode(0x05, self.stream_id, self.code)
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Data of a stream (0x08-0x0b)."""
+
+    stream_id: int
+    offset: int
+    data: Data
+    fin: bool = False
+    #: Whether the frame says its length; without, it reaches to the end of the packet.
+    has_length: bool = True
+
+    def encode(self) -> bytes:
+        kind = 0x08 | self.fin | self.has_length << 1
+        head = _encode(kind, self.stream_id, self.offset)
+        if self.has_length:
+            head += encode_varint(len(self.data))
+        return head + bytes(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class MaxData:
+    """Credit for the whole connection (0x10)."""
+
+    maximum: int
+
+    def encode(self) -> bytes:
+        return _encode(0x10, self.maximum)
+
+
+@dataclass(frozen=True, slots=True)
+class MaxStreamData:
+    """Credit for one stream (0x11)."""
+
+    stream_id: int
+    maximum: int
+
+    def encode(self) -> bytes:
+        return _encode(0x11, self.stream_id, self.maximum)
+
+
+@dataclass(frozen=True, slots=True)
+class MaxStreams:
+    """How many streams the peer may have opened in all (0x12, 0x13)."""
+
+    maximum: int
+    unidirectional: bool
+
+    def encode(self) -> bytes:
+        return _encode(0x13 if self.unidirectional else 0x12, self.maximum)
+
+
+@dataclass(frozen=True, slots=True)
+class DataBlocked:
+    """The connection's credit is used up (0x14)."""
+
+    limit: int
+
+    def encode(self) -> bytes:
+        return _encode(0x14, self.limit)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamDataBlocked:
+    """A stream's credit is used up (0x15)."""
+
+    stream_id: int
+    limit: int
+
+    def encode(self) -> bytes:
+        return _encode(0x15, self.stream_id, self.limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """The connection is over (0x1c)."""
+
+    code: int
+    reason: str
+
+    def encode(self) -> bytes:
+        reason = self.reason.encode()[:MAX_REASON_BYTES]
+        return _encode(0x1C, self.code, len(reason)) + reason
+
+
+Frame: TypeAlias = (
+    Padding
+    | Ping
+    | Ack
+    | ResetStream
+    | StopSending
+    | Stream
+    | MaxData
+    | MaxStreamData
+    | MaxStreams
+    | DataBlocked
+    | StreamDataBlocked
+    | Close
+)
+
+#: Frames that do not ask for an acknowledgement (SPEC 5).
+NON_ELICITING = (Padding, Ack, Close)
+
+
+def parse_frames(payload: memoryview) -> Iterator[Frame]:
+    """Yield the frames of a packet's payload.
+
+    Raises:
+        RemoteProtocolError: a frame is truncated or unknown, or there is none (SPEC 5-1).
+    """
+    if not payload:
+        raise RemoteProtocolError(ErrorCode.FRAME_ENCODING, "packet without a frame")
+    position, end = 0, len(payload)
+    while position < end:
+        kind = payload[position]
+        parser = _PARSERS.get(kind)
+        if parser is None:
+            raise RemoteProtocolError(ErrorCode.FRAME_ENCODING, f"unknown frame type {kind:#04x}")
+        frame, position = parser(payload, position + 1, kind)
+        yield frame
+
+
+def _encode(kind: int, *values: int) -> bytes:
+    return bytes((kind,)) + b"".join(map(encode_varint, values))
+
+
+def _parse_ack(data: memoryview, position: int, kind: int) -> tuple[Frame, int]:
+    largest, position = decode_varint(data, position)
+    delay, position = decode_varint(data, position)
+    count, position = decode_varint(data, position)
+    length, position = decode_varint(data, position)
+    if count >= MAX_ACK_RANGES:
+        raise RemoteProtocolError(ErrorCode.FRAME_ENCODING, f"{count + 1} ranges in an ACK")
+    start = largest - length
+    ranges = [(start, largest + 1)]
+    for _ in range(count):
+        gap, position = decode_varint(data, position)
+        length, position = decode_varint(data, position)
+        end = start - gap - 1
+        start = end - 1 - length
+        ranges.append((start, end))
+    if start < 0:
+        raise RemoteProtocolError(ErrorCode.FRAME_ENCODING, "ACK range below zero")
+    return Ack(tuple(ranges), delay), position
+
+
+def _parse_stream(data: memoryview, position: int, kind: int) -> tuple[Frame, int]:
+    stream_id, position = decode_varint(data, position)
+    offset, position = decode_varint(data, position)
+    end = len(data)
+    if kind & 0x02:
+        length, position = decode_varint(data, position)
+        end = position + length
+        if end > len(data):
+            raise RemoteProtocolError(ErrorCode.FRAME_ENCODING, "truncated STREAM frame")
+    if offset + (end - position) >= 1 << 62:
+        raise RemoteProtocolError(ErrorCode.FRAME_ENCODING, "stream offset beyond 2^62")
+    frame = Stream(stream_id, offset, data[position:end], bool(kind & 0x01), bool(kind & 0x02))
+    return frame, end
+
+
+def _parse_close(data: memoryview, position: int, kind: int) -> tuple[Frame, int]:
+    code, position = decode_varint(data, position)
+    length, position = decode_varint(data, position)
+    end = position + length
+    if end > len(data):
+        raise RemoteProtocolError(ErrorCode.FRAME_ENCODING, "truncated CLOSE frame")
+    return Close(code, bytes(data[position:end]).decode("utf-8", "replace")), end
+
+
+def _parse_padding(data: memoryview, position: int, kind: int) -> tuple[Frame, int]:
+    return Padding(), position
+
+
+def _parse_ping(data: memoryview, position: int, kind: int) -> tuple[Frame, int]:
+    return Ping(), position
+
+
+def _parse_max_streams(data: memoryview, position: int, kind: int) -> tuple[Frame, int]:
+    maximum, position = decode_varint(data, position)
+    return MaxStreams(maximum, kind == 0x13), position
+
+
+_Parser: TypeAlias = Callable[[memoryview, int, int], tuple[Frame, int]]
+
+
+def _numbers(make: Callable[..., Frame], count: int) -> _Parser:
+    def parse(data: memoryview, position: int, kind: int) -> tuple[Frame, int]:
+        values = []
+        for _ in range(count):
+            value, position = decode_varint(data, position)
+            values.append(value)
+        return make(*values), position
+
+    return parse
+
+
+_PARSERS: dict[int, _Parser] = {
+    0x00: _parse_padding,
+    0x01: _parse_ping,
+    0x02: _parse_ack,
+    0x04: _numbers(ResetStream, 3),
+    0x05: _numbers(StopSending, 2),
+    0x08: _parse_stream,
+    0x09: _parse_stream,
+    0x0A: _parse_stream,
+    0x0B: _parse_stream,
+    0x10: _numbers(MaxData, 1),
+    0x11: _numbers(MaxStreamData, 2),
+    0x12: _parse_max_streams,
+    0x13: _parse_max_streams,
+    0x14: _numbers(DataBlocked, 1),
+    0x15: _numbers(StreamDataBlocked, 2),
+    0x1C: _parse_close,
+}

@@ -1,0 +1,127 @@
+"""Transport parameters, as the handshake carries them (SPEC 3.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from node.protocol.configuration import ARQ_CODES, INTEGRITY_CODES, MAX_DATAGRAM_SIZE
+from node.protocol.configuration import MIN_DATAGRAM_SIZE, Configuration
+from node.protocol.errors import ErrorCode, RemoteProtocolError
+from node.protocol.time import MILLISECOND, Duration
+from node.protocol.wire.varint import decode_varint, encode_varint
+
+CONNECTION_ID_BYTES = 8
+_INTEGRITY_NAMES = {code: name for name, code in INTEGRITY_CODES.items()}
+_ARQ_NAMES = {code: name for name, code in ARQ_CODES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class TransportParameters:
+    """What one end tells the other about itself."""
+
+    connection_id: bytes
+    integrity: str
+    arq: str
+    initial_max_data: int
+    initial_max_stream_data: int
+    initial_max_streams_bidi: int
+    initial_max_streams_uni: int
+    max_idle_timeout: Duration
+    max_ack_delay: Duration
+    max_datagram_size: int
+
+    @classmethod
+    def of(cls, configuration: Configuration, connection_id: bytes) -> TransportParameters:
+        """Return the parameters that a configuration asks for."""
+        return cls(
+            connection_id=connection_id,
+            integrity=configuration.integrity,
+            arq=configuration.arq,
+            initial_max_data=configuration.connection_window,
+            initial_max_stream_data=configuration.stream_window,
+            initial_max_streams_bidi=configuration.max_streams_bidi,
+            initial_max_streams_uni=configuration.max_streams_uni,
+            max_idle_timeout=configuration.idle_timeout,
+            max_ack_delay=configuration.max_ack_delay,
+            max_datagram_size=configuration.max_datagram_size,
+        )
+
+    def encode(self) -> bytes:
+        """Return the list of id, length, value."""
+        values = (
+            (0x01, self.connection_id),
+            (0x02, bytes((INTEGRITY_CODES[self.integrity],))),
+            (0x03, bytes((ARQ_CODES[self.arq],))),
+            (0x04, encode_varint(self.initial_max_data)),
+            (0x05, encode_varint(self.initial_max_stream_data)),
+            (0x06, encode_varint(self.initial_max_streams_bidi)),
+            (0x07, encode_varint(self.initial_max_streams_uni)),
+            (0x08, encode_varint(self.max_idle_timeout // MILLISECOND)),
+            (0x09, encode_varint(self.max_ack_delay // MILLISECOND)),
+            (0x0A, encode_varint(self.max_datagram_size)),
+        )
+        return b"".join(encode_varint(key) + encode_varint(len(v)) + v for key, v in values)
+
+
+def parse_parameters(data: bytes) -> TransportParameters:
+    """Return the parameters in ``data``.
+
+    Raises:
+        RemoteProtocolError: something is missing, there twice, truncated or out of range.
+    """
+    values = _split(data)
+    connection_id = values.get(0x01, b"")
+    if len(connection_id) != CONNECTION_ID_BYTES:
+        raise _error("connection_id")
+    max_datagram_size = _number(values, 0x0A, "max_datagram_size")
+    if not MIN_DATAGRAM_SIZE <= max_datagram_size <= MAX_DATAGRAM_SIZE:
+        raise _error("max_datagram_size")
+    max_ack_delay = _number(values, 0x09, "max_ack_delay")
+    if max_ack_delay >= 1 << 14:  # RFC 9000 §18.2
+        raise _error("max_ack_delay")
+    return TransportParameters(
+        connection_id=connection_id,
+        integrity=_choice(values, 0x02, _INTEGRITY_NAMES, "integrity"),
+        arq=_choice(values, 0x03, _ARQ_NAMES, "arq"),
+        initial_max_data=_number(values, 0x04, "initial_max_data"),
+        initial_max_stream_data=_number(values, 0x05, "initial_max_stream_data"),
+        initial_max_streams_bidi=_number(values, 0x06, "initial_max_streams_bidi"),
+        initial_max_streams_uni=_number(values, 0x07, "initial_max_streams_uni"),
+        max_idle_timeout=_number(values, 0x08, "max_idle_timeout") * MILLISECOND,
+        max_ack_delay=max_ack_delay * MILLISECOND,
+        max_datagram_size=max_datagram_size,
+    )
+
+
+def _split(data: bytes) -> dict[int, bytes]:
+    values: dict[int, bytes] = {}
+    position = 0
+    while position < len(data):
+        key, position = decode_varint(data, position)
+        length, position = decode_varint(data, position)
+        if key in values or position + length > len(data):
+            raise _error(f"parameter {key:#x} twice or truncated")
+        values[key] = data[position : position + length]
+        position += length
+    return values
+
+
+def _number(values: dict[int, bytes], key: int, name: str) -> int:
+    value = values.get(key, b"")
+    if not value:
+        raise _error(name)
+    number, end = decode_varint(value, 0)
+    if end != len(value):
+        raise _error(name)
+    return number
+
+
+def _choice(values: dict[int, bytes], key: int, names: dict[int, str], name: str) -> str:
+    value = values.get(key, b"")
+    if len(value) != 1 or value[0] not in names:
+        raise _error(name)
+    return names[value[0]]
+
+
+def _error(name: str) -> RemoteProtocolError:
+    return RemoteProtocolError(ErrorCode.TRANSPORT_PARAMETER, f"bad transport parameter: {name}")

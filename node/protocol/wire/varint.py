@@ -1,0 +1,44 @@
+"""Variable-length integers (RFC 9000 §16): the top two bits of the first byte tell the length."""
+
+from __future__ import annotations
+
+from node.protocol.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
+
+MAX_VARINT = (1 << 62) - 1
+
+
+def encode_varint(value: int) -> bytes:
+    """Return the shortest encoding of ``value``.
+
+    Raises:
+        LocalProtocolError: the value is negative or takes more than 62 bits.
+    """
+    if 0 <= value < 0x40:
+        return bytes((value,))
+    if 0 <= value < 0x4000:
+        return (value | 0x4000).to_bytes(2, "big")
+    if 0 <= value < 0x4000_0000:
+        return (value | 0x8000_0000).to_bytes(4, "big")
+    if 0 <= value <= MAX_VARINT:
+        return (value | 0xC000_0000_0000_0000).to_bytes(8, "big")
+    raise LocalProtocolError(f"varint out of range: {value}")
+
+
+def decode_varint(data: bytes | bytearray | memoryview, position: int) -> tuple[int, int]:
+    """Return the value at ``position`` and the position behind it.
+
+    Raises:
+        RemoteProtocolError: the data ends inside the integer.
+    """
+    try:
+        first = data[position]
+        if first < 0x40:
+            return first, position + 1
+        length = 1 << (first >> 6)
+        end = position + length
+        if end <= len(data):
+            mask = (1 << (8 * length - 2)) - 1
+            return int.from_bytes(data[position:end], "big") & mask, end
+    except IndexError:
+        pass
+    raise RemoteProtocolError(ErrorCode.FRAME_ENCODING, "truncated integer")
