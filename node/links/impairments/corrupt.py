@@ -1,0 +1,31 @@
+"""Corruption: one bit of some packets is flipped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import ClassVar
+
+from node.links.impairments.base import IMPAIRMENTS, PacketFate, Stage
+from node.links.impairments.ratio import Ratio
+from node.links.units import format_ratio
+
+
+@IMPAIRMENTS.register("corrupt")
+@dataclass(frozen=True, slots=True)
+class Corrupt(Ratio):
+    """Share of packets with one bit flipped."""
+
+    name: ClassVar[str] = "corrupt"
+    stage: ClassVar[Stage] = Stage.CORRUPT
+    description: ClassVar[str] = "Share of packets with one bit flipped."
+    example: ClassVar[str] = "0.01%"
+
+    def netem_arguments(self) -> tuple[str, ...]:
+        """Return ``corrupt 1%``."""
+        return ("corrupt", format_ratio(self.ratio))
+
+    def decide(self, packet: PacketFate, rng: Random) -> None:
+        """Flip one bit anywhere in the frame with the probability."""
+        if self.ratio and rng.random() < self.ratio:
+            packet.corrupt_bits = (*packet.corrupt_bits, rng.randrange(8 * packet.size))

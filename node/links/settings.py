@@ -1,0 +1,159 @@
+"""A whole set of impairments, as one value: what one direction of a link does to packets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self, TypeVar, cast
+
+from node.links.impairments.base import IMPAIRMENTS, Impairment
+from node.links.impairments.queue import DEFAULT_QUEUE_PACKETS
+from node.links.units import UnitError
+from node.protocol.time import Duration
+
+I = TypeVar("I", bound=Impairment)
+
+
+class ImpairmentsError(ValueError):
+    """A set of impairments cannot be read.
+
+    Args:
+        problems: for each key that is wrong, what is wrong and what to do.
+    """
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{key}: {problem}" for key, problem in problems.items()))
+        self.problems = dict(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Impairments:
+    """Impairments of one direction, in the order of their stages, those at their default left out.
+
+    Two sets that mean the same compare equal. Build with ``of`` or ``parse``.
+    """
+
+    items: tuple[Impairment, ...] = ()
+
+    @classmethod
+    def build(cls, *impairments: Impairment) -> Self:
+        """Return the set of ``impairments``.
+
+        Raises:
+            ImpairmentsError: two of one name, or one lacks another that it needs.
+        """
+        by_name: dict[str, Impairment] = {}
+        for impairment in impairments:
+            if impairment.name in by_name:
+                raise ImpairmentsError({impairment.name: "given twice; give it once"})
+            by_name[impairment.name] = impairment
+        problems = cls(tuple(by_name.values()))._contradictions()
+        if problems:
+            raise ImpairmentsError(problems)
+        kept = [item for item in by_name.values() if item != type(item)()]
+        return cls(tuple(sorted(kept, key=lambda item: item.stage)))
+
+    @classmethod
+    def parse(cls, mapping: Mapping[str, object]) -> Self:
+        """Return the set written as in a topology file: ``{"delay": "20ms", "loss": "1%"}``.
+
+        Raises:
+            ImpairmentsError: with every problem found, by key.
+        """
+        problems: dict[str, str] = {}
+        found: list[Impairment] = []
+        for key, value in mapping.items():
+            if key not in IMPAIRMENTS:
+                problems[str(key)] = f"no such impairment; use one of {', '.join(IMPAIRMENTS.names())}"
+                continue
+            try:
+                found.append(IMPAIRMENTS[key].parse(value))
+            except UnitError as error:
+                problems[key] = str(error)
+        if problems:
+            raise ImpairmentsError(problems)
+        return cls.build(*found)
+
+    def to_mapping(self) -> dict[str, str]:
+        """Return what ``parse`` reads: the words of topology files, also the JSON form."""
+        return {item.name: item.format() for item in self.items}
+
+    def of(self, kind: type[I]) -> I:
+        """Return the impairment of a class; switched off if it is not in the set."""
+        for item in self.items:
+            if isinstance(item, kind):
+                return item
+        return kind()
+
+    def replace(self, changes: Mapping[str, object | None]) -> Impairments:
+        """Return the set with the named keys changed, and those given None taken out.
+
+        Raises:
+            ImpairmentsError: as ``parse``.
+        """
+        merged: dict[str, object] = {**self.to_mapping(), **changes}
+        return Impairments.parse({key: value for key, value in merged.items() if value is not None})
+
+    @property
+    def delay(self) -> Duration:
+        """Constant delay, ns."""
+        return cast(Duration, self._value("delay", "delay", 0))
+
+    @property
+    def jitter(self) -> Duration:
+        """Half the width of the delay's uniform distribution, ns."""
+        return cast(Duration, self._value("jitter", "jitter", 0))
+
+    @property
+    def loss(self) -> float:
+        """Probability that a packet is lost."""
+        return cast(float, self._value("loss", "ratio", 0.0))
+
+    @property
+    def duplicate(self) -> float:
+        """Probability that a packet is sent twice."""
+        return cast(float, self._value("duplicate", "ratio", 0.0))
+
+    @property
+    def corrupt(self) -> float:
+        """Probability that a bit of a packet is flipped."""
+        return cast(float, self._value("corrupt", "ratio", 0.0))
+
+    @property
+    def reorder(self) -> float:
+        """Probability that a packet skips the delay line."""
+        return cast(float, self._value("reorder", "ratio", 0.0))
+
+    @property
+    def rate(self) -> int:
+        """Speed of the bottleneck, bit/s; 0: there is no bottleneck."""
+        return cast(int, self._value("rate", "rate_bps", 0))
+
+    @property
+    def queue(self) -> int:
+        """Packets that the bottleneck holds; means nothing without a rate."""
+        return cast(int, self._value("queue", "packets", DEFAULT_QUEUE_PACKETS))
+
+    def _value(self, name: str, field: str, default: object) -> object:
+        for item in self.items:
+            if item.name == name:
+                return getattr(item, field)
+        return default
+
+    def _contradictions(self) -> dict[str, str]:
+        names = {item.name for item in self.items}
+        problems: dict[str, str] = {}
+        if "queue" in names and not self.rate:
+            problems["queue"] = "needs a rate: without one nothing ever queues; add rate: or take queue: out"
+        if self.jitter > self.delay:
+            problems["jitter"] = (
+                f"{self.to_mapping()['jitter']} is more than the delay; "
+                "a packet cannot arrive before it was sent: raise delay: or lower jitter:"
+            )
+        if self.reorder and not self.delay:
+            problems["reorder"] = "needs a delay: packets overtake by skipping it; add delay:"
+        return problems
+
+
+#: A link that does nothing to packets.
+NONE = Impairments()
