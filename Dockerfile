@@ -1,0 +1,49 @@
+# Two images from one file:
+#   node          the agent: the protocol, its workloads and what shapes and captures its own interfaces
+#   orchestrator  the node image plus the testbed: topologies, back ends, scapy-based probes
+#
+# Plain instructions only (no BuildKit features), so that the engine's own builder, which the Docker
+# SDK drives, makes the same images as `docker compose build`.
+
+FROM python:3.13-slim AS base
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# iproute2: tc and routes; iptables: the NFQUEUE rule of the user-space shaper where there is no netem.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends iproute2 iptables \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log
+
+
+# Packages are installed here, and only the results are copied on: pip stays behind.
+FROM base AS node-packages
+COPY requirements/node.txt /requirements/
+RUN python -m venv --without-pip /opt/narrows \
+ && python -m pip --python /opt/narrows/bin/python install --no-cache-dir --no-compile --disable-pip-version-check \
+        --only-binary :all: --require-hashes -r /requirements/node.txt
+
+
+FROM node-packages AS orchestrator-packages
+COPY requirements/orchestrator.txt /requirements/
+RUN python -m pip --python /opt/narrows/bin/python install --no-cache-dir --no-compile --disable-pip-version-check \
+        --only-binary :all: --require-hashes -r /requirements/orchestrator.txt
+
+
+FROM base AS node
+COPY --from=node-packages /opt/narrows /opt/narrows
+ENV PATH=/opt/narrows/bin:$PATH
+WORKDIR /opt/narrows/app
+COPY node/ node/
+# Bytecode is compiled once here: containers start faster, and write nothing.
+RUN python -m compileall -q /opt/narrows/app /opt/narrows/lib
+HEALTHCHECK --interval=5s --timeout=5s --start-period=10s --retries=3 CMD ["python", "-m", "node", "health"]
+ENTRYPOINT ["python", "-m", "node"]
+
+
+FROM base AS orchestrator
+COPY --from=orchestrator-packages /opt/narrows /opt/narrows
+ENV PATH=/opt/narrows/bin:$PATH
+WORKDIR /opt/narrows/app
+COPY node/ node/
+COPY orchestrator/ orchestrator/
+COPY topologies/ topologies/
+RUN python -m compileall -q /opt/narrows/app /opt/narrows/lib
+ENTRYPOINT ["python", "-m", "orchestrator"]
