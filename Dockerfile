@@ -7,9 +7,9 @@
 
 FROM python:3.13-slim AS base
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-# iproute2: tc and routes; iptables: the NFQUEUE rule of the user-space shaper where there is no netem.
+# iproute2: tc and routes; ethtool: offloads; iptables: the NFQUEUE rule of the user-space shaper (no netem).
 RUN apt-get update \
- && apt-get install -y --no-install-recommends iproute2 iptables \
+ && apt-get install -y --no-install-recommends iproute2 iptables ethtool \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log
 
 

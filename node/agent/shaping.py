@@ -1,0 +1,196 @@
+"""A node's commands about its own interfaces, for labs where nothing stands between two nodes.
+
+Where the orchestrator owns the links (namespaces, Docker back end) it shapes and captures in the middle of
+them. In Compose it cannot: there each agent shapes, routes and captures its own side, told by these commands:
+
+- ``interfaces``: what interfaces there are, and what this kernel can do (by trying);
+- ``route`` (commands): ``ip route`` argument lists;
+- ``shape`` (interface, then either ``tc``: argument lists for what leaves it, by the kernel's netem; or
+  ``impairments``: for what arrives on it, by the user-space shaper); the whole set is replaced;
+- ``capture`` (interface, file) and ``end_captures``.
+
+Argument lists are made by the orchestrator; only ``tc`` and ``ip route`` are run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+
+from node.control.messages import Command, Reply
+
+#: Seconds that one ``tc``, ``ip`` or ``ethtool`` may take: they take milliseconds, but a machine may be busy.
+TOOL_TIME_LIMIT = 20.0
+#: Seconds that a capture gets to write out what it holds, and a shaper to take its rule away.
+END_TIME_LIMIT = 20.0
+#: Splits bursts before they reach the link, and has checksums in captures: each packet is on the wire as it is.
+OFFLOADS_OFF = ("tx-udp-segmentation", "off", "tso", "off", "gso", "off", "tx", "off")
+
+
+class ShapingError(Exception):
+    """A command about this node's interfaces could not be carried out; the message says why."""
+
+
+class OwnInterfaces:
+    """Carries out the commands of this module.
+
+    Args:
+        directory: where the configurations of shapers lie.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._captures: dict[str, Process] = {}
+        self._shapers: dict[str, Process] = {}
+        self._handlers: dict[str, Callable[[Mapping[str, object]], Awaitable[Mapping[str, object]]]] = {
+            "interfaces": self._interfaces,
+            "route": self._route,
+            "shape": self._shape,
+            "capture": self._capture,
+            "end_captures": self._end_captures,
+        }
+
+    def handles(self, name: str) -> bool:
+        """Return whether a command of this name is carried out here."""
+        return name in self._handlers
+
+    async def handle(self, command: Command) -> Reply:
+        """Carry out a command; what goes wrong stands in the reply."""
+        try:
+            data = await self._handlers[command.name](command.arguments)
+        except (ShapingError, OSError) as error:
+            return Reply(ok=False, error=f"{command.name}: {error}")
+        return Reply(ok=True, data=data)
+
+    async def close(self) -> None:
+        """End all captures and shapers that were started here."""
+        await self._end_captures({})
+        for process in self._shapers.values():
+            await _end(process)
+        self._shapers.clear()
+
+    async def _interfaces(self, arguments: Mapping[str, object]) -> Mapping[str, object]:
+        found: dict[str, object] = {}
+        for entry in json.loads(await _run(["ip", "-j", "-4", "address", "show"])):
+            for address in entry["addr_info"]:
+                found[address["local"]] = {"name": entry["ifname"], "mac": entry.get("address", "")}
+        return {"interfaces": found, "netem": await _has_netem()}
+
+    async def _route(self, arguments: Mapping[str, object]) -> Mapping[str, object]:
+        for command in _commands(arguments.get("commands"), allowed=["ip", "route"]):
+            await _run(command)
+        return {}
+
+    async def _shape(self, arguments: Mapping[str, object]) -> Mapping[str, object]:
+        interface = _text(arguments, "interface")
+        await _run(["ethtool", "-K", interface, *OFFLOADS_OFF])
+        if "tc" in arguments:
+            for command in _commands(arguments["tc"], allowed=["tc", "qdisc"]):
+                await _run(command)
+            return {"qdiscs": await _run(["tc", "-j", "qdisc", "show", "dev", interface])}
+        return await self._shape_arriving(interface, arguments.get("impairments"))
+
+    async def _shape_arriving(self, interface: str, impairments: object) -> Mapping[str, object]:
+        if not isinstance(impairments, Mapping):
+            raise ShapingError("give tc: argument lists, or impairments: a mapping")
+        configuration = self._directory / f"shaper-{interface}.json"
+        configuration.write_text(json.dumps({"interface": interface, "impairments": dict(impairments)}))
+        running = self._shapers.pop(interface, None)
+        if running is not None:
+            await _end(running)
+        self._shapers[interface] = await _start("node.shaper", "nfqueue", "--config", str(configuration))
+        return {"impairments": dict(impairments)}
+
+    async def _capture(self, arguments: Mapping[str, object]) -> Mapping[str, object]:
+        interface = _text(arguments, "interface")
+        file = Path(_text(arguments, "file"))
+        if interface in self._captures:
+            raise ShapingError(f"{interface} is being captured already")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._captures[interface] = await _start(
+            "node.capture", "--interface", interface, "--output", str(file)
+        )
+        return {}
+
+    async def _end_captures(self, arguments: Mapping[str, object]) -> Mapping[str, object]:
+        ended = {interface: await _end(process) for interface, process in self._captures.items()}
+        self._captures.clear()
+        return {"captures": ended}
+
+
+async def _has_netem() -> bool:
+    """Return whether this kernel has netem, found by setting one that does nothing on ``lo``."""
+    try:
+        await _run(["tc", "qdisc", "replace", "dev", "lo", "root", "netem"])
+    except ShapingError:
+        return False
+    await _run(["tc", "qdisc", "del", "dev", "lo", "root"])
+    return True
+
+
+async def _start(module: str, *arguments: str) -> Process:
+    """Start one of our own programs; it ends with this process."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", module, *arguments, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE
+    )
+
+
+async def _end(process: Process) -> str:
+    """End a program of ours, and return what it said on its standard error."""
+    if process.returncode is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        _, said = await asyncio.wait_for(process.communicate(), END_TIME_LIMIT)
+    except TimeoutError:
+        process.kill()
+        _, said = await process.communicate()
+    return said.decode(errors="replace")
+
+
+async def _run(command: Sequence[str]) -> str:
+    """Run a tool and return its standard output.
+
+    Raises:
+        ShapingError: it is not there, took too long, or ended with an error.
+    """
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env={**os.environ, "LC_ALL": "C"}
+        )
+    except FileNotFoundError as error:
+        raise ShapingError(f"{command[0]} is not installed here") from error
+    try:
+        output, said = await asyncio.wait_for(process.communicate(), TOOL_TIME_LIMIT)
+    except TimeoutError as error:
+        process.kill()
+        await process.wait()
+        raise ShapingError(f"{' '.join(command)}: took more than {TOOL_TIME_LIMIT:.0f} s") from error
+    if process.returncode != 0:
+        reason = said.decode(errors="replace").strip()
+        raise ShapingError(f"{' '.join(command)}: exit code {process.returncode}: {reason}")
+    return output.decode()
+
+
+def _commands(value: object, *, allowed: list[str]) -> list[list[str]]:
+    """Return ``value`` as argument lists, each of which begins as ``allowed``."""
+    if not isinstance(value, list):
+        raise ShapingError(f"found {value!r}, must be a list of argument lists")
+    for command in value:
+        if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
+            raise ShapingError(f"found {command!r}, must be a list of words")
+        if command[: len(allowed)] != allowed:
+            raise ShapingError(f"found {' '.join(command)!r}, only {' '.join(allowed)!r} is run here")
+    return value
+
+
+def _text(arguments: Mapping[str, object], name: str) -> str:
+    value = arguments.get(name)
+    if not isinstance(value, str) or not value:
+        raise ShapingError(f"{name}: found {value!r}, must be a text")
+    return value
