@@ -74,7 +74,6 @@ class LinkModel:
 
     def __init__(self, impairments: Impairments, rng: Random) -> None:
         self._rng = rng
-        self._fate = PacketFate(0)
         self._line_out: Instant = 0
         self._bottleneck = _Bottleneck()
         self._sent = self._lost = self._overflowed = 0
@@ -90,8 +89,7 @@ class LinkModel:
         """
         self._sent += 1
         if self._copying:
-            fate = self._fate
-            fate.copies = 1
+            fate = PacketFate(size)
             for step in self._copying:
                 step(fate, self._rng)
             if fate.copies != 1:
@@ -137,9 +135,7 @@ class LinkModel:
         out = now + self._delay
         reordered = False
         if self._steps:
-            fate, rng = self._fate, self._rng
-            fate.size, fate.delay_ns, fate.dropped = size, self._delay, False
-            fate.corrupt_bits, fate.reordered = (), False
+            fate, rng = PacketFate(size, self._delay), self._rng
             for step in self._steps:
                 step(fate, rng)
                 if fate.dropped:

@@ -16,7 +16,7 @@ Action: TypeAlias = Callable[[Any], None]
 MAX_STEPS_AT_ONE_INSTANT = 1_000_000
 
 
-class Livelock(RuntimeError):
+class LivelockError(RuntimeError):
     """Virtual time stands still although things happen; only a bug of ours can cause it."""
 
 
@@ -55,7 +55,7 @@ class Scheduler:
             self._at_instant = 0
         self._at_instant += 1
         if self._at_instant > MAX_STEPS_AT_ONE_INSTANT:
-            raise Livelock(f"{self._at_instant} steps at {instant} ns; the last one is {action!r}")
+            raise LivelockError(f"{self._at_instant} steps at {instant} ns; the last one is {action!r}")
         self.steps += 1
         action(argument)
         return True

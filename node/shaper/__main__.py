@@ -1,0 +1,55 @@
+"""``python -m node.shaper relay|nfqueue``: run a shaper until SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from node.shaper import process
+from node.shaper.configuration import NfqueueConfiguration, RelayConfiguration, ShaperError
+from node.shaper.nfqueue import run_nfqueue
+from node.shaper.relay import run_relay
+
+#: The environment lacks something (the exit code of the whole product for it).
+EXIT_ENVIRONMENT = 3
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the shaper that the arguments name; return the exit code."""
+    parsed = _parser().parse_args(arguments)
+    if parsed.die_with_parent:
+        process.die_with_parent()
+    process.fine_timers()
+    try:
+        if parsed.form == "relay":
+            run_relay(RelayConfiguration.read(parsed.config), _say_ready)
+        else:
+            run_nfqueue(parsed.interface, NfqueueConfiguration.read(parsed.config), _say_ready)
+    except ShaperError as error:
+        sys.stderr.write(f"narrows shaper: {error}\n")
+        return EXIT_ENVIRONMENT
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m node.shaper", description=__doc__)
+    forms = parser.add_subparsers(dest="form", required=True)
+    relay = forms.add_parser("relay", help="join two interfaces of this network namespace")
+    nfqueue = forms.add_parser("nfqueue", help="shape what one interface receives")
+    nfqueue.add_argument("--interface", required=True, help="the interface, as eth0")
+    for form in (relay, nfqueue):
+        form.add_argument("--config", type=Path, required=True, help="configuration file (JSON)")
+        form.add_argument(
+            "--die-with-parent", action="store_true", help="end when the starting process ends, however"
+        )
+    return parser
+
+
+def _say_ready() -> None:
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

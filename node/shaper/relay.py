@@ -1,0 +1,149 @@
+"""The AF_PACKET relay: joins two interfaces of this network namespace, a link model each way.
+
+Made for a link namespace between two veths. The far ends must have tx checksum, tso, gso and
+tx-udp-segmentation off: behind AF_PACKET a burst is one packet, and an unfinished checksum stays so.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+from collections.abc import Callable
+
+from node.shaper.configuration import RelayConfiguration, ShaperError
+from node.shaper.control import ControlServer
+from node.shaper.directions import Direction
+from node.shaper.frames import ETHERNET_BYTES, flip_bit
+from node.shaper.loop import Loop
+
+_ETH_P_ALL = 0x0003
+_SOL_PACKET = 263
+_PACKET_IGNORE_OUTGOING = 23
+_SO_SNDBUFFORCE = 32
+_SO_RCVBUFFORCE = 33
+#: Enough for a burst of 40,000 full packets while we are not scheduled.
+_BUFFER_BYTES = 64 * 1024 * 1024
+#: Frames read in one go before others are looked after: 64 take less than a millisecond.
+_BATCH = 64
+_MAX_FRAME = 65_536 + ETHERNET_BYTES
+
+
+def run_relay(configuration: RelayConfiguration, on_ready: Callable[[], None]) -> None:
+    """Relay until SIGTERM, a ``stop`` command, or until one of the interfaces is gone.
+
+    Raises:
+        ShaperError: an interface or the right to use it is missing.
+    """
+    loop = Loop()
+    forward = Direction("forward", configuration.forward, configuration.seed)
+    reverse = Direction("reverse", configuration.reverse, configuration.seed)
+    with (
+        _open(configuration.interface_a) as a,
+        _open(configuration.interface_b) as b,
+    ):
+        _Path(loop, forward, a, b, configuration.interface_a, configuration.mtu)
+        _Path(loop, reverse, b, a, configuration.interface_b, configuration.mtu)
+        control = ControlServer(loop, configuration.control, {"forward": forward, "reverse": reverse})
+        try:
+            on_ready()
+            loop.run()
+        finally:
+            control.close()
+
+
+def _open(interface: str) -> socket.socket:
+    try:
+        opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    except PermissionError as error:
+        raise ShaperError("the relay needs CAP_NET_RAW: run it as root") from error
+    try:
+        for option in (_SO_RCVBUFFORCE, _SO_SNDBUFFORCE):
+            opened.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
+        opened.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+        # Bound last: until then, protocol 0 keeps other interfaces' packets out.
+        opened.bind((interface, _ETH_P_ALL))
+    except OSError as error:
+        opened.close()
+        raise ShaperError(f"interface {interface}: {error.strerror}") from error
+    opened.setblocking(False)
+    return opened
+
+
+class _Path:
+    """Frames from one interface to the other."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        direction: Direction,
+        source: socket.socket,
+        target: socket.socket,
+        source_name: str,
+        mtu: int,
+    ) -> None:
+        self._loop = loop
+        self._direction = direction
+        self._source = source
+        self._target = target
+        self._source_name = source_name
+        self._longest = mtu + ETHERNET_BYTES
+        self._buffer = bytearray(_MAX_FRAME)
+        self._view = memoryview(self._buffer)
+        loop.on_readable(source, self._read)
+
+    def _read(self) -> None:
+        source, buffer, view = self._source, self._buffer, self._view
+        enqueue, clock = self._direction.model.enqueue, time.monotonic_ns
+        for _ in range(_BATCH):
+            try:
+                size = source.recv_into(buffer)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._on_socket_error(error, source)
+                return
+            if size > self._longest:
+                self._on_oversized(size)
+            deliveries = enqueue(size, clock())
+            if not deliveries:
+                continue
+            frame = bytes(view[:size])
+            for at, corrupt_bit in deliveries:
+                sent = frame if corrupt_bit is None else flip_bit(frame, corrupt_bit)
+                if not self._loop.hold(at, size, self._send, sent):
+                    self._direction.refused += 1
+                    self._loop.warn(
+                        f"{self._direction.name}: more packets are on their way than this machine may hold; "
+                        "they are dropped: lower rate or delay"
+                    )
+
+    def _send(self, frame: bytes) -> None:
+        try:
+            self._target.send(frame)
+        except OSError as error:
+            self._direction.unsendable += 1
+            if error.errno not in (errno.EAGAIN, errno.ENOBUFS, errno.EMSGSIZE):
+                self._on_socket_error(error, self._target)
+
+    def _on_oversized(self, size: int) -> None:
+        self._direction.oversized += 1
+        self._loop.warn(
+            f"{self._source_name}: a frame of {size} bytes is longer than the MTU allows: the sender's "
+            "offload hands over whole bursts, which the link takes for one packet and cannot deliver; "
+            "run `ethtool -K INTERFACE tx-udp-segmentation off tso off gso off` on the sender's interface"
+        )
+
+    def _on_socket_error(self, error: OSError, where: socket.socket) -> None:
+        # An interface that is down says so once, and works again when it is up; one that is gone never does.
+        try:
+            exists = bool(where.getsockname()[0]) and where.getsockname()[0] in _interfaces()
+        except OSError:
+            exists = False
+        if not exists:
+            self._loop.warn(f"an interface of the relay is gone ({error.strerror}); the relay ends")
+            self._loop.stop()
+
+
+def _interfaces() -> set[str]:
+    return {name for _, name in socket.if_nameindex()}
