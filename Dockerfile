@@ -18,13 +18,15 @@ FROM base AS node-packages
 COPY requirements/node.txt /requirements/
 RUN python -m venv --without-pip /opt/narrows \
  && python -m pip --python /opt/narrows/bin/python install --no-cache-dir --no-compile --disable-pip-version-check \
-        --only-binary :all: --require-hashes -r /requirements/node.txt
+        --only-binary :all: --require-hashes -r /requirements/node.txt \
+ && find /opt/narrows/lib -type d -name tests -prune -exec rm -rf {} +
 
 
 FROM node-packages AS orchestrator-packages
 COPY requirements/orchestrator.txt /requirements/
 RUN python -m pip --python /opt/narrows/bin/python install --no-cache-dir --no-compile --disable-pip-version-check \
-        --only-binary :all: --require-hashes -r /requirements/orchestrator.txt
+        --only-binary :all: --require-hashes -r /requirements/orchestrator.txt \
+ && find /opt/narrows/lib -type d -name tests -prune -exec rm -rf {} +
 
 
 FROM base AS node

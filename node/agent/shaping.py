@@ -6,7 +6,7 @@ them. In Compose it cannot: there each agent shapes, routes and captures its own
 - ``interfaces``: what interfaces there are, and what this kernel can do (by trying);
 - ``route`` (commands): ``ip route`` argument lists;
 - ``shape`` (interface, then either ``tc``: argument lists for what leaves it, by the kernel's netem; or
-  ``impairments``: for what arrives on it, by the user-space shaper); the whole set is replaced;
+  ``impairments`` and ``seed``: for what arrives on it, by the user-space shaper); the whole set is replaced;
 - ``capture`` (interface, file) and ``end_captures``.
 
 Argument lists are made by the orchestrator; only ``tc`` and ``ip route`` are run.
@@ -24,12 +24,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from node.control.messages import Command, Reply
+from node.links.settings import Impairments, ImpairmentsError
+from node.shaper.client import ShaperClient, ShaperControlError
 
 #: Seconds that one ``tc``, ``ip`` or ``ethtool`` may take: they take milliseconds, but a machine may be busy.
 TOOL_TIME_LIMIT = 20.0
 #: Seconds that a capture gets to write out what it holds, and a shaper to take its rule away.
 END_TIME_LIMIT = 20.0
-#: Splits bursts before they reach the link, and has checksums in captures: each packet is on the wire as it is.
+#: Splits bursts before they reach the link, and computes checksums before a capture sees the packets.
 OFFLOADS_OFF = ("tx-udp-segmentation", "off", "tso", "off", "gso", "off", "tx", "off")
 
 
@@ -94,18 +96,38 @@ class OwnInterfaces:
             for command in _commands(arguments["tc"], allowed=["tc", "qdisc"]):
                 await _run(command)
             return {"qdiscs": await _run(["tc", "-j", "qdisc", "show", "dev", interface])}
-        return await self._shape_arriving(interface, arguments.get("impairments"))
+        return await self._shape_arriving(interface, arguments)
 
-    async def _shape_arriving(self, interface: str, impairments: object) -> Mapping[str, object]:
-        if not isinstance(impairments, Mapping):
+    async def _shape_arriving(
+        self, interface: str, arguments: Mapping[str, object]
+    ) -> Mapping[str, object]:
+        wanted = arguments.get("impairments")
+        if not isinstance(wanted, Mapping):
             raise ShapingError("give tc: argument lists, or impairments: a mapping")
-        configuration = self._directory / f"shaper-{interface}.json"
-        configuration.write_text(json.dumps({"interface": interface, "impairments": dict(impairments)}))
-        running = self._shapers.pop(interface, None)
-        if running is not None:
-            await _end(running)
-        self._shapers[interface] = await _start("node.shaper", "nfqueue", "--config", str(configuration))
-        return {"impairments": dict(impairments)}
+        try:
+            impairments = Impairments.parse(wanted)
+        except ImpairmentsError as error:
+            raise ShapingError(str(error)) from error
+        control = self._directory / f"shaper-{interface}.sock"
+        running = self._shapers.get(interface)
+        if running is None or running.returncode is not None:
+            await self._start_shaper(interface, control, seed=str(arguments.get("seed", "0")))
+        try:
+            got = await asyncio.to_thread(_set_inbound, str(control), impairments)
+        except ShaperControlError as error:
+            raise ShapingError(f"{error}; {await self._last_words(interface)}") from error
+        return {"impairments": got.to_mapping()}
+
+    async def _start_shaper(self, interface: str, control: Path, *, seed: str) -> None:
+        configuration = control.with_suffix(".json")
+        configuration.write_text(json.dumps({"control": str(control), "seed": seed}))
+        self._shapers[interface] = await _start(
+            *["node.shaper", "nfqueue", "--interface", interface],
+            *["--config", str(configuration), "--die-with-parent"],
+        )
+
+    async def _last_words(self, interface: str) -> str:
+        return await _end(self._shapers.pop(interface)) or "the shaper said nothing"
 
     async def _capture(self, arguments: Mapping[str, object]) -> Mapping[str, object]:
         interface = _text(arguments, "interface")
@@ -134,8 +156,13 @@ async def _has_netem() -> bool:
     return True
 
 
+def _set_inbound(control: str, impairments: Impairments) -> Impairments:
+    with ShaperClient.wait(control) as shaper:
+        return shaper.set("inbound", impairments)
+
+
 async def _start(module: str, *arguments: str) -> Process:
-    """Start one of our own programs; it ends with this process."""
+    """Start one of our own programs."""
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", module, *arguments, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE
     )
