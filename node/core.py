@@ -1,0 +1,383 @@
+"""One whole node without I/O: endpoint, flows and control commands.
+
+The same object runs in the simulator and in the agent's container; only the driver differs.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+
+from node.control.messages import Command, NodeEvent, Reply
+from node.protocol.connection import Connection
+from node.protocol.datagrams import Burst, Transmit
+from node.protocol.endpoint import Endpoint
+from node.protocol.errors import LocalProtocolError
+from node.protocol.events import ConnectionClosed, ConnectionEstablished, Event, StreamDataReceived
+from node.protocol.identity import Identity
+from node.protocol.time import Instant
+from node.registry import UnknownNameError
+from node.settings import NodeSettings, configuration_of
+from node.workloads.base import WORKLOADS, Resources, SinkFactory, SourceFactory, WorkloadError
+from node.workloads.flow import (
+    FLOW_FAILED,
+    FLOW_REFUSED,
+    FLOW_STOPPED,
+    Flow,
+    FlowHeader,
+    HeaderReader,
+    check_flow_name,
+    statistics_data,
+)
+
+#: Flows at once: what a test of concurrency needs, with room; memory of a flow is a few KiB.
+MAX_FLOWS = 4096
+#: Events that wait for the driver: it drains them after each mutation, so only a bug fills this.
+MAX_EVENTS = 65_536
+
+
+class NodeCore:
+    """A node: call it when something happened, then do what it says.
+
+    Contract: one mutation (``receive``, ``handle_timeout``, ``handle_command``), then drain ``transmit``
+    and ``next_event``, then read ``next_timeout``; ``now`` never goes back.
+
+    Args:
+        settings: who the node is.
+        rng: where all its randomness comes from.
+        source_of: makes the byte source of a flow's options.
+        sink_of: makes the byte sink of a flow's options.
+        key_log: takes one line for each connection (SPEC 11).
+    """
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        *,
+        rng: random.Random,
+        source_of: SourceFactory,
+        sink_of: SinkFactory,
+        key_log: Callable[[str], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        identity = Identity(settings.private_key)
+        self.address = identity.address
+        self.stopping = False
+        self._endpoint = Endpoint(identity, configuration_of(settings.transport), rng=rng, key_log=key_log)
+        self._resources = Resources(source_of, sink_of)
+        self._flows: dict[str, Flow] = {}
+        self._flow_of: dict[Connection, Flow] = {}
+        self._incoming: dict[Connection, HeaderReader] = {}
+        self._peer_names = {peer.address: name for name, peer in settings.peers.items()}
+        self._events: deque[NodeEvent] = deque(maxlen=MAX_EVENTS)
+        self._ready = False
+        self._next_progress: Instant = 0
+        self._commands: dict[str, Callable[[Mapping[str, object], Instant], Mapping[str, object]]] = {
+            "status": self._status,
+            "start_flow": self._start_flow,
+            "stop_flow": self._stop_flow,
+            "statistics": self._statistics,
+            "windows": self._windows,
+            "stop": self._stop,
+        }
+
+    # What the world did.
+
+    def receive(self, burst: Burst, *, now: Instant) -> None:
+        """Take a received burst of datagrams."""
+        self._endpoint.receive(burst, now=now)
+        self._after_mutation(now)
+
+    def handle_timeout(self, *, now: Instant) -> None:
+        """Do what is due."""
+        due = self._endpoint.next_timeout()
+        if due is not None and now >= due:
+            self._endpoint.handle_timeout(now=now)
+        for flow in list(self._flow_of.values()):
+            due = flow.side.next_timeout()
+            if due is not None and now >= due:
+                self._guarded(flow, lambda flow=flow: flow.side.handle_timeout(now=now), now)  # type: ignore[misc]
+        self._after_mutation(now)
+
+    # What the orchestrator wants.
+
+    def handle_command(self, command: Command, *, now: Instant) -> Reply:
+        """Obey a command; a command that cannot be obeyed gets a reply that says why."""
+        run = self._commands.get(command.name)
+        if run is None:
+            return Reply(
+                False, error=f"command: found {command.name!r}, use one of {', '.join(self._commands)}"
+            )
+        try:
+            data = run(command.arguments, now)
+        except (WorkloadError, UnknownNameError, LocalProtocolError) as error:
+            return Reply(False, error=str(error))
+        self._after_mutation(now)
+        return Reply(True, data=data)
+
+    # What to do now.
+
+    def transmit(self, *, now: Instant) -> Transmit | None:
+        """Return the next burst to send; its buffer is valid until the next call."""
+        if not self._ready:
+            self._ready = True
+            self._emit(
+                "ready", now, {"address": f"{self.address:016x}", "listen": list(self.settings.listen)}
+            )
+        while True:
+            transmit = self._endpoint.transmit(now=now)
+            # Sending may empty a stream's backlog; its flow then has more to write, and so to send.
+            if transmit is not None or not self._dispatch(now):
+                return transmit
+
+    def next_event(self) -> NodeEvent | None:
+        """Return the next thing to tell the orchestrator."""
+        return self._events.popleft() if self._events else None
+
+    def next_timeout(self) -> Instant | None:
+        """Return when to call ``handle_timeout``; None: not before something else happens."""
+        earliest = self._endpoint.next_timeout()
+        for flow in self._flow_of.values():
+            due = flow.side.next_timeout()
+            if due is not None and (earliest is None or due < earliest):
+                earliest = due
+        return earliest
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """The node's connections."""
+        return self._endpoint.connections
+
+    # Events of the transport.
+
+    def _after_mutation(self, now: Instant) -> None:
+        self._dispatch(now)
+        if now >= self._next_progress and self._flow_of:
+            for flow in self._flow_of.values():
+                data = flow.progress(now=now)
+                if data is not None:
+                    self._emit("flow_progress", now, data)
+            self._next_progress = min(flow.next_progress() for flow in self._flow_of.values())
+
+    def _dispatch(self, now: Instant) -> bool:
+        """Handle all events of the endpoint; return whether there were any."""
+        any_event = False
+        while (item := self._endpoint.next_event()) is not None:
+            any_event = True
+            connection, event = item
+            flow = self._flow_of.get(connection)
+            if flow is not None:
+                self._guarded(flow, lambda flow=flow, event=event: self._on_flow_event(flow, event, now), now)  # type: ignore[misc]
+            elif not connection.initiator:
+                self._on_incoming(connection, event, now)
+            if isinstance(event, ConnectionClosed):
+                self._emit_closed(connection, event, now)
+        return any_event
+
+    def _on_flow_event(self, flow: Flow, event: Event, now: Instant) -> None:
+        if isinstance(event, ConnectionEstablished):
+            flow.start_source(now=now)
+        else:
+            flow.handle_event(event, now=now)
+
+    def _on_incoming(self, connection: Connection, event: Event, now: Instant) -> None:
+        """Read the flow header of a connection that a peer opened, and find its flow."""
+        if isinstance(event, ConnectionEstablished):
+            self._incoming[connection] = HeaderReader()
+        elif isinstance(event, ConnectionClosed):
+            self._incoming.pop(connection, None)
+        elif isinstance(event, StreamDataReceived) and connection in self._incoming:
+            reader = self._incoming[connection]
+            try:
+                whole = reader.receive(connection.read(event.stream_id), ended=event.ended)
+                if whole is None:
+                    return
+                flow = self._announced(connection, whole[0])
+            except WorkloadError as error:
+                self._emit("warning", now, {"message": f"refused a flow: {error}"})
+                del self._incoming[connection]
+                connection.close(FLOW_REFUSED, str(error), now=now)
+                return
+            del self._incoming[connection]
+            header, rest = whole
+            flow.attach(connection, now=now)
+            self._flow_of[connection] = flow
+            self._emit("flow_started", now, {"flow": flow.name, "role": flow.role, **header.announcement})
+            self._guarded(
+                flow,
+                lambda: flow.start_target(header, event.stream_id, rest, ended=event.ended, now=now),
+                now,
+            )
+
+    def _announced(self, connection: Connection, header: FlowHeader) -> Flow:
+        """Return the flow that this node was told to expect, if the header and the peer match it."""
+        flow = self._flows.get(header.flow)
+        if flow is None or flow.role != "target" or flow.connection is not None:
+            raise WorkloadError(f"flow {header.flow!r} is not expected here")
+        if flow.workload != header.workload:
+            raise WorkloadError(f"flow {header.flow!r} is {flow.workload}, not {header.workload!r:.100}")
+        if flow.peer is not None and self.settings.peers[flow.peer].address != connection.peer_address:
+            raise WorkloadError(f"flow {header.flow!r} is expected from {flow.peer}, not from this node")
+        return flow
+
+    def _guarded(self, flow: Flow, action: Callable[[], None], now: Instant) -> None:
+        """Let a flow act; end it if it failed or is done."""
+        try:
+            action()
+        except (WorkloadError, LocalProtocolError) as error:
+            flow.fail(str(error))
+        if flow.outcome is not None:
+            self._finish(flow, now)
+
+    def _finish(self, flow: Flow, now: Instant, *, code: int = FLOW_FAILED) -> None:
+        """Report a flow that is over, and end its connection if it is ours to end.
+
+        A target that did its part leaves the end to the source, which waits for the report.
+        """
+        outcome = flow.outcome
+        assert outcome is not None
+        del self._flows[flow.name]
+        connection = flow.connection
+        statistics = connection.statistics() if connection is not None else None
+        self._emit("flow_finished", now, flow.result(now=now, statistics=statistics))
+        if connection is None:
+            return
+        self._flow_of.pop(connection, None)
+        if connection.closed:
+            return
+        if not outcome.ok:
+            connection.close(code, outcome.error[:200], now=now)
+        elif flow.role == "source":
+            connection.close(now=now)
+
+    # Commands.
+
+    def _status(self, arguments: Mapping[str, object], now: Instant) -> Mapping[str, object]:
+        return {
+            "node": self.settings.name,
+            "address": f"{self.address:016x}",
+            "listen": list(self.settings.listen),
+            "time": now,
+            "stopping": self.stopping,
+            "peers": sorted(self.settings.peers),
+            "connections": len(self._endpoint.connections),
+            "flows": [
+                {
+                    "flow": flow.name,
+                    "workload": flow.workload,
+                    "role": flow.role,
+                    "bytes": flow.side.progress()[0],
+                }
+                for flow in self._flows.values()
+            ],
+        }
+
+    def _start_flow(self, arguments: Mapping[str, object], now: Instant) -> Mapping[str, object]:
+        name = check_flow_name(arguments.get("flow"))
+        role, peer = arguments.get("role"), arguments.get("peer")
+        if self.stopping:
+            raise WorkloadError("this node is stopping")
+        if name in self._flows:
+            raise WorkloadError(f"flow: {name!r} is running; stop it first or use another name")
+        if len(self._flows) >= MAX_FLOWS:
+            raise WorkloadError(f"{MAX_FLOWS} flows are running, no more are allowed")
+        if role not in ("source", "target"):
+            raise WorkloadError(f"role: found {role!r}, use source or target")
+        if not isinstance(peer, str | None) or (peer is None and role == "source"):
+            raise WorkloadError(f"peer: found {peer!r}, must be a node's name")
+        if peer is not None and peer not in self.settings.peers:
+            raise WorkloadError(
+                f"peer: found {peer!r}, use one of {', '.join(self.settings.peers) or 'none'}"
+            )
+        transport = _mapping(arguments, "transport")
+        configuration = configuration_of(self.settings.transport, transport)
+        workload = WORKLOADS[str(arguments.get("workload"))]
+        options = {**_mapping(arguments, "options"), "flow": name}
+        make = workload.source if role == "source" else workload.target
+        side = make(options, self._resources)
+        flow = Flow(name, workload=workload.name, role=str(role), peer=peer, side=side)
+        if role == "source":
+            assert peer is not None
+            try:
+                connection = self._endpoint.connect(
+                    self.settings.peers[peer], configuration=configuration, now=now
+                )
+            except LocalProtocolError:
+                side.abort()
+                raise
+            flow.attach(connection, now=now)
+            self._flow_of[connection] = flow
+            self._emit("flow_started", now, {"flow": name, "role": role, **side.announcement()})
+        self._flows[name] = flow
+        return {"flow": name}
+
+    def _stop_flow(self, arguments: Mapping[str, object], now: Instant) -> Mapping[str, object]:
+        flow = self._flow(arguments)
+        flow.fail("stopped by command")
+        self._finish(flow, now, code=FLOW_STOPPED)
+        return {"flow": flow.name}
+
+    def _statistics(self, arguments: Mapping[str, object], now: Instant) -> Mapping[str, object]:
+        wanted = self._flow(arguments).connection if "flow" in arguments else None
+        connections = []
+        for connection in self._endpoint.connections:
+            flow = self._flow_of.get(connection)
+            if wanted is None or connection is wanted:
+                connections.append(
+                    {
+                        "flow": flow.name if flow is not None else None,
+                        "peer": self._peer_names.get(connection.peer_address),
+                        "peer_address": f"{connection.peer_address:016x}",
+                        "statistics": statistics_data(connection.statistics()),
+                    }
+                )
+        return {"connections": connections}
+
+    def _windows(self, arguments: Mapping[str, object], now: Instant) -> Mapping[str, object]:
+        flow = self._flow(arguments)
+        if flow.connection is None or flow.stream_id is None:
+            raise WorkloadError(f"flow {flow.name!r} has no stream yet")
+        windows = flow.connection.windows(flow.stream_id)
+        return {**asdict(windows), "shared": windows.shared}
+
+    def _stop(self, arguments: Mapping[str, object], now: Instant) -> Mapping[str, object]:
+        self.stopping = True
+        for flow in list(self._flows.values()):
+            flow.fail("the node stopped")
+            self._finish(flow, now, code=FLOW_STOPPED)
+        self._endpoint.close(now=now)
+        return {}
+
+    def _flow(self, arguments: Mapping[str, object]) -> Flow:
+        flow = self._flows.get(str(arguments.get("flow")))
+        if flow is None:
+            known = ", ".join(self._flows) or "none is running"
+            raise WorkloadError(f"flow: found {arguments.get('flow')!r}, use one of: {known}")
+        return flow
+
+    # Telling.
+
+    def _emit(self, kind: str, now: Instant, data: Mapping[str, object]) -> None:
+        self._events.append(NodeEvent(self.settings.name, kind, now, data))
+
+    def _emit_closed(self, connection: Connection, event: ConnectionClosed, now: Instant) -> None:
+        self._emit(
+            "connection_closed",
+            now,
+            {
+                "peer": self._peer_names.get(connection.peer_address),
+                "peer_address": f"{connection.peer_address:016x}",
+                "code": event.code,
+                "reason": event.reason,
+                "remote": event.remote,
+            },
+        )
+
+
+def _mapping(arguments: Mapping[str, object], name: str) -> Mapping[str, object]:
+    value = arguments.get(name, {})
+    if not isinstance(value, Mapping):
+        raise WorkloadError(f"{name}: found {value!r:.100}, must be an object")
+    return value

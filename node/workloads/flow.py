@@ -1,0 +1,246 @@
+"""One flow at one node: its connection, the header that names it, its side, its progress.
+
+The header is the first thing on the stream that the source opens: two bytes of length, then a JSON
+object with ``flow`` (its name), ``workload``, and what the workload's source announces. A target
+runs only flows that it was told of, so a header can choose nothing: it must match.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from node.protocol.connection import Connection
+from node.protocol.events import (
+    ConnectionClosed,
+    Event,
+    SendingStopped,
+    StreamAcknowledged,
+    StreamDataReceived,
+    StreamReset,
+    StreamWritable,
+)
+from node.protocol.statistics import Statistics
+from node.protocol.time import MILLISECOND, SECOND, Instant
+from node.workloads.base import Data, FlowStream, Outcome, Side, WorkloadError
+
+#: Application error codes of our flows (SPEC 10: 0x100 and up).
+FLOW_REFUSED = 0x100
+FLOW_FAILED = 0x101
+FLOW_STOPPED = 0x102
+
+HEADER_LENGTH_BYTES = 2
+#: Names and a few numbers: more is not a header of ours.
+MAX_HEADER_BYTES = 4096
+#: Flow names become file names: no separator, no leading dot.
+FLOW_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+#: At most one progress event a flow in this time: five a second is a smooth bar.
+PROGRESS_INTERVAL = 200 * MILLISECOND
+
+
+@dataclass(frozen=True, slots=True)
+class FlowHeader:
+    """What a source says at the beginning of its stream."""
+
+    flow: str
+    workload: str
+    announcement: Mapping[str, object] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        """Return the header's bytes, length first."""
+        body = json.dumps({**self.announcement, "flow": self.flow, "workload": self.workload}).encode()
+        assert len(body) <= MAX_HEADER_BYTES
+        return len(body).to_bytes(HEADER_LENGTH_BYTES, "big") + body
+
+
+class HeaderReader:
+    """Takes the first bytes of a stream until the header is whole."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        #: Whether the stream's end has been seen.
+        self.ended = False
+
+    def receive(self, data: Data, *, ended: bool) -> tuple[FlowHeader, bytes] | None:
+        """Return the header and the bytes behind it, or None until it is whole.
+
+        Raises:
+            WorkloadError: this is no header of ours.
+        """
+        self._buffer += data
+        self.ended = self.ended or ended
+        size = int.from_bytes(self._buffer[:HEADER_LENGTH_BYTES], "big")
+        if size > MAX_HEADER_BYTES:
+            raise WorkloadError(f"flow header of {size} bytes, at most {MAX_HEADER_BYTES} are allowed")
+        end = HEADER_LENGTH_BYTES + size
+        if len(self._buffer) < max(end, HEADER_LENGTH_BYTES):
+            if self.ended:
+                raise WorkloadError("the stream ended inside the flow header")
+            return None
+        return _parse(bytes(self._buffer[HEADER_LENGTH_BYTES:end])), bytes(self._buffer[end:])
+
+
+def _parse(body: bytes) -> FlowHeader:
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        raise WorkloadError("flow header is not JSON") from None
+    if not isinstance(fields, dict):
+        raise WorkloadError("flow header is not a JSON object")
+    flow, workload = fields.pop("flow", None), fields.pop("workload", None)
+    if not isinstance(flow, str) or not isinstance(workload, str):
+        raise WorkloadError("flow header lacks flow or workload")
+    return FlowHeader(flow=check_flow_name(flow), workload=workload, announcement=fields)
+
+
+def check_flow_name(name: object) -> str:
+    """Return a flow's name if it is one.
+
+    Raises:
+        WorkloadError: it is not a string of letters, digits, ``_``, ``.`` and ``-``.
+    """
+    if not isinstance(name, str) or FLOW_NAME.fullmatch(name) is None:
+        raise WorkloadError(
+            f"flow: found {name!r:.120}, must be 1 to 100 letters, digits, '_', '.' or '-', "
+            "and begin with a letter or digit"
+        )
+    return name
+
+
+class Flow:
+    """A flow's state at one node, from its start to its outcome."""
+
+    def __init__(self, name: str, *, workload: str, role: str, peer: str | None, side: Side) -> None:
+        self.name = name
+        self.workload = workload
+        self.role = role
+        #: The other node's name; None: a target that takes any.
+        self.peer = peer
+        self.side = side
+        self.connection: Connection | None = None
+        self.started_at: Instant | None = None
+        self._stream: FlowStream | None = None
+        self._next_progress: Instant = 0
+        self._reported_bytes = 0
+        self._reported_at: Instant = 0
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the flow ended here; None while it goes on."""
+        return self.side.outcome
+
+    @property
+    def stream_id(self) -> int | None:
+        """The flow's stream, once there is one."""
+        return self._stream.stream_id if self._stream is not None else None
+
+    def attach(self, connection: Connection, *, now: Instant) -> None:
+        """Bind the flow to its connection; the flow's clock starts here."""
+        self.connection = connection
+        self.started_at = self._reported_at = now
+        self._next_progress = now + PROGRESS_INTERVAL
+
+    def start_source(self, *, now: Instant) -> None:
+        """Open the stream, send the header, let the side begin."""
+        assert self.connection is not None
+        self._stream = FlowStream(self.connection, self.connection.open_stream())
+        header = FlowHeader(self.name, self.workload, self.side.announcement())
+        self._stream.write(header.encode())
+        self.side.start(self._stream, now=now)
+
+    def start_target(
+        self, header: FlowHeader, stream_id: int, data: bytes, *, ended: bool, now: Instant
+    ) -> None:
+        """Check the header, let the side begin, and give it what came behind the header."""
+        assert self.connection is not None
+        self.side.accept(header.announcement)
+        self._stream = FlowStream(self.connection, stream_id)
+        self.side.start(self._stream, now=now)
+        self.side.receive(data, ended=ended, now=now)
+
+    def handle_event(self, event: Event, *, now: Instant) -> None:
+        """Pass what happened on the flow's stream to its side.
+
+        Raises:
+            WorkloadError: the flow has failed.
+        """
+        if isinstance(event, ConnectionClosed):
+            raise WorkloadError(describe_close(event))
+        if self._stream is None or getattr(event, "stream_id", None) != self._stream.stream_id:
+            return
+        if isinstance(event, StreamDataReceived):
+            assert self.connection is not None
+            self.side.receive(self.connection.read(event.stream_id), ended=event.ended, now=now)
+        elif isinstance(event, StreamWritable):
+            self.side.on_writable(now=now)
+        elif isinstance(event, StreamAcknowledged):
+            self.side.on_acknowledged(now=now)
+        elif isinstance(event, StreamReset | SendingStopped):
+            raise WorkloadError(f"the peer gave up the stream with code {event.code:#x}")
+
+    def fail(self, error: str) -> None:
+        """End the flow with an error, unless it is over."""
+        if self.side.outcome is None:
+            self.side.abort()
+            self.side.outcome = Outcome(ok=False, error=error, bytes=self.side.progress()[0])
+
+    def progress(self, *, now: Instant) -> dict[str, object] | None:
+        """Return a progress event's data, if it is time for one."""
+        if self.connection is None or now < self._next_progress:
+            return None
+        self._next_progress = now + PROGRESS_INTERVAL
+        moved, total = self.side.progress()
+        if moved == self._reported_bytes:
+            return None
+        elapsed = now - self._reported_at
+        rate = (moved - self._reported_bytes) * 8 * SECOND // elapsed if elapsed > 0 else 0
+        self._reported_bytes, self._reported_at = moved, now
+        statistics = self.connection.statistics()
+        return {
+            "flow": self.name,
+            "role": self.role,
+            "bytes": moved,
+            "bytes_total": total,
+            "bits_per_second": rate,
+            "rtt_ms": statistics.smoothed_rtt / MILLISECOND,
+            "congestion_window": statistics.congestion_window,
+            "packets_lost": statistics.packets_lost,
+            "retransmitted_packets": statistics.retransmitted_packets,
+        }
+
+    def next_progress(self) -> Instant:
+        """Return the earliest time at which ``progress`` may have something to say."""
+        return self._next_progress
+
+    def result(self, *, now: Instant, statistics: Statistics | None) -> dict[str, object]:
+        """Return the data of the flow's last event."""
+        outcome = self.side.outcome
+        assert outcome is not None
+        seconds = (now - self.started_at) / SECOND if self.started_at is not None else 0.0
+        return {
+            "flow": self.name,
+            "workload": self.workload,
+            "role": self.role,
+            "peer": self.peer,
+            "ok": outcome.ok,
+            "error": outcome.error,
+            "bytes": outcome.bytes,
+            "sha256": outcome.sha256,
+            "seconds": seconds,
+            "bits_per_second": outcome.bytes * 8 / seconds if seconds > 0 else 0.0,
+            "results": dict(outcome.results),
+            "statistics": statistics_data(statistics) if statistics is not None else {},
+        }
+
+
+def describe_close(event: ConnectionClosed) -> str:
+    """Return in words why a connection ended before its flow."""
+    who = "the peer" if event.remote else "this node"
+    return f"{who} closed the connection with code {event.code:#x}: {event.reason or 'no reason given'}"
+
+
+def statistics_data(statistics: Statistics) -> dict[str, object]:
+    """Return a connection's statistics, JSON-able, by the names of ``Statistics``'s fields."""
+    return {name: getattr(statistics, name) for name in Statistics.__slots__}
