@@ -14,6 +14,7 @@ OVERHEAD = ETHERNET_BYTES + IPV4_BYTES + UDP_BYTES
 #: Linux' default time to live.
 DEFAULT_TTL = 64
 
+_SOURCE_MAC = range(6, 12)
 _ETHERTYPE_IPV4 = b"\x08\x00"
 _PROTOCOL_UDP = 17
 _DONT_FRAGMENT = 0x4000
@@ -24,7 +25,10 @@ _UDP = struct.Struct(">HHHH")
 class Packet:
     """One packet on its way. Its payload is never changed in place: copies of it may be elsewhere."""
 
-    __slots__ = ("destination", "ecn", "frame", "payload", "size", "source", "ttl", "udp_checksum")
+    __slots__ = (
+        *("damaged", "destination", "ecn", "frame", "payload"),
+        *("size", "source", "ttl", "udp_checksum"),
+    )
 
     def __init__(
         self,
@@ -46,35 +50,46 @@ class Packet:
         self.udp_checksum: int | None = None
         #: An injected frame as it was given; a receiver then looks at it before anything else.
         self.frame: bytes | None = None
+        #: A header is damaged: the next receiver drops the packet.
+        self.damaged = False
 
     def copy(self) -> Packet:
         """Return a packet equal to this one."""
         other = Packet(self.source, self.destination, self.payload, ecn=self.ecn, ttl=self.ttl)
         other.size, other.udp_checksum, other.frame = self.size, self.udp_checksum, self.frame
+        other.damaged = self.damaged
         return other
 
     def corrupted(self, bit: int) -> Packet:
-        """Return a copy with one bit of the UDP payload flipped and the UDP checksum made right again.
+        """Return a copy with one bit of its frame flipped, counted from the frame's first bit.
 
-        As on the real links of corruption runs, UDP must not hide the damage from the transport's own
-        integrity check. An injected frame is damaged anywhere behind its Ethernet header instead.
+        In the UDP payload, the UDP checksum is right again for the damaged bytes: as on the real links of
+        corruption runs, UDP must not hide damage from the transport's own integrity check. Anywhere else
+        the receiver's kernel finds it, and drops the packet.
         """
         other = self.copy()
+        position = bit // 8
         if self.frame is not None:
-            other.frame = _flip(self.frame, ETHERNET_BYTES, bit)
-        else:
-            other.payload = _flip(self.payload, 0, bit)
+            other.frame = _flip(self.frame, bit)
+        elif position >= OVERHEAD:
+            other.payload = _flip(self.payload, bit - 8 * OVERHEAD)
             other.udp_checksum = None
+        elif not _SOURCE_MAC.start <= position < _SOURCE_MAC.stop:
+            # Nobody looks at the source's MAC; every other bit of the headers is fatal.
+            other.damaged = True
+        return other
+
+    def forwarded(self) -> Packet:
+        """Return a copy that a router sends on."""
+        other = self.copy()
+        other.ttl -= 1
         return other
 
 
-def _flip(data: bytes, start: int, bit: int) -> bytes:
-    length = len(data) - start
-    if length <= 0:
-        return data
-    position = bit % (8 * length)
+def _flip(data: bytes, bit: int) -> bytes:
     damaged = bytearray(data)
-    damaged[start + position // 8] ^= 0x80 >> position % 8
+    if bit // 8 < len(damaged):
+        damaged[bit // 8] ^= 0x80 >> bit % 8
     return bytes(damaged)
 
 

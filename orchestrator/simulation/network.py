@@ -1,0 +1,133 @@
+"""The simulated network: nodes with interfaces and static routes, joined by links."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+
+from orchestrator.simulation.link import LinkDirection
+from orchestrator.simulation.packet import ETHERNET_BYTES, Packet, from_frame, injected
+from orchestrator.simulation.scheduler import Scheduler
+from orchestrator.topology.model import LinkEndpoint, NodeKind
+from orchestrator.topology.plan import DeploymentPlan, InterfacePlan, LinkPlan, NodePlan
+
+
+@dataclass(slots=True)
+class Interface:
+    """An interface of a simulated node."""
+
+    plan: InterfacePlan
+    #: What leaves here; set when its link is made.
+    out: LinkDirection | None = field(default=None)
+
+
+class Station:
+    """A node's network stack: interfaces, routes, forwarding if it is a router, delivery to its socket."""
+
+    def __init__(self, plan: NodePlan, scheduler: Scheduler) -> None:
+        self.plan = plan
+        self.interfaces = {interface.name: Interface(interface) for interface in plan.interfaces}
+        #: Takes packets for this node; None: nothing listens, they are dropped.
+        self.deliver: Callable[[Packet], None] | None = None
+        #: Whether the node is on; one that is not neither forwards nor receives.
+        self.up = True
+        #: Packets dropped here, by reason.
+        self.drops: Counter[str] = Counter()
+        self._scheduler = scheduler
+        self._forwards = plan.kind is NodeKind.ROUTER
+        self._addresses = {interface.ipv4.partition("/")[0] for interface in plan.interfaces}
+        self._routes = _routing_table(plan)
+        # Destinations looked up so far; an address seen costs one dictionary access from then on.
+        self._next: dict[str, Interface | None] = {}
+
+    def send(self, packet: Packet) -> None:
+        """Send a packet of this node's own."""
+        destination = packet.destination[0]
+        if destination in self._addresses:
+            self._scheduler.at(self._scheduler.now, self._deliver, packet)
+        else:
+            self._route(packet)
+
+    def receive(self, packet: Packet) -> None:
+        """Take a packet that arrived over a link."""
+        if not self.up:
+            self.drops["node is down"] += 1
+            return
+        if packet.frame is not None or packet.damaged:
+            found = None if packet.damaged or packet.frame is None else from_frame(packet.frame)
+            if found is None:
+                self.drops["not a valid packet"] += 1
+                return
+            packet = found
+        if packet.destination[0] in self._addresses:
+            self._deliver(packet)
+        elif not self._forwards:
+            self.drops["not for this host"] += 1
+        elif packet.ttl <= 1:
+            self.drops["time to live exceeded"] += 1
+        else:
+            self._route(packet.forwarded())
+
+    def _deliver(self, packet: Packet) -> None:
+        if self.deliver is None or packet.destination[1] != self.plan.port:
+            self.drops["no socket"] += 1
+            return
+        self.deliver(packet)
+
+    def _route(self, packet: Packet) -> None:
+        destination = packet.destination[0]
+        try:
+            interface = self._next[destination]
+        except KeyError:
+            interface = self._next[destination] = self._look_up(destination)
+        if interface is None or interface.out is None:
+            self.drops["no route"] += 1
+        elif packet.size - ETHERNET_BYTES > interface.plan.mtu:
+            self.drops["longer than the MTU"] += 1
+        else:
+            interface.out.send(packet)
+
+    def _look_up(self, destination: str) -> Interface | None:
+        address = IPv4Address(destination)
+        for network, interface in self._routes:
+            if address in network:
+                return self.interfaces[interface]
+        return None
+
+
+def _routing_table(plan: NodePlan) -> list[tuple[IPv4Network, str]]:
+    """Return (prefix, interface), the longest prefix first."""
+    connected = [(IPv4Network(found.ipv4, strict=False), found.name) for found in plan.interfaces]
+    static = [(IPv4Network(route.prefix), route.interface) for route in plan.routes]
+    return sorted(connected + static, key=lambda entry: -entry[0].prefixlen)
+
+
+class Network:
+    """All stations and links of a plan."""
+
+    def __init__(self, plan: DeploymentPlan, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
+        self.stations: Mapping[str, Station] = {node.name: Station(node, scheduler) for node in plan.nodes}
+        #: What leaves an endpoint, by endpoint.
+        self.directions: dict[LinkEndpoint, LinkDirection] = {}
+        for link in plan.links:
+            self._join(link, plan.seed)
+
+    def inject(self, endpoint: LinkEndpoint, frame: bytes) -> None:
+        """Put an Ethernet frame on the link as if ``endpoint`` had sent it now (KeyError: there is none)."""
+        self.directions[endpoint].send(injected(frame))
+
+    def _join(self, link: LinkPlan, seed: int) -> None:
+        ways = ((link.a, link.b, link.forward), (link.b, link.a, link.reverse))
+        for source, target, impairments in ways:
+            direction = LinkDirection(
+                f"{source}->{target}",
+                impairments,
+                seed=seed,
+                scheduler=self.scheduler,
+                receive=self.stations[target.node].receive,
+            )
+            self.directions[source] = direction
+            self.stations[source.node].interfaces[source.interface].out = direction
