@@ -7,7 +7,8 @@ them. In Compose it cannot: there each agent shapes, routes and captures its own
 - ``route`` (commands): ``ip route`` argument lists;
 - ``shape`` (interface, then either ``tc``: argument lists for what leaves it, by the kernel's netem; or
   ``impairments`` and ``seed``: for what arrives on it, by the user-space shaper); the whole set is replaced;
-- ``capture`` (interface, file) and ``end_captures``.
+- ``capture`` (interface, file) and ``end_captures``;
+- ``inject`` (interface, frame in hex): send one Ethernet frame.
 
 Argument lists are made by the orchestrator; only ``tc`` and ``ip route`` are run.
 """
@@ -18,6 +19,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -56,6 +58,7 @@ class OwnInterfaces:
             "shape": self._shape,
             "capture": self._capture,
             "end_captures": self._end_captures,
+            "inject": self._inject,
         }
 
     def handles(self, name: str) -> bool:
@@ -144,6 +147,16 @@ class OwnInterfaces:
         ended = {interface: await _end(process) for interface, process in self._captures.items()}
         self._captures.clear()
         return {"captures": ended}
+
+    async def _inject(self, arguments: Mapping[str, object]) -> Mapping[str, object]:
+        try:
+            frame = bytes.fromhex(_text(arguments, "frame"))
+        except ValueError as error:
+            raise ShapingError(f"frame: not hex: {error}") from error
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+            raw.bind((_text(arguments, "interface"), 0))
+            raw.send(frame)
+        return {}
 
 
 async def _has_netem() -> bool:
