@@ -10,8 +10,8 @@ from node.links.impairments.base import IMPAIRMENTS, PacketFate, Stage
 from node.links.units import UnitError, format_duration, parse_duration
 from node.protocol.time import SECOND, Duration
 
-#: Longer than any path that people measure, and far from where tc's numbers overflow.
-MAX_DELAY: Duration = 600 * SECOND
+#: tc before 6.x counts delays in 32-bit ticks of 64 ns, which end at 274 s.
+MAX_DELAY: Duration = 240 * SECOND
 
 
 @IMPAIRMENTS.register("delay")

@@ -1,0 +1,77 @@
+"""All that is wrong with a topology file, each place with its line, a caret and advice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from orchestrator.errors import TestbedError
+
+#: More than this is one mistake seen many times; the rest is counted.
+MAX_SHOWN = 25
+#: Characters of a source line that are shown.
+MAX_WIDTH = 160
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One mistake, and where it is."""
+
+    #: From 1.
+    line: int
+    #: From 1, in characters.
+    column: int
+    #: What was found and why it is wrong.
+    message: str
+    #: What to do, one sentence a line.
+    advice: tuple[str, ...] = ()
+
+
+class TopologyError(TestbedError):
+    """A topology file is not valid; its text shows every problem (exit code 2).
+
+    Args:
+        file: name of the file as the user gave it.
+        text: the file's text, for showing lines.
+        problems: what is wrong, in any order.
+    """
+
+    def __init__(self, file: str, text: str, problems: Iterable[Problem]) -> None:
+        self.file = file
+        self.problems: tuple[Problem, ...] = tuple(sorted(set(problems)))
+        super().__init__(render(file, text, self.problems))
+
+
+def render(file: str, text: str, problems: Sequence[Problem]) -> str:
+    """Return the problems as users read them: ``file:line:column: message``, line, caret, advice."""
+    lines = text.splitlines()
+    blocks = [_block(file, lines, problem) for problem in problems[:MAX_SHOWN]]
+    if len(problems) > MAX_SHOWN:
+        blocks.append(f"and {len(problems) - MAX_SHOWN} more")
+    return "\n\n".join(blocks)
+
+
+def suggestion(found: str, known: Iterable[str], *, what: str = "use one of") -> tuple[str, ...]:
+    """Return advice for a word that is none of ``known``: the nearest, or else all of them."""
+    names = sorted(known)
+    lowered = {name.lower(): name for name in names}
+    near = get_close_matches(found.lower(), lowered, n=1, cutoff=0.6)
+    advice = (f"did you mean {lowered[near[0]]!r}?",) if near else ()
+    if not names:
+        return advice
+    shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
+    return (*advice, f"{what}: {shown}")
+
+
+def _block(file: str, lines: list[str], problem: Problem) -> str:
+    parts = [f"{file}:{problem.line}:{problem.column}: {problem.message}"]
+    if 1 <= problem.line <= len(lines):
+        number = f"{problem.line:5d}"
+        # A tab is as wide as the terminal says; one space keeps the caret below its character.
+        source = lines[problem.line - 1].replace("\t", " ")[:MAX_WIDTH]
+        parts.append(f"{number} | {source}")
+        if problem.column <= len(source) + 1:
+            parts.append(f"{' ' * len(number)} | {' ' * (problem.column - 1)}^")
+    parts.extend(f"      = {advice}" for advice in problem.advice)
+    return "\n".join(parts)

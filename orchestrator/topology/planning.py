@@ -1,0 +1,157 @@
+"""Topology → DeploymentPlan: pure, deterministic, printable."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from ipaddress import IPv4Network
+
+from node.protocol.configuration import Configuration
+from node.protocol.identity import Identity
+from orchestrator.topology.addressing import PORT, InterfaceAddress, addresses, private_key
+from orchestrator.topology.model import Expectation, LinkEndpoint, Node, Topology, WorkloadSpec
+from orchestrator.topology.plan import DeploymentPlan, InterfacePlan, LinkPlan, NodePlan, RoutePlan
+from orchestrator.topology.routing import first_hops, path_links
+
+#: IPv4 and UDP headers: a link's MTU less these is the largest datagram that crosses it whole.
+HEADER_BYTES = 28
+
+
+def make_plan(topology: Topology, *, seed: int | None = None) -> DeploymentPlan:
+    """Return what a back end must make for ``topology``.
+
+    Args:
+        topology: a valid topology.
+        seed: takes the place of the topology's own.
+    """
+    if seed is not None:
+        topology = dataclasses.replace(topology, seed=seed)
+    table = addresses(topology)
+    return DeploymentPlan(
+        name=topology.name,
+        seed=topology.seed,
+        nodes=tuple(_node(topology, node, table) for node in topology.nodes),
+        links=tuple(
+            LinkPlan(link.name, index, link.a, link.b, link.forward, link.reverse, link.mtu)
+            for index, link in enumerate(topology.links)
+        ),
+        workloads=tuple(_workload(topology, flow) for flow in topology.workloads),
+        expectations=topology.expectations,
+        time_limit=topology.time_limit,
+    )
+
+
+def _node(topology: Topology, node: Node, table: Mapping[LinkEndpoint, InterfaceAddress]) -> NodePlan:
+    identity = Identity(private_key(topology.seed, node.name))
+    interfaces = tuple(
+        InterfacePlan(end.interface, link.name, f"{table[end].ipv4}/{table[end].subnet.prefixlen}",
+                      table[end].mac, link.mtu)
+        for link in topology.links
+        for end in (link.a, link.b)
+        if end.node == node.name
+    )
+    return NodePlan(
+        name=node.name,
+        kind=node.kind,
+        private_key=identity.private_key,
+        public_key=identity.public_key,
+        address=identity.address,
+        ipv4=interfaces[0].ipv4.partition("/")[0] if interfaces else "127.0.0.1",
+        port=PORT,
+        interfaces=interfaces,
+        routes=_routes(topology, node, table),
+    )
+
+
+def _routes(
+    topology: Topology, node: Node, table: Mapping[LinkEndpoint, InterfaceAddress]
+) -> tuple[RoutePlan, ...]:
+    """Return a route to every subnet that the node is not on, by the nearer of its two ends."""
+    hops = first_hops(topology, node.name)
+    routes: list[RoutePlan] = []
+    for link in topology.links:
+        if node.name in (link.a.node, link.b.node):
+            continue
+        ends = [hops[end.node] for end in (link.a, link.b) if end.node in hops]
+        if not ends:
+            continue
+        hop = min(ends, key=lambda found: found.distance)
+        first = topology.links[hop.link]
+        own, other = (first.a, first.b) if first.a.node == node.name else (first.b, first.a)
+        routes.append(RoutePlan(str(table[link.a].subnet), str(table[other].ipv4), own.interface))
+    return tuple(sorted(routes, key=lambda route: IPv4Network(route.prefix)))
+
+
+def _workload(topology: Topology, flow: WorkloadSpec) -> WorkloadSpec:
+    """Complete a flow: transport of its source's node below its own, datagrams that fit its path."""
+    source = next(node for node in topology.nodes if node.name == flow.source)
+    transport = {**source.transport, **flow.transport}
+    mtus = [topology.links[index].mtu for index in path_links(topology, flow.source, flow.target)]
+    largest = min(mtus) - HEADER_BYTES
+    if "max_datagram_size" not in transport and largest < Configuration().max_datagram_size:
+        transport["max_datagram_size"] = largest
+    options = dict(flow.options)
+    if "file" not in options:
+        options.setdefault("seed", f"{topology.seed}/flow/{flow.name}")
+    return dataclasses.replace(flow, options=options, transport=transport)
+
+
+def plan_to_json(plan: DeploymentPlan) -> Mapping[str, object]:
+    """Return the plan as JSON-able data. The lab's private keys are in it: they follow from the seed."""
+    return {
+        "name": plan.name,
+        "seed": plan.seed,
+        "time_limit_ns": plan.time_limit,
+        "nodes": [_node_to_json(node) for node in plan.nodes],
+        "links": [_link_to_json(link) for link in plan.links],
+        "workloads": [_workload_to_json(flow) for flow in plan.workloads],
+        "expectations": [_expectation_to_json(expectation) for expectation in plan.expectations],
+    }
+
+
+def _node_to_json(node: NodePlan) -> Mapping[str, object]:
+    return {
+        "name": node.name,
+        "kind": node.kind.value,
+        "private_key": node.private_key.hex(),
+        "public_key": node.public_key.hex(),
+        "address": f"{node.address:016x}",
+        "ipv4": node.ipv4,
+        "port": node.port,
+        "interfaces": [dataclasses.asdict(interface) for interface in node.interfaces],
+        "routes": [dataclasses.asdict(route) for route in node.routes],
+    }
+
+
+def _link_to_json(link: LinkPlan) -> Mapping[str, object]:
+    return {
+        "name": link.name,
+        "index": link.index,
+        "a": str(link.a),
+        "b": str(link.b),
+        "mtu": link.mtu,
+        "forward": link.forward.to_mapping(),
+        "reverse": link.reverse.to_mapping(),
+    }
+
+
+def _workload_to_json(flow: WorkloadSpec) -> Mapping[str, object]:
+    return {
+        "name": flow.name,
+        "kind": flow.kind,
+        "from": flow.source,
+        "to": flow.target,
+        "start_ns": flow.start,
+        "options": dict(sorted(flow.options.items())),
+        "transport": dict(sorted(flow.transport.items())),
+    }
+
+
+def _expectation_to_json(expectation: Expectation) -> Mapping[str, object]:
+    return {
+        "kind": expectation.kind,
+        "flow": expectation.flow,
+        "operator": expectation.operator,
+        "value": expectation.value,
+        "text": expectation.text,
+    }

@@ -1,0 +1,164 @@
+"""Checks what one place of the file says about another: names, endpoints, flows, expectations.
+
+Works on the raw data, so that these problems show together with those of the structure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from orchestrator.topology.document import Document, Path, Value
+from orchestrator.topology.errors import suggestion
+from orchestrator.topology.expectations import EXPECTATION_KINDS, ExpressionError, parse_expectation
+from orchestrator.topology.quantities import interface_problem, name_problem
+
+
+def check_references(document: Document) -> None:
+    """Report every name that is not allowed, not known, or used twice."""
+    _check_name(document, ("name",), _at(document.data, "name"), "lab")
+    nodes = _mapping(_at(document.data, "topology", "nodes"))
+    for name in nodes:
+        _check_name(document, ("topology", "nodes", name), name, "node", key=True)
+    _check_links(document, nodes)
+    flows = _check_flows(document, nodes)
+    _check_expectations(document, flows)
+
+
+def split_endpoint(text: str) -> tuple[str, str]:
+    """Return node and interface of ``lisbon:eth1`` (the interface empty if there is none)."""
+    node, _, interface = text.partition(":")
+    return node, interface
+
+
+def entries(value: Value) -> Iterator[tuple[str | int, str | None, dict[str, Value]]]:
+    """Yield (key or index, name, flow) of the workloads, however they are written."""
+    if isinstance(value, dict):
+        for name, entry in value.items():
+            yield name, name, _mapping(entry)
+    elif isinstance(value, list):
+        for index, entry in enumerate(value):
+            name = _mapping(entry).get("name")
+            yield index, None if name is None else str(name), _mapping(entry)
+
+
+def expressions(value: Value) -> Iterator[tuple[Path, str | None, str]]:
+    """Yield (path, flow, expression) of the expectations."""
+    for index, item in enumerate(value if isinstance(value, list) else []):
+        if isinstance(item, str):
+            yield ("expect", index), None, item
+        elif isinstance(item, dict):
+            for flow, text in item.items():
+                if isinstance(text, str):
+                    yield ("expect", index, flow), flow, text
+
+
+def _check_links(document: Document, nodes: dict[str, Value]) -> None:
+    used: dict[str, int] = {}
+    links = _at(document.data, "topology", "links")
+    for index, link in enumerate(links if isinstance(links, list) else []):
+        ends = _mapping(link).get("endpoints")
+        texts = [end if isinstance(end, str) else "" for end in (ends if isinstance(ends, list) else [])]
+        for position, text in enumerate(texts):
+            path: Path = ("topology", "links", index, "endpoints", position)
+            if text:
+                _check_endpoint(document, path, text, nodes, used)
+        if len(texts) == 2 and texts[0] and split_endpoint(texts[0])[0] == split_endpoint(texts[1])[0]:
+            document.report(
+                ("topology", "links", index, "endpoints", 1),
+                f"a link from node {split_endpoint(texts[0])[0]!r} to itself",
+                "connect it to another node",
+            )
+
+
+def _check_endpoint(
+    document: Document, path: Path, text: str, nodes: dict[str, Value], used: dict[str, int]
+) -> None:
+    node, interface = split_endpoint(text)
+    if not interface:
+        document.report(path, f"endpoint {text!r} names no interface", f'write "{node}:eth1"')
+        return
+    if node not in nodes:
+        document.report(path, f"no node is called {node!r}", *suggestion(node, nodes))
+    problem = interface_problem(interface)
+    if problem is not None:
+        message, _, advice = problem.partition(": ")
+        document.report(path, message, advice)
+    if text in used:
+        document.report(
+            path, f"interface {text!r} is in two links", f"the other link is in line {used[text]}: use another"
+        )
+    used.setdefault(text, document.place(path).line)
+
+
+def _check_flows(document: Document, nodes: dict[str, Value]) -> dict[str, Value]:
+    """Check the flows and return the kind of each by name."""
+    flows: dict[str, Value] = {}
+    for key, name, entry in entries(document.data.get("workloads")):
+        path: Path = ("workloads", key)
+        if isinstance(key, int) and name is None:
+            document.report(path, "'name' is missing in this flow", "add name:, as results call it")
+        elif name is not None:
+            at = (*path, "name") if isinstance(key, int) else path
+            _check_name(document, at, name, "flow", key=not isinstance(key, int))
+            if name in flows:
+                document.report(at, f"two flows are called {name!r}", "give each its own name")
+            if isinstance(key, str) and str(entry.get("name", key)) != key:
+                document.report((*path, "name"), f"this flow is already called {key!r}", "take name: out")
+            flows[name] = entry.get("kind")
+        for end in ("from", "to"):
+            _check_flow_end(document, (*path, end), entry.get(end), nodes)
+        if entry.get("to") is not None and entry.get("from") == entry.get("to"):
+            document.report((*path, "to"), "a flow from a node to itself", "give it two nodes")
+    return flows
+
+
+def _check_flow_end(document: Document, path: Path, found: Value, nodes: dict[str, Value]) -> None:
+    if isinstance(found, str | int) and str(found) not in nodes:
+        document.report(path, f"no node is called {str(found)!r}", *suggestion(str(found), nodes))
+    elif isinstance(found, str | int):
+        default = _at(document.data, "topology", "defaults", "kind")
+        if _mapping(nodes[str(found)]).get("kind", default) == "router":
+            document.report(
+                path, f"{str(found)!r} is a router, routers run no flows",
+                "make it a host, or connect a host to it",
+            )
+
+
+def _check_expectations(document: Document, flows: dict[str, Value]) -> None:
+    for path, flow, text in expressions(document.data.get("expect")):
+        if flow is not None and flow not in flows:
+            document.report(path, f"no flow is called {flow!r}", *suggestion(flow, flows), key=True)
+            continue
+        try:
+            expectation = parse_expectation(text, flow)
+        except ExpressionError as error:
+            message, _, advice = str(error).partition("; ")
+            document.report(path, message, *([advice] if advice else []), *error.advice)
+            continue
+        kind = EXPECTATION_KINDS[expectation.kind]
+        concerned = [flows[flow]] if flow is not None else list(flows.values())
+        if kind.per_flow and not concerned:
+            document.report(path, f"{kind.name!r} is about flows, and there are none", "add workloads:")
+        elif kind.workloads and not any(found in kind.workloads for found in concerned):
+            document.report(
+                path, f"{kind.name!r} is not measured here: it needs a flow of kind {kind.workloads[0]}",
+                "use rtt, which every flow has",
+            )
+
+
+def _check_name(document: Document, path: Path, name: Value, what: str, *, key: bool = False) -> None:
+    if isinstance(name, str | int) and not isinstance(name, bool):
+        problem = name_problem(str(name), what)
+        if problem is not None:
+            message, _, advice = problem.partition(": ")
+            document.report(path, message, *([advice] if advice else []), key=key)
+
+
+def _at(value: Value, *path: str) -> Value:
+    for step in path:
+        value = _mapping(value).get(step)
+    return value
+
+
+def _mapping(value: Value) -> dict[str, Value]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,168 @@
+"""Runs the schema over a document and says what is wrong in users' words, at the right place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from orchestrator.topology.document import Document, Path, Value
+from orchestrator.topology.errors import suggestion
+from orchestrator.topology.schema import (
+    WORKLOAD_KINDS,
+    BulkEntry,
+    Closed,
+    Defaults,
+    EchoEntry,
+    KindEntry,
+    Kinds,
+    LinkEntry,
+    MessagesEntry,
+    Netem,
+    Network,
+    NodeEntry,
+    TopologyFile,
+    Transport,
+)
+
+_BY_KEY: dict[str | int, type[Closed]] = {
+    "topology": Network,
+    "defaults": Defaults,
+    "kinds": Kinds,
+    "netem": Netem,
+    "netem-forward": Netem,
+    "netem-reverse": Netem,
+    "transport": Transport,
+}
+_BY_PARENT: dict[str | int, type[Closed]] = {"nodes": NodeEntry, "links": LinkEntry, "kinds": KindEntry}
+_BY_WORKLOAD: dict[object, type[Closed]] = {"bulk": BulkEntry, "echo": EchoEntry, "messages": MessagesEntry}
+_TYPES = {
+    "int_type": "a whole number",
+    "string_type": "text",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "bool_type": "true or false",
+}
+
+
+def check_structure(document: Document) -> TopologyFile | None:
+    """Return the file as models, or None after reporting every problem to ``document``."""
+    try:
+        return TopologyFile.model_validate(document.data)
+    except ValidationError as error:
+        for details in _distinct(error.errors(include_url=False)):
+            _report(document, details)
+    return None
+
+
+def _distinct(errors: list[ErrorDetails]) -> Iterator[ErrorDetails]:
+    """Leave out what a union says about alternatives that were not meant."""
+    for details in errors:
+        location = details["loc"]
+        if location[:1] == ("expect",) and location[-1] == "str" and isinstance(details["input"], dict):
+            continue
+        if location[:1] == ("expect",) and location[-1] == "dict[str,str]":
+            continue
+        yield details
+
+
+def _report(document: Document, details: ErrorDetails) -> None:
+    path = _path(document.data, details["loc"])
+    kind, context = details["type"], details.get("ctx", {})
+    found = _shown(details["input"])
+    what = str(path[-1]) if path and isinstance(path[-1], str) else _owner(document, path).noun
+    if kind == "extra_forbidden":
+        owner = _owner(document, path[:-1])
+        document.report(
+            path, f"unknown key {path[-1]!r} in a {owner.noun}",
+            *suggestion(str(path[-1]), _keys(owner), what="allowed"), key=True,
+        )
+    elif kind == "missing":
+        missing = str(details["loc"][-1])
+        where = "" if not path else f" in this {_owner(document, path).noun}"
+        document.report(path, f"{missing!r} is missing{where}", f"add {missing}:", key=bool(path))
+    elif kind in ("literal_error", "enum"):
+        allowed = re.findall(r"'([^']*)'", str(context.get("expected", "")))
+        document.report(path, f"{what}: found {found}", *suggestion(str(details["input"]), allowed))
+    elif kind == "union_tag_invalid":
+        document.report(
+            (*path, "kind"), f"unknown kind of flow {context['tag']!r}",
+            *suggestion(str(context["tag"]), WORKLOAD_KINDS),
+        )
+    elif kind == "union_tag_not_found":
+        document.report(path, "'kind' is missing in this flow", f"use one of: {', '.join(WORKLOAD_KINDS)}")
+    elif kind == "value_error":
+        message, _, advice = str(context["error"]).partition("; ")
+        document.report(path, f"{what}: {message}", *([advice] if advice else []))
+    elif kind in _TYPES:
+        document.report(path, f"{what}: found {found}, must be {_TYPES[kind]}", *_type_advice(kind, details))
+    elif kind in ("too_short", "too_long"):
+        document.report(path, *_length(what, details))
+    else:
+        document.report(path, f"{what}: found {found}: {details['msg'].lower()}")
+
+
+def _length(what: str, details: ErrorDetails) -> tuple[str, ...]:
+    if what == "endpoints":
+        count = details["ctx"]["actual_length"]
+        return f"a link has two endpoints, found {count}", 'write endpoints: ["a:eth1", "b:eth1"]'
+    return f"{what} is empty", f"add at least one to {what}:"
+
+
+def _type_advice(kind: str, details: ErrorDetails) -> tuple[str, ...]:
+    found = details["input"]
+    if kind == "int_type" and isinstance(found, str) and found.isdigit():
+        return (f"take the quotes off: {found}",)
+    if kind == "string_type" and isinstance(found, int | float):
+        return (f'put it into quotes: "{found}"',)
+    return ()
+
+
+def _path(data: Value, location: tuple[str | int, ...]) -> Path:
+    """Return the part of pydantic's location that exists in the data, without the tags of unions."""
+    path: list[str | int] = []
+    current = data
+    for step in location:
+        if isinstance(current, dict) and isinstance(step, str) and step in current:
+            current = current[step]
+        elif isinstance(current, list) and isinstance(step, int) and step < len(current):
+            current = current[step]
+        else:
+            continue
+        path.append(step)
+    return tuple(path)
+
+
+def _owner(document: Document, path: Path) -> type[Closed]:
+    """Return the model of the mapping at ``path``."""
+    if not path:
+        return TopologyFile
+    parent = path[-2] if len(path) > 1 else None
+    if parent == "workloads":
+        entry: Value = document.data
+        for step in path:
+            entry = entry[step]  # type: ignore[index,call-overload]
+        kind = entry.get("kind") if isinstance(entry, dict) else None
+        return _BY_WORKLOAD.get(kind, BulkEntry)
+    if parent in _BY_PARENT:
+        return _BY_PARENT[parent]
+    return _BY_KEY.get(path[-1], TopologyFile)
+
+
+def _keys(model: type[Closed]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value)
