@@ -6,6 +6,7 @@ primitives of ``cryptography``; no state is global, and ephemeral keys come from
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import hmac
 from typing import Protocol
@@ -96,6 +97,13 @@ class CipherState:
             return self._aead.decrypt(self._next_nonce(), ciphertext, associated)
         except InvalidTag:
             raise NoiseError("message does not authenticate") from None
+
+    def __deepcopy__(self, memo: object) -> CipherState:
+        twin = CipherState(self._cipher)
+        if self.key:  # the primitive itself cannot be copied
+            twin.initialize_key(self.key)
+        twin._nonce = self._nonce
+        return twin
 
     def _next_nonce(self) -> bytes:
         number, self._nonce = self._nonce, self._nonce + 1
@@ -238,6 +246,10 @@ class Handshake:
             else:
                 self._mix(token)
         return self._symmetric.decrypt_and_hash(message[position:])
+
+    def copy(self) -> Handshake:
+        """Return an independent copy: reading a forged message then costs the original nothing."""
+        return copy.deepcopy(self)
 
     def split(self) -> tuple[CipherState, CipherState]:
         """Return the states for initiator → responder and responder → initiator."""

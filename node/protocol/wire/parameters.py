@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from node.protocol.configuration import ARQ_CODES, INTEGRITY_CODES, MAX_DATAGRAM_SIZE
 from node.protocol.configuration import MIN_DATAGRAM_SIZE, Configuration
@@ -45,6 +45,10 @@ class TransportParameters:
             max_ack_delay=configuration.max_ack_delay,
             max_datagram_size=configuration.max_datagram_size,
         )
+
+    def with_choices(self, *, integrity: str, arq: str) -> TransportParameters:
+        """Return these parameters with what the initiator asked for (SPEC 3.2)."""
+        return replace(self, integrity=integrity, arq=arq)
 
     def encode(self) -> bytes:
         """Return the list of id, length, value."""

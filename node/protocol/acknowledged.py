@@ -1,0 +1,89 @@
+"""What becomes of what was sent: frames and data that were acknowledged, lost, or are to be probed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from node.protocol.events import StreamAcknowledged, StreamWritable
+from node.protocol.recovery.sent_packets import SentBurst, runs
+from node.protocol.streams.send import SendStream
+from node.protocol.streams.states import SendState, send_transition
+from node.protocol.wire.frames import Frame, MaxData, MaxStreamData, Ping, ResetStream
+
+if TYPE_CHECKING:
+    from node.protocol.connection import Connection
+
+#: A stream whose backlog falls below this may be written to again.
+LOW_WATER = 256 * 1024
+
+
+def on_acked(c: Connection, record: SentBurst, mask: int) -> None:
+    """The packets in ``mask`` were acknowledged."""
+    if record.stream is not None:
+        for low, high in runs(mask):
+            start, end, fin = record.data_of(low, high)
+            _stream_acked(c, record.stream, start, end, fin)
+    for stream, start, end, fin, _ in record.pieces:
+        _stream_acked(c, stream, start, end, fin)
+    for frame in record.frames:
+        if isinstance(frame, ResetStream):
+            reset = c.streams.senders.get(frame.stream_id)
+            if reset is not None and reset.state is SendState.RESET_SENT:
+                reset.state = send_transition(reset.state, "reset acknowledged")
+                c.forget_if_done(frame.stream_id)
+
+
+def on_lost(c: Connection, record: SentBurst, mask: int) -> None:
+    """The packets in ``mask`` are lost: what they carried goes again where that still makes sense."""
+    if record.stream is not None:
+        for low, high in runs(mask):
+            c.arq.on_lost(record, low, high)
+        c.streams.mark_ready(record.stream)
+    for stream, start, end, fin, epoch in record.pieces:
+        if c.arq.in_order_only and start < end:
+            if epoch == stream.epoch or start < stream.rewound_to:
+                stream.rewind(start)
+        else:
+            stream.requeue(start, end, fin=fin)
+        c.streams.mark_ready(stream)
+    _repeat_frames(c, record.frames)
+
+
+def repeat_oldest(c: Connection, record: SentBurst) -> None:
+    """Queue again what the first outstanding packet of ``record`` carried; it is not lost yet."""
+    if record.stream is not None:
+        low, _ = next(runs(record.outstanding))
+        start, end, fin = record.data_of(low, low + 1)
+        record.stream.requeue(start, end, fin=fin)
+        c.streams.mark_ready(record.stream)
+    for stream, start, end, fin, _ in record.pieces:
+        stream.requeue(start, end, fin=fin)
+        c.streams.mark_ready(stream)
+    _repeat_frames(c, record.frames)
+
+
+def _stream_acked(c: Connection, stream: SendStream, start: int, end: int, fin: bool) -> None:
+    before = stream.backlog
+    c.on_stream_acked(stream.on_acked(start, end, fin=fin))
+    if stream.backlog < LOW_WATER <= before and not stream.ended:
+        c.events.append(StreamWritable(stream.stream_id))
+    if stream.complete and stream.state is SendState.DATA_SENT:
+        stream.state = send_transition(stream.state, "all acknowledged")
+        c.events.append(StreamAcknowledged(stream.stream_id))
+        c.forget_if_done(stream.stream_id)
+
+
+def _repeat_frames(c: Connection, frames: tuple[Frame, ...]) -> None:
+    """SPEC 8-1: credit is repeated with its present value, a PING not at all."""
+    for frame in frames:
+        if isinstance(frame, Ping):
+            continue
+        if isinstance(frame, MaxData):
+            frame = MaxData(c.window.maximum)
+        elif isinstance(frame, MaxStreamData):
+            receiver = c.streams.receivers.get(frame.stream_id)
+            if receiver is None or receiver.final_size is not None:
+                continue
+            frame = MaxStreamData(frame.stream_id, receiver.window.maximum)
+        if frame not in c.builder.control:
+            c.builder.control.append(frame)

@@ -1,0 +1,104 @@
+"""What each frame does to a connection: one function a frame, one table (SPEC 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from node.protocol.events import SendingStopped, StreamOpened, StreamReset
+from node.protocol.packet_receiver import store
+from node.protocol.streams.states import SEND_DONE, SendState
+from node.protocol.time import Instant
+from node.protocol.wire.frames import (
+    Ack,
+    Close,
+    DataBlocked,
+    Frame,
+    MaxData,
+    MaxStreamData,
+    MaxStreams,
+    Padding,
+    Ping,
+    ResetStream,
+    StopSending,
+    Stream,
+    StreamDataBlocked,
+)
+
+if TYPE_CHECKING:
+    from node.protocol.connection import Connection
+
+
+def _nothing(c: Connection, frame: Frame, now: Instant) -> None:
+    """PADDING and PING ask for nothing but an acknowledgement; BLOCKED frames are for observers."""
+
+
+def _ack(c: Connection, frame: Ack, now: Instant) -> None:
+    c.recovery.on_ack(frame, now=now)
+
+
+def _stream(c: Connection, frame: Stream, now: Instant) -> None:
+    stream, opened = c.streams.receiver_for_frame(frame.stream_id)
+    for stream_id in opened:
+        c.events.append(StreamOpened(stream_id))
+    if stream is not None:
+        store(c, stream, frame)
+        if stream.ended:
+            c.acks.hurry(now)
+
+
+def _reset_stream(c: Connection, frame: ResetStream, now: Instant) -> None:
+    stream, opened = c.streams.receiver_for_frame(frame.stream_id)
+    for stream_id in opened:
+        c.events.append(StreamOpened(stream_id))
+    if stream is None or stream.ended:
+        return
+    unread = frame.final_size - stream.read_offset
+    c.take_credit(stream.reset(frame.final_size))
+    c.window.consume(max(0, unread))
+    c.events.append(StreamReset(frame.stream_id, frame.code))
+    c.forget_if_done(frame.stream_id)
+
+
+def _stop_sending(c: Connection, frame: StopSending, now: Instant) -> None:
+    stream = c.streams.sender_for_frame(frame.stream_id)
+    if stream is None or stream.state in SEND_DONE or stream.state is SendState.RESET_SENT:
+        return
+    c.events.append(SendingStopped(frame.stream_id, frame.code))
+    c.reset_stream(frame.stream_id, frame.code)  # RFC 9000 §3.5
+
+
+def _max_data(c: Connection, frame: MaxData, now: Instant) -> None:
+    c.raise_peer_max_data(frame.maximum)
+
+
+def _max_stream_data(c: Connection, frame: MaxStreamData, now: Instant) -> None:
+    stream = c.streams.sender_for_frame(frame.stream_id)
+    if stream is not None:
+        stream.max_data = max(stream.max_data, frame.maximum)
+        c.streams.mark_ready(stream)
+
+
+def _max_streams(c: Connection, frame: MaxStreams, now: Instant) -> None:
+    c.streams.raise_peer_limit(frame.maximum, unidirectional=frame.unidirectional)
+
+
+def _close(c: Connection, frame: Close, now: Instant) -> None:
+    c.peer_closed(frame.code, frame.reason, now)
+
+
+#: Any: each handler takes just the class it stands beside.
+HANDLERS: dict[type, Callable[[Any, Any, Instant], None]] = {
+    Padding: _nothing,
+    Ping: _nothing,
+    Ack: _ack,
+    ResetStream: _reset_stream,
+    StopSending: _stop_sending,
+    Stream: _stream,
+    MaxData: _max_data,
+    MaxStreamData: _max_stream_data,
+    MaxStreams: _max_streams,
+    DataBlocked: _nothing,
+    StreamDataBlocked: _nothing,
+    Close: _close,
+}

@@ -1,0 +1,245 @@
+"""What goes into the next datagrams: single packets of many frames, and bulk bursts.
+
+The bulk path is the hot one: one record, one seal call a packet, one struct for header and frame
+head. It yields the bytes that ``Stream.encode`` would, with longer integers; a property test
+holds the two together.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from typing import TYPE_CHECKING
+
+from node.protocol.arena import BULK_FRAME_BYTES, HEADER_BYTES, Arena, Slot
+from node.protocol.datagrams import Transmit
+from node.protocol.recovery.sent_packets import SentBurst
+from node.protocol.streams.send import SendStream
+from node.protocol.time import Instant
+from node.protocol.wire.frames import Close, Frame, Ping, Stream
+from node.protocol.wire.packet_number import WIRE_MASK
+
+if TYPE_CHECKING:
+    from node.protocol.connection import Connection
+
+DATA = 0x41
+#: Type, connection ID, packet number; then a STREAM frame's type, 4-byte stream id, 8-byte offset.
+_BULK_HEAD = struct.Struct(">9sIBIQ")
+_HEADER = struct.Struct(">9sI")
+_ID_LENGTH_BITS = 0x8000_0000
+_OFFSET_LENGTH_BITS = 0xC000_0000_0000_0000
+_MAX_BULK_STREAM_ID = (1 << 30) - 1
+#: Most bytes that a STREAM frame's head takes: type, id, offset, length.
+_STREAM_HEAD_MAX = 1 + 8 + 8 + 4
+#: Below this room a further piece of a stream is not worth its head.
+_MIN_PIECE = _STREAM_HEAD_MAX + 1
+
+
+class PacketBuilder:
+    """Builds the DATA packets of one connection in the endpoint's arena."""
+
+    def __init__(self, connection: Connection, arena: Arena) -> None:
+        self._connection = connection
+        self._arena = arena
+        #: Control frames waiting, oldest first. Bounded: each kind stands for a state, not a history.
+        self.control: deque[Frame] = deque()
+        #: What kept us from sending at the last try (Statistics.limited_by).
+        self.limited_by = "application"
+        #: When pacing lets the next burst go; None: pacing holds nothing back.
+        self.paced_until: Instant | None = None
+        self.retransmitted_packets = 0
+
+    def configure(self, connection_id: bytes, size: int) -> None:
+        """Set where packets go, and the bytes of a full one."""
+        self._prefix = bytes((DATA,)) + connection_id
+        self.size = size
+
+    def next_burst(self, *, now: Instant) -> Transmit | None:
+        """Return the next datagrams to send, or None."""
+        c = self._connection
+        self.paced_until = None
+        self.limited_by = "application"
+        if c.recovery.probes_due:
+            return self._probe(now)
+        if self.control or (c.acks.deadline is not None and c.acks.deadline <= now):
+            return self._single(now, stream_bytes=self._allowance(now))
+        stream = c.streams.next_ready(c.credit)
+        if stream is None:
+            if c.streams.ready:
+                self.limited_by = "flow-control"
+            return None
+        allowance = self._allowance(now)
+        if not allowance:
+            return None
+        start, end = stream.sendable(c.credit)
+        if end - start >= self._data_size and stream.stream_id <= _MAX_BULK_STREAM_ID:
+            return self._bulk(stream, start, end, allowance, now)
+        return self._single(now, stream_bytes=allowance)
+
+    def close(self, code: int, reason: str, *, now: Instant) -> Transmit:
+        """Return a packet with CLOSE."""
+        return self._finish([Close(code, reason).encode()], [], [], now=now, eliciting=False)
+
+    @property
+    def _data_size(self) -> int:
+        return self.size - HEADER_BYTES - BULK_FRAME_BYTES - self._connection.protection.tag_size
+
+    def _allowance(self, now: Instant) -> int:
+        """Bytes that window, ARQ mode and pacing let go now; 0 or at least one packet."""
+        c = self._connection
+        window = c.recovery.window_left
+        most = c.arq.max_open_packets
+        if most is not None:
+            room = (most - c.recovery.open_packets) * self.size
+            if room <= 0:
+                self.limited_by = "arq"
+                return 0
+            window = min(window, room)
+        if window < self.size:
+            self.limited_by = "congestion"
+            c.recovery.note_window_full()
+            return 0
+        paced = c.recovery.pacer.allowance(packet_size=self.size, now=now)
+        if not paced:
+            self.limited_by = "pacing"
+            # RFC 9002 §7.8: who would fill the window but for pacing is not limited by the application.
+            c.recovery.note_window_full()
+            self.paced_until = c.recovery.pacer.next_time(packet_size=self.size, now=now)
+        return min(window, paced)
+
+    # -- the bulk path
+
+    def _bulk(
+        self, stream: SendStream, start: int, end: int, allowance: int, now: Instant
+    ) -> Transmit:
+        size, data_size = self.size, self._data_size
+        tag_size = self._connection.protection.tag_size
+        slots = self._arena.slots(size, tag_size)
+        count = min(allowance // size, len(slots), -(-(end - start) // data_size))
+        end = min(end, start + count * data_size)
+        short = (end - start) % data_size
+        slots = slots[: count - 1 if short else count]
+        if short:
+            position = (count - 1) * size
+            last = self._arena.slot(position, size - data_size + short, tag_size)
+            slots = [*slots, last]
+        self._fill(stream, slots, start, end)
+        fin = stream.fin_goes_with(end)
+        if fin:
+            slots[-1].payload[0] = 0x09
+        first = self._connection.recovery.next_packet_number
+        self._connection.protection.seal(slots, first)
+        last_size = len(slots[-1].packet)
+        record = SentBurst(first, count, now, size=size, last_size=last_size)
+        record.stream, record.offset, record.data_size, record.data_end = stream, start, data_size, end
+        record.fin, record.epoch = fin, stream.epoch
+        if start < stream.high_water:
+            self.retransmitted_packets += count
+        self._connection.on_sent(record, stream.on_sent(start, end, fin=fin))
+        self._connection.streams.take_turns()
+        return Transmit(
+            self._connection.remote, self._arena.view[: (count - 1) * size + last_size], size
+        )
+
+    def _fill(self, stream: SendStream, slots: list[Slot], start: int, end: int) -> None:
+        """Write heads and data of a bulk burst."""
+        pack_into, buffer, prefix = _BULK_HEAD.pack_into, self._arena.buffer, self._prefix
+        stream_id = stream.stream_id | _ID_LENGTH_BITS
+        offset = start | _OFFSET_LENGTH_BITS
+        number = self._connection.recovery.next_packet_number
+        data_size = self._data_size
+        chunk = stream.chunk_at(start, end)
+        position = 0
+        for slot in slots:
+            pack_into(buffer, slot.position, prefix, number & WIRE_MASK, 0x08, stream_id, offset + position)
+            if chunk is not None:
+                slot.data[:] = chunk[position : position + data_size]
+            else:
+                stream.copy_into(slot.data, start + position)
+            number += 1
+            position += data_size
+
+    # -- single packets
+
+    def _probe(self, now: Instant) -> Transmit | None:
+        """SPEC 8-2: repeat what is out longest, or ask with a PING."""
+        c = self._connection
+        record = c.recovery.oldest_outstanding()
+        if record is None:
+            c.recovery.probes_due = 0
+            return self.next_burst(now=now)
+        before = len(self.control)
+        c.requeue_oldest(record)
+        if len(self.control) == before and c.streams.next_ready(c.credit) is None:
+            self.control.append(Ping())
+        c.recovery.probes_due = 1  # the second probe repeated the same: one is enough here
+        return self._single(now, stream_bytes=self.size)
+
+    def _single(self, now: Instant, *, stream_bytes: int) -> Transmit | None:
+        """Build one packet: ACK, control frames, pieces of streams."""
+        c = self._connection
+        room = self.size - HEADER_BYTES - c.protection.tag_size
+        parts: list[bytes] = []
+        if c.acks.deadline is not None:
+            ack = c.acks.frame(now=now)
+            if ack is not None:
+                parts.append(ack.encode())
+                room -= len(parts[0])
+        frames: list[Frame] = []
+        while self.control:
+            encoded = self.control[0].encode()
+            if len(encoded) > room:
+                break
+            frames.append(self.control.popleft())
+            parts.append(encoded)
+            room -= len(encoded)
+        pieces: list[tuple[SendStream, int, int, bool, int]] = []
+        while stream_bytes and room >= _MIN_PIECE:
+            taken = self._take_piece(parts, pieces, room)
+            if not taken:
+                break
+            room -= taken
+        if not parts:
+            return None
+        return self._finish(parts, frames, pieces, now=now, eliciting=bool(frames or pieces))
+
+    def _take_piece(
+        self, parts: list[bytes], pieces: list[tuple[SendStream, int, int, bool, int]], room: int
+    ) -> int:
+        """Append a piece of the stream whose turn it is; return the bytes it takes, 0 for none."""
+        c = self._connection
+        stream = c.streams.next_ready(c.credit)
+        if stream is None:
+            return 0
+        start, end = stream.sendable(c.credit)
+        end = min(end, start + room - _STREAM_HEAD_MAX)
+        data = bytearray(end - start)
+        if data:
+            stream.copy_into(memoryview(data), start)
+        fin = stream.fin_goes_with(end)
+        encoded = Stream(stream.stream_id, start, data, fin).encode()
+        parts.append(encoded)
+        pieces.append((stream, start, end, fin, stream.epoch))
+        if start < stream.high_water:
+            self.retransmitted_packets += 1
+        c.on_stream_sent(stream.on_sent(start, end, fin=fin))
+        c.streams.take_turns()
+        return len(encoded)
+
+    def _finish(
+        self, parts: list[bytes], frames: list[Frame],
+        pieces: list[tuple[SendStream, int, int, bool, int]], *, now: Instant, eliciting: bool,
+    ) -> Transmit:  # fmt: skip
+        c = self._connection
+        payload = b"".join(parts)
+        tag_size = c.protection.tag_size
+        slot = self._arena.slot(0, HEADER_BYTES + len(payload) + tag_size, tag_size)
+        number = c.recovery.next_packet_number
+        _HEADER.pack_into(self._arena.buffer, 0, self._prefix, number & WIRE_MASK)
+        slot.payload[:] = payload
+        c.protection.seal([slot], number)
+        size = len(slot.packet)
+        record = SentBurst(number, 1, now, size=size, last_size=size, eliciting=eliciting)
+        record.frames, record.pieces = tuple(frames), tuple(pieces)
+        c.on_sent(record, 0)
+        return Transmit(c.remote, slot.packet, size)

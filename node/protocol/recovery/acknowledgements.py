@@ -1,0 +1,73 @@
+"""What to acknowledge, and when (RFC 9000 §13.2, SPEC 5-3, 4-2)."""
+
+from __future__ import annotations
+
+from node.protocol.ranges import RangeSet
+from node.protocol.time import MICROSECOND, Duration, Instant
+from node.protocol.wire.frames import MAX_ACK_RANGES, Ack
+
+#: Ranges kept to tell duplicates. What is older than the lowest of them counts as a duplicate.
+MAX_KEPT_RANGES = 512
+#: So many ack-eliciting packets are acknowledged at once (RFC 9000 §13.2.2).
+ELICITING_THRESHOLD = 2
+
+
+class Acknowledgements:
+    """Packet numbers received, and the acknowledgement owed for them.
+
+    Args:
+        max_ack_delay: how long an acknowledgement may wait.
+        at_once: acknowledge every ack-eliciting packet without delay.
+    """
+
+    def __init__(self, *, max_ack_delay: Duration, at_once: bool) -> None:
+        self.received = RangeSet()
+        self.largest = -1
+        #: When the acknowledgement must go at the latest; None: none is owed.
+        self.deadline: Instant | None = None
+        self._floor = 0
+        self._largest_time: Instant = 0
+        self._eliciting = 0
+        self._max_ack_delay = max_ack_delay
+        self._threshold = 1 if at_once else ELICITING_THRESHOLD
+
+    def is_duplicate(self, packet_number: int) -> bool:
+        """Whether a packet number was received before, or is too old to tell (SPEC 4-2)."""
+        if packet_number > self.largest:
+            return False
+        return packet_number < self._floor or packet_number in self.received
+
+    def on_received(self, start: int, end: int, eliciting: int, *, now: Instant) -> None:
+        """Note new packets ``[start, end)`` of one burst, ``eliciting`` of them ack-eliciting."""
+        in_order = start == self.largest + 1
+        self.received.add(start, end)
+        if end - 1 > self.largest:
+            self.largest = end - 1
+            self._largest_time = now
+        if len(self.received) > MAX_KEPT_RANGES:
+            self._floor = self.received.drop_lowest()[1]
+        if not eliciting:
+            return
+        self._eliciting += eliciting
+        if not in_order or self._eliciting >= self._threshold:
+            self.deadline = now
+        elif self.deadline is None:
+            self.deadline = now + self._max_ack_delay
+
+    def hurry(self, now: Instant) -> None:
+        """Acknowledge at once whatever is owed."""
+        if self.deadline is not None:
+            self.deadline = now
+
+    def frame(self, *, now: Instant) -> Ack | None:
+        """Return the ACK frame for everything received, if anything ever was; nothing is owed then."""
+        if not self.received:
+            return None
+        self.deadline = None
+        self._eliciting = 0
+        newest = []
+        for found in reversed(self.received):
+            newest.append(found)
+            if len(newest) == MAX_ACK_RANGES:
+                break
+        return Ack(tuple(newest), (now - self._largest_time) // MICROSECOND)

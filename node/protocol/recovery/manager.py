@@ -1,0 +1,213 @@
+"""Loss recovery of one connection (RFC 9002 §6, §7): ties the files of this package together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from node.protocol.congestion.base import CongestionController
+from node.protocol.errors import ErrorCode, RemoteProtocolError
+from node.protocol.recovery.loss import detect_lost
+from node.protocol.recovery.pacer import Pacer
+from node.protocol.recovery.persistent_congestion import is_persistent
+from node.protocol.recovery.rtt import RttEstimator
+from node.protocol.recovery.sent_packets import SentBurst, SentPackets
+from node.protocol.time import MICROSECOND, Duration, Instant
+from node.protocol.wire.frames import Ack
+
+#: Doublings of the probe timeout; 2^16 times the RTT is beyond any idle time-out.
+MAX_BACKOFF = 16
+
+OnPackets = Callable[[SentBurst, int], None]
+
+
+class Recovery:
+    """Knows what is in flight, what is lost, and when to look again.
+
+    Args:
+        congestion: the controller.
+        initial_window: tokens the pacer starts with, bytes.
+        on_acked, on_lost: told of a record and the mask of its packets, once for each packet.
+    """
+
+    def __init__(
+        self,
+        congestion: CongestionController,
+        *,
+        initial_window: int,
+        on_acked: OnPackets,
+        on_lost: OnPackets,
+    ) -> None:
+        self.congestion = congestion
+        self.rtt = RttEstimator()
+        self.pacer = Pacer(initial_window)
+        self.sent = SentPackets()
+        self.bytes_in_flight = 0
+        self.next_packet_number = 0
+        self.packets_lost = 0
+        self.probe_timeouts = 0
+        #: Probes to send whatever the window says (SPEC 8-2).
+        self.probes_due = 0
+        #: The peer's max_ack_delay, ns.
+        self.max_ack_delay: Duration = 0
+        self._on_acked, self._on_lost = on_acked, on_lost
+        self._largest_acked = -1
+        self._loss_time: Instant | None = None
+        self._pto_count = 0
+        self._last_eliciting: Instant = 0
+        self._eliciting_in_flight = 0
+        self._first_sample: Instant | None = None
+        self._window_was_full = False
+
+    # -- what the world did
+
+    def on_sent(self, record: SentBurst) -> None:
+        """Note a burst; its packet numbers are taken from ``next_packet_number``."""
+        assert record.first == self.next_packet_number
+        self.next_packet_number += record.count
+        if not record.eliciting:
+            return
+        size = record.bytes_of(record.full)
+        self.sent.append(record)
+        self.bytes_in_flight += size
+        self._eliciting_in_flight += record.count
+        self._last_eliciting = record.time_sent
+        self.pacer.on_sent(size)
+        if self.probes_due:
+            self.probes_due -= 1
+
+    def take_handshake_sample(self, rtt: Duration, *, now: Instant) -> None:
+        """Take the round trip of the handshake as the first sample."""
+        self.rtt.update(rtt, 0)
+        self._first_sample = now
+        self._update_pacer()
+
+    def note_window_full(self) -> None:
+        """The sender would send more if the congestion window let it (RFC 9002 §7.8)."""
+        self._window_was_full = True
+
+    def on_ack(self, ack: Ack, *, now: Instant) -> None:
+        """Take an acknowledgement.
+
+        Raises:
+            RemoteProtocolError: it acknowledges a packet that was never sent (SPEC 5-2).
+        """
+        largest = ack.ranges[0][1] - 1
+        if largest >= self.next_packet_number:
+            raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, "ACK of a packet never sent")
+        newly = self._newly_acked(ack)
+        if largest > self._largest_acked:
+            self._largest_acked = largest
+        if not newly:
+            return
+        self._take_rtt_sample(newly, largest, ack, now)
+        for record, mask in newly:
+            self._acknowledge(record, mask, now)
+        self._pto_count = 0
+        self._detect_lost(now)
+        self.sent.trim()
+        self._update_pacer()
+
+    def on_timeout(self, *, now: Instant) -> None:
+        """The time that ``next_timeout`` gave has come."""
+        if self._loss_time is not None:
+            self._detect_lost(now)
+            self.sent.trim()
+            self._update_pacer()
+            return
+        self.probe_timeouts += 1
+        self._pto_count = min(self._pto_count + 1, MAX_BACKOFF)
+        self.probes_due = 2
+
+    # -- when to look again
+
+    def next_timeout(self) -> Instant | None:
+        """Return when losses are to be looked for or a probe is to be sent."""
+        if self._loss_time is not None:
+            return self._loss_time
+        if not self._eliciting_in_flight or self.probes_due:
+            return None
+        return self._last_eliciting + (self.probe_timeout << self._pto_count)
+
+    @property
+    def probe_timeout(self) -> Duration:
+        """The PTO without backoff, ns."""
+        return self.rtt.probe_timeout(self.max_ack_delay)
+
+    @property
+    def window_left(self) -> int:
+        """Bytes that the congestion window still allows."""
+        return max(0, self.congestion.congestion_window - self.bytes_in_flight)
+
+    @property
+    def open_packets(self) -> int:
+        """Ack-eliciting packets in flight."""
+        return self._eliciting_in_flight
+
+    def oldest_outstanding(self) -> SentBurst | None:
+        """Return the oldest record with packets in flight: what a probe repeats."""
+        for record in self.sent:
+            if record.outstanding:
+                return record
+        return None
+
+    # -- the steps
+
+    def _newly_acked(self, ack: Ack) -> list[tuple[SentBurst, int]]:
+        newly: list[tuple[SentBurst, int]] = []
+        for start, end in reversed(ack.ranges):
+            for record in self.sent.overlapping(start, end):
+                low = max(0, start - record.first)
+                high = min(record.count, end - record.first)
+                mask = ((1 << (high - low)) - 1) << low & record.outstanding
+                if mask:
+                    newly.append((record, mask))
+        return newly
+
+    def _take_rtt_sample(
+        self, newly: list[tuple[SentBurst, int]], largest: int, ack: Ack, now: Instant
+    ) -> None:
+        """RFC 9002 §5.1: only if the largest acknowledged is newly so."""
+        record, mask = newly[-1]
+        if not record.first <= largest < record.first + record.count:
+            return
+        if not mask >> (largest - record.first) & 1:
+            return
+        delay = min(ack.delay_us * MICROSECOND, self.max_ack_delay)
+        self.rtt.update(max(1, now - record.time_sent), delay)
+        if self._first_sample is None:
+            self._first_sample = now
+
+    def _acknowledge(self, record: SentBurst, mask: int, now: Instant) -> None:
+        record.acked |= mask
+        size = record.bytes_of(mask)
+        self.bytes_in_flight -= size
+        self._eliciting_in_flight -= mask.bit_count()
+        self.congestion.on_packets_acked(
+            size, time_sent=record.time_sent, now=now, rtt=self.rtt, window_used=self._window_was_full
+        )
+        self._on_acked(record, mask)
+
+    def _detect_lost(self, now: Instant) -> None:
+        lost, self._loss_time = detect_lost(
+            self.sent, largest_acked=self._largest_acked, loss_delay=self.rtt.loss_delay, now=now
+        )
+        if not lost:
+            return
+        lost_bytes = 0
+        for record, mask in lost:
+            record.lost |= mask
+            size = record.bytes_of(mask)
+            lost_bytes += size
+            self.bytes_in_flight -= size
+            self.packets_lost += mask.bit_count()
+            self._eliciting_in_flight -= mask.bit_count()
+            self._on_lost(record, mask)
+        self.congestion.on_packets_lost(lost_bytes, last_sent=lost[-1][0].time_sent, now=now)
+        if is_persistent(lost, probe_timeout=self.probe_timeout, first_sample=self._first_sample):
+            self.congestion.on_persistent_congestion()
+
+    def _update_pacer(self) -> None:
+        self._window_was_full = False
+        self.pacer.set_rate(
+            congestion_window=self.congestion.congestion_window, smoothed_rtt=self.rtt.smoothed_rtt
+        )

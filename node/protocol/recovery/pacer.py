@@ -1,0 +1,57 @@
+"""Pacing (RFC 9002 §7.7): a token bucket that fills at a little more than a window an RTT."""
+
+from __future__ import annotations
+
+from node.protocol.time import MICROSECOND, SECOND, Duration, Instant
+
+#: RFC 9002 §7.7: N of 1.25 makes up for what is not used at once.
+GAIN_NUMERATOR, GAIN_DENOMINATOR = 5, 4
+#: A burst may be as long as the path takes in this time: one GSO send at high rates, a few
+#: packets at low ones. Finer costs a wake-up each, coarser fills shallow queues.
+BURST_TIME: Duration = 1000 * MICROSECOND
+#: ... but never less than this many packets, so that acknowledgements stay worth their while ...
+MIN_BURST_PACKETS = 2
+#: ... nor more than this many bytes.
+MAX_BURST_BYTES = 256 * 1024
+
+
+class Pacer:
+    """Says when the next burst may go, and how large it may be."""
+
+    def __init__(self, initial_tokens: int) -> None:
+        # RFC 9002 §7.7: an initial burst of the initial window is allowed.
+        self._tokens = initial_tokens
+        self._updated: Instant | None = None
+        self._rate = 0  # bytes a second
+
+    def set_rate(self, *, congestion_window: int, smoothed_rtt: Duration) -> None:
+        """Follow the window: one and a quarter of it in a round trip."""
+        window = congestion_window * GAIN_NUMERATOR // GAIN_DENOMINATOR
+        self._rate = max(1, window * SECOND // max(1, smoothed_rtt))
+
+    def allowance(self, *, packet_size: int, now: Instant) -> int:
+        """Return how many bytes may be sent now, 0 or at least one packet."""
+        burst = self._burst(packet_size)
+        if self._updated is None:
+            self._updated = now
+        gained = (now - self._updated) * self._rate // SECOND
+        if gained:
+            self._tokens = min(max(burst, self._tokens), self._tokens + gained)
+            self._updated = now
+        return self._tokens if self._tokens >= packet_size else 0
+
+    def on_sent(self, size: int) -> None:
+        """Take the tokens of what was sent; probes may drive it below zero."""
+        self._tokens -= size
+
+    def next_time(self, *, packet_size: int, now: Instant) -> Instant:
+        """Return when enough for half a burst will be there: fewer wake-ups, same rate."""
+        wanted = max(packet_size, self._burst(packet_size) // 2)
+        missing = wanted - self._tokens
+        if missing <= 0 or not self._rate:
+            return now
+        return (self._updated or now) + -(-missing * SECOND // self._rate)
+
+    def _burst(self, packet_size: int) -> int:
+        in_time = self._rate * BURST_TIME // SECOND
+        return max(MIN_BURST_PACKETS * packet_size, min(in_time, MAX_BURST_BYTES))

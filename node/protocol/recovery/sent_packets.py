@@ -1,0 +1,128 @@
+"""What was sent and not yet acknowledged: one record a burst, not one a packet.
+
+Which packets of a burst are acknowledged or lost is a bitmap in an ``int``; acknowledging is a
+mask and a ``bit_count``.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+
+from node.protocol.streams.send import SendStream
+from node.protocol.time import Instant
+from node.protocol.wire.frames import Frame
+
+#: Acknowledged records at the front are removed in blocks of this many.
+TRIM = 64
+
+
+class SentBurst:
+    """Packets with consecutive numbers, sent at one time.
+
+    A bulk burst carries consecutive data of one stream, ``data_size`` bytes in each packet but the
+    last; a single packet carries control frames and pieces of streams.
+    """
+
+    __slots__ = (
+        "acked", "count", "data_end", "data_size", "eliciting", "epoch", "fin", "first", "frames",
+        "full", "last_size", "lost", "offset", "pieces", "probe", "size", "stream", "time_sent",
+    )  # fmt: skip
+
+    def __init__(
+        self, first: int, count: int, time_sent: Instant, *, size: int, last_size: int,
+        eliciting: bool = True, probe: bool = False,
+    ) -> None:  # fmt: skip
+        self.first = first
+        self.count = count
+        self.time_sent = time_sent
+        #: UDP payload bytes of each packet, and of the last.
+        self.size = size
+        self.last_size = last_size
+        self.eliciting = eliciting
+        self.probe = probe
+        self.acked = 0
+        self.lost = 0
+        #: All packets' bits.
+        self.full = (1 << count) - 1
+        # a bulk burst
+        self.stream: SendStream | None = None
+        self.offset = self.data_size = self.data_end = 0
+        self.fin = False
+        self.epoch = 0
+        # a single packet
+        self.frames: tuple[Frame, ...] = ()
+        self.pieces: tuple[tuple[SendStream, int, int, bool, int], ...] = ()
+
+    def bytes_of(self, mask: int) -> int:
+        """Return the UDP payload bytes of the packets in ``mask``."""
+        total = mask.bit_count() * self.size
+        if mask >> (self.count - 1) & 1:
+            total += self.last_size - self.size
+        return total
+
+    @property
+    def outstanding(self) -> int:
+        """Mask of the packets that are neither acknowledged nor lost."""
+        return self.full & ~(self.acked | self.lost)
+
+    def data_of(self, low: int, high: int) -> tuple[int, int, bool]:
+        """Return the stream range and FIN of the packets ``low`` to ``high - 1`` of a bulk burst."""
+        start = self.offset + low * self.data_size
+        if high == self.count:
+            return start, self.data_end, self.fin
+        return start, self.offset + high * self.data_size, False
+
+
+def runs(mask: int) -> Iterator[tuple[int, int]]:
+    """Yield the runs of set bits in ``mask`` as ``[low, high)``, lowest first."""
+    position = 0
+    while mask:
+        zeros = (mask & -mask).bit_length() - 1
+        mask >>= zeros
+        position += zeros
+        ones = (~mask & (mask + 1)).bit_length() - 1
+        yield position, position + ones
+        mask >>= ones
+        position += ones
+
+
+class SentPackets:
+    """All records of one packet number space, by packet number."""
+
+    def __init__(self) -> None:
+        self._records: list[SentBurst] = []
+        self._firsts: list[int] = []
+        self._begin = 0
+
+    def append(self, record: SentBurst) -> None:
+        """Add the newest record."""
+        self._records.append(record)
+        self._firsts.append(record.first)
+
+    def overlapping(self, start: int, end: int) -> Iterator[SentBurst]:
+        """Yield the kept records with packets in ``[start, end)``, oldest first."""
+        index = max(bisect_right(self._firsts, start) - 1, self._begin)
+        records = self._records
+        while index < len(records) and records[index].first < end:
+            if records[index].first + records[index].count > start:
+                yield records[index]
+            index += 1
+
+    def trim(self) -> None:
+        """Forget records at the front of which nothing is outstanding."""
+        records, begin = self._records, self._begin
+        while begin < len(records) and not records[begin].outstanding:
+            begin += 1
+        self._begin = begin
+        if begin >= TRIM:
+            del records[:begin], self._firsts[:begin]
+            self._begin = 0
+
+    def __iter__(self) -> Iterator[SentBurst]:
+        """Yield the kept records, oldest first."""
+        for index in range(self._begin, len(self._records)):
+            yield self._records[index]
+
+    def __len__(self) -> int:
+        return len(self._records) - self._begin

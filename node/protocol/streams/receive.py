@@ -1,0 +1,119 @@
+"""The receiving half of a stream: reassembly, final size, and the window it announces."""
+
+from __future__ import annotations
+
+from node.protocol.errors import ErrorCode, RemoteProtocolError
+from node.protocol.ranges import RangeSet
+from node.protocol.streams.flow_control import ReceiveWindow
+from node.protocol.streams.states import RECEIVE_TRANSITIONS, ReceiveState
+
+#: SPEC 5-3 bounds what is reported; this bounds what is kept: gaps in one stream's data.
+MAX_GAPS = 1024
+
+
+class ReceiveStream:
+    """Bytes from the peer to the application, in order, each once (SPEC 6-1).
+
+    ``buffer`` holds the bytes from ``read_offset`` on; in order it only grows at its end. Bytes
+    that came early lie behind a gap of zeros, and ``early`` knows where.
+    """
+
+    def __init__(self, stream_id: int, window: int) -> None:
+        self.stream_id = stream_id
+        self.state = ReceiveState.RECEIVING
+        self.window = ReceiveWindow(window)
+        self.buffer = bytearray()
+        #: Offset of the buffer's first byte: all before has been read.
+        self.read_offset = 0
+        #: First byte that is missing.
+        self.contiguous_end = 0
+        #: End of the highest byte received; counts against the connection's window.
+        self.highest = 0
+        self.final_size: int | None = None
+        #: Ranges received beyond the first gap.
+        self.early = RangeSet()
+        #: Whether the application has been told of the news since it last read.
+        self.announced = False
+
+    def receive(self, offset: int, data: bytes | bytearray | memoryview, *, fin: bool) -> int:
+        """Take the data of one frame; return by how many bytes ``highest`` rose.
+
+        Raises:
+            RemoteProtocolError: final size, flow control, or too many gaps.
+        """
+        end = offset + len(data)
+        self._check(end, fin=fin)
+        rise = max(0, end - self.highest)
+        self.highest = max(self.highest, end)
+        if self.state in (ReceiveState.RECEIVING, ReceiveState.SIZE_KNOWN):
+            if end > self.contiguous_end and len(data):
+                self._store(offset, end, memoryview(data))
+            if fin and self.state is ReceiveState.RECEIVING:
+                self._go("end known")
+            if self.state is ReceiveState.SIZE_KNOWN and self.contiguous_end == self.final_size:
+                self._go("all received")
+        return rise
+
+    def read(self) -> bytearray:
+        """Return all bytes in order that were not read yet; may be empty."""
+        length = self.contiguous_end - self.read_offset
+        if length == len(self.buffer):
+            found, self.buffer = self.buffer, bytearray()
+        else:
+            found = self.buffer[:length]
+            del self.buffer[:length]
+        self.read_offset = self.contiguous_end
+        self.announced = False
+        if self.state is ReceiveState.DATA_RECEIVED:
+            self._go("all read")
+        return found
+
+    def reset(self, final_size: int) -> int:
+        """The peer gave up; return by how many bytes ``highest`` rose."""
+        self._check(final_size, fin=True)
+        rise = final_size - self.highest
+        self.highest = final_size
+        if (self.state, "reset") in RECEIVE_TRANSITIONS:
+            self._go("reset")
+            self.buffer = bytearray()
+            self.early = RangeSet()
+        return rise
+
+    @property
+    def ended(self) -> bool:
+        """Whether all bytes up to the end have arrived."""
+        return self.state in (ReceiveState.DATA_RECEIVED, ReceiveState.DATA_READ)
+
+    def _check(self, end: int, *, fin: bool) -> None:
+        if self.final_size is not None and (end > self.final_size or (fin and end != self.final_size)):
+            raise RemoteProtocolError(ErrorCode.FINAL_SIZE, "data beyond the stream's end")
+        if fin:
+            if end < self.highest:
+                raise RemoteProtocolError(ErrorCode.FINAL_SIZE, "end before data already received")
+            self.final_size = end
+        if end > self.window.maximum:
+            raise RemoteProtocolError(ErrorCode.FLOW_CONTROL, "stream data beyond its window")
+
+    def _store(self, offset: int, end: int, data: memoryview) -> None:
+        if offset < self.contiguous_end:  # the front is known already
+            data = data[self.contiguous_end - offset :]
+            offset = self.contiguous_end
+        position = offset - self.read_offset
+        buffer = self.buffer
+        if position == len(buffer):
+            buffer += data
+        else:
+            if position > len(buffer):
+                buffer.extend(bytes(position - len(buffer)))
+            buffer[position : position + len(data)] = data
+        if offset == self.contiguous_end:
+            self.contiguous_end = end
+            while self.early and self.early.first[0] <= self.contiguous_end:
+                self.contiguous_end = max(self.contiguous_end, self.early.drop_lowest()[1])
+        else:
+            self.early.add(offset, end)
+            if len(self.early) > MAX_GAPS:
+                raise RemoteProtocolError(ErrorCode.FLOW_CONTROL, "too many gaps in a stream")
+
+    def _go(self, event: str) -> None:
+        self.state = RECEIVE_TRANSITIONS[self.state, event]

@@ -1,0 +1,193 @@
+"""The sending half of a stream: what is to send, what is lost, what is acknowledged."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from node.protocol.errors import LocalProtocolError
+from node.protocol.ranges import RangeSet
+from node.protocol.streams.states import SEND_DONE, SendState, send_transition
+
+
+class SendStream:
+    """Bytes from the application to the peer.
+
+    Data is kept by reference, never copied, until it is acknowledged: a file mapped into memory
+    goes out without a copy of our own.
+    """
+
+    def __init__(self, stream_id: int, max_data: int) -> None:
+        self.stream_id = stream_id
+        self.state = SendState.SENDING
+        #: As far as the peer lets us send on this stream.
+        self.max_data = max_data
+        #: First byte never sent (go-back-n moves it back).
+        self.next_offset = 0
+        #: First byte never sent, whatever was moved back.
+        self.high_water = 0
+        #: Bytes the application has written.
+        self.written = 0
+        self.ended = False
+        self.fin_pending = False
+        self.fin_acked = False
+        #: Ranges to send again.
+        self.lost = RangeSet()
+        self._acked = RangeSet()
+        #: All bytes below are acknowledged.
+        self.acked_prefix = 0
+        #: How often go-back-n moved back, and how far the last time.
+        self.epoch = 0
+        self.rewound_to = 0
+        self.reset_code: int | None = None
+        #: Whether the stream stands in the queue of those with something to send.
+        self.queued = False
+        self._chunk_starts: list[int] = []
+        self._chunks: list[memoryview] = []
+
+    # -- what the caller wants
+
+    def write(self, data: bytes | bytearray | memoryview, *, end: bool) -> None:
+        """Append data, and maybe the stream's end. The data must not change afterwards."""
+        if self.ended:
+            raise LocalProtocolError(f"stream {self.stream_id}: write after its end")
+        self.state = send_transition(self.state, "write")
+        if len(data):
+            self._chunk_starts.append(self.written)
+            self._chunks.append(memoryview(data).cast("B"))
+            self.written += len(data)
+        if end:
+            self.ended = self.fin_pending = True
+
+    def reset(self, code: int) -> None:
+        """Give up: nothing more is sent, nothing repeated."""
+        self.state = send_transition(self.state, "reset")
+        self.reset_code = code
+        self.fin_pending = False
+        self.lost = RangeSet()
+        self._chunks.clear()
+        self._chunk_starts.clear()
+
+    # -- what to send
+
+    def sendable(self, connection_credit: int) -> tuple[int, int]:
+        """Return the next range ``[start, end)`` to send, lost bytes first; empty: nothing may go.
+
+        Args:
+            connection_credit: bytes that may still be sent for the first time on the connection.
+        """
+        if self.state is not SendState.SENDING and self.state is not SendState.DATA_SENT:
+            return 0, 0
+        if self.lost:
+            return self.lost.first
+        start = self.next_offset
+        limit = min(self.written, self.max_data, self.high_water + connection_credit)
+        return start, max(start, limit)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is something to send, the connection's credit aside."""
+        if self.lost:
+            return True
+        if self.state is SendState.SENDING or self.state is SendState.DATA_SENT:
+            if self.next_offset < self.written:
+                return self.next_offset < self.max_data
+            return self.fin_pending
+        return False
+
+    @property
+    def backlog(self) -> int:
+        """Bytes written and not yet acknowledged."""
+        return self.written - self.acked_prefix
+
+    def fin_goes_with(self, end: int) -> bool:
+        """Whether a frame that ends at ``end`` must carry FIN."""
+        return self.ended and end == self.written
+
+    def on_sent(self, start: int, end: int, *, fin: bool) -> int:
+        """Note that a range was sent; return how many of its bytes went out for the first time."""
+        self.lost.remove(start, end)
+        self.next_offset = max(self.next_offset, end)
+        fresh = max(0, end - max(self.high_water, start))
+        self.high_water = max(self.high_water, end)
+        if fin:
+            self.fin_pending = False
+            if self.state is SendState.SENDING:
+                self.state = send_transition(self.state, "end sent")
+        return fresh
+
+    def chunk_at(self, start: int, end: int) -> memoryview | None:
+        """Return the bytes of a range if they lie in one piece, else None."""
+        index = bisect_right(self._chunk_starts, start) - 1
+        offset = start - self._chunk_starts[index]
+        chunk = self._chunks[index]
+        if end - start > len(chunk) - offset:
+            return None
+        return chunk[offset : offset + end - start]
+
+    def copy_into(self, target: memoryview, start: int) -> None:
+        """Fill ``target`` with the bytes from ``start`` on, across pieces."""
+        index = bisect_right(self._chunk_starts, start) - 1
+        filled = 0
+        while filled < len(target):
+            offset = start + filled - self._chunk_starts[index]
+            piece = self._chunks[index][offset : offset + len(target) - filled]
+            target[filled : filled + len(piece)] = piece
+            filled += len(piece)
+            index += 1
+
+    # -- what became of it
+
+    def on_acked(self, start: int, end: int, *, fin: bool) -> int:
+        """Note an acknowledgement; return how many bytes are acknowledged for the first time."""
+        if self.state in SEND_DONE or self.reset_code is not None:
+            return 0
+        self.fin_acked = self.fin_acked or fin
+        if start == self.acked_prefix and not self._acked:  # in order: by far the most common
+            fresh = end - start
+            self.acked_prefix = end
+        else:
+            fresh = sum(high - low for low, high in self._fresh(start, end))
+            self._acked.add(max(start, self.acked_prefix), end)
+            if self._acked and self._acked.first[0] <= self.acked_prefix:
+                self.acked_prefix = self._acked.drop_lowest()[1]
+        if self.lost:
+            self.lost.remove(start, end)
+        self._release()
+        return fresh
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything up to the end is acknowledged."""
+        return self.fin_acked and self.acked_prefix == self.written
+
+    def requeue(self, start: int, end: int, *, fin: bool) -> None:
+        """Send a range again, but for what has been acknowledged meanwhile."""
+        if self.reset_code is not None:
+            return
+        for low, high in self._fresh(start, end):
+            self.lost.add(low, high)
+        if fin and not self.fin_acked:
+            self.fin_pending = True
+
+    def rewind(self, start: int) -> None:
+        """Send everything from ``start`` on again (go-back-n)."""
+        if self.reset_code is not None:
+            return
+        start = max(start, self.acked_prefix)
+        self.next_offset = min(self.next_offset, start)
+        self.rewound_to = start
+        self.epoch += 1
+        if self.ended and not self.fin_acked:
+            self.fin_pending = True
+
+    def _fresh(self, start: int, end: int) -> list[tuple[int, int]]:
+        return self._acked.missing(max(start, self.acked_prefix), end)
+
+    def _release(self) -> None:
+        """Let go of pieces that are acknowledged as a whole."""
+        starts = self._chunk_starts
+        while len(starts) > 1 and starts[1] <= self.acked_prefix:
+            del starts[0], self._chunks[0]
+        if starts and self.acked_prefix >= self.written:
+            starts.clear()
+            self._chunks.clear()

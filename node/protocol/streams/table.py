@@ -1,0 +1,190 @@
+"""All streams of a connection: opening, finding, limits, and whose turn it is to send."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from node.protocol.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
+from node.protocol.streams.receive import ReceiveStream
+from node.protocol.streams.send import SendStream
+from node.protocol.streams.states import RECEIVE_DONE, SEND_DONE
+
+#: Bits of a stream id (RFC 9000 §2.1).
+OPENED_BY_RESPONDER = 0x01
+UNIDIRECTIONAL = 0x02
+
+
+class StreamTable:
+    """The streams of one connection.
+
+    Args:
+        initiator: whether we opened the connection.
+        stream_window: receive window of each stream, bytes.
+        max_bidi, max_uni: how many streams of each kind the peer may have open at once.
+    """
+
+    def __init__(
+        self, *, initiator: bool, stream_window: int, max_bidi: int, max_uni: int
+    ) -> None:
+        self._our_bit = 0 if initiator else OPENED_BY_RESPONDER
+        self._stream_window = stream_window
+        self.senders: dict[int, SendStream] = {}
+        self.receivers: dict[int, ReceiveStream] = {}
+        #: Streams opened so far, by us and by the peer, for each kind (bidirectional, unidirectional).
+        self._opened_by_us = [0, 0]
+        self._opened_by_peer = [0, 0]
+        self._peer_limit = [0, 0]
+        self._peer_stream_window = 0
+        self._limit_of_peer = [max_bidi, max_uni]
+        self._closed_of_peer = [0, 0]
+        self._step = [max(1, max_bidi // 2), max(1, max_uni // 2)]
+        #: Streams with something to send, in order of service.
+        self.ready: deque[SendStream] = deque()
+
+    def set_peer_limits(self, *, stream_window: int, max_bidi: int, max_uni: int) -> None:
+        """Take over what the peer's transport parameters allow us."""
+        self._peer_stream_window = stream_window
+        self._peer_limit = [max_bidi, max_uni]
+
+    def raise_peer_limit(self, maximum: int, *, unidirectional: bool) -> None:
+        """The peer allows us more streams (MAX_STREAMS)."""
+        self._peer_limit[unidirectional] = max(self._peer_limit[unidirectional], maximum)
+
+    def open(self, *, unidirectional: bool) -> int:
+        """Open a stream of ours and return its id.
+
+        Raises:
+            LocalProtocolError: the peer allows no more for now.
+        """
+        index = self._opened_by_us[unidirectional]
+        if index >= self._peer_limit[unidirectional]:
+            raise LocalProtocolError(
+                f"the peer allows {self._peer_limit[unidirectional]} streams of this kind; "
+                "wait until one is finished"
+            )
+        self._opened_by_us[unidirectional] += 1
+        stream_id = index << 2 | (UNIDIRECTIONAL if unidirectional else 0) | self._our_bit
+        self.senders[stream_id] = SendStream(stream_id, self._peer_stream_window)
+        if not unidirectional:
+            self.receivers[stream_id] = ReceiveStream(stream_id, self._stream_window)
+        return stream_id
+
+    def sender(self, stream_id: int) -> SendStream:
+        """Return a sending half (LocalProtocolError: there is none)."""
+        try:
+            return self.senders[stream_id]
+        except KeyError:
+            raise LocalProtocolError(f"no stream {stream_id} to send on") from None
+
+    def receiver(self, stream_id: int) -> ReceiveStream:
+        """Return a receiving half (LocalProtocolError: there is none)."""
+        try:
+            return self.receivers[stream_id]
+        except KeyError:
+            raise LocalProtocolError(f"no stream {stream_id} to read from") from None
+
+    def receiver_for_frame(self, stream_id: int) -> tuple[ReceiveStream | None, list[int]]:
+        """Return the half a STREAM frame is for, None if it is over, and the ids this opened.
+
+        Raises:
+            RemoteProtocolError: the peer may not send on this stream, or opens too many.
+        """
+        found = self.receivers.get(stream_id)
+        if found is not None:
+            return found, []
+        unidirectional = bool(stream_id & UNIDIRECTIONAL)
+        if stream_id & OPENED_BY_RESPONDER == self._our_bit:
+            if unidirectional or stream_id >> 2 >= self._opened_by_us[False]:
+                raise RemoteProtocolError(ErrorCode.STREAM_STATE, "data on a stream not open to it")
+            return None, []
+        return self._open_by_peer(stream_id, unidirectional)
+
+    def _open_by_peer(
+        self, stream_id: int, unidirectional: bool
+    ) -> tuple[ReceiveStream | None, list[int]]:
+        index = stream_id >> 2
+        if index >= self._limit_of_peer[unidirectional]:
+            raise RemoteProtocolError(ErrorCode.STREAM_LIMIT, f"stream {stream_id} is one too many")
+        first = self._opened_by_peer[unidirectional]
+        if index < first:
+            return None, []
+        opened = []
+        for number in range(first, index + 1):  # RFC 9000 §2.1: lower ones are opened with it
+            new_id = number << 2 | stream_id & 0x03
+            self.receivers[new_id] = ReceiveStream(new_id, self._stream_window)
+            if not unidirectional:
+                self.senders[new_id] = SendStream(new_id, self._peer_stream_window)
+            opened.append(new_id)
+        self._opened_by_peer[unidirectional] = index + 1
+        return self.receivers[stream_id], opened
+
+    def sender_for_frame(self, stream_id: int) -> SendStream | None:
+        """Return the half that MAX_STREAM_DATA or STOP_SENDING is about; None: it is over.
+
+        Raises:
+            RemoteProtocolError: there never was such a half.
+        """
+        found = self.senders.get(stream_id)
+        if found is not None:
+            return found
+        ours = stream_id & OPENED_BY_RESPONDER == self._our_bit
+        unidirectional = bool(stream_id & UNIDIRECTIONAL)
+        opened = (self._opened_by_us if ours else self._opened_by_peer)[unidirectional]
+        if (not ours and unidirectional) or stream_id >> 2 >= opened:
+            raise RemoteProtocolError(ErrorCode.STREAM_STATE, "credit for a stream that is not there")
+        return None
+
+    def was_opened(self, stream_id: int) -> bool:
+        """Whether a stream of this id exists or existed."""
+        ours = stream_id & OPENED_BY_RESPONDER == self._our_bit
+        opened = self._opened_by_us if ours else self._opened_by_peer
+        return stream_id >> 2 < opened[bool(stream_id & UNIDIRECTIONAL)]
+
+    def mark_ready(self, stream: SendStream) -> None:
+        """Put a stream in the queue of those with something to send."""
+        if not stream.queued:
+            stream.queued = True
+            self.ready.append(stream)
+
+    def next_ready(self, connection_credit: int) -> SendStream | None:
+        """Return the stream whose turn it is to send, if any can; it stays at the front."""
+        ready = self.ready
+        for _ in range(len(ready)):
+            stream = ready[0]
+            if not stream.has_work:
+                stream.queued = False
+                ready.popleft()
+                continue
+            start, end = stream.sendable(connection_credit)
+            if start < end or (stream.fin_pending and stream.next_offset == stream.written):
+                return stream
+            ready.rotate(-1)
+        return None
+
+    def take_turns(self) -> None:
+        """The stream at the front has sent: the next one's turn."""
+        self.ready.rotate(-1)
+
+    def forget_if_done(self, stream_id: int) -> int | None:
+        """Drop a stream both of whose halves are over.
+
+        Returns:
+            The new limit of streams to announce to the peer, when it is time for that.
+        """
+        sender, receiver = self.senders.get(stream_id), self.receivers.get(stream_id)
+        if sender is not None and sender.state not in SEND_DONE:
+            return None
+        if receiver is not None and receiver.state not in RECEIVE_DONE:
+            return None
+        if sender is None and receiver is None:
+            return None
+        self.senders.pop(stream_id, None)
+        self.receivers.pop(stream_id, None)
+        if stream_id & OPENED_BY_RESPONDER == self._our_bit:
+            return None
+        kind = bool(stream_id & UNIDIRECTIONAL)
+        self._closed_of_peer[kind] += 1
+        if self._closed_of_peer[kind] % self._step[kind]:
+            return None
+        self._limit_of_peer[kind] += self._step[kind]
+        return self._limit_of_peer[kind]

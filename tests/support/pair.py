@@ -1,0 +1,170 @@
+"""Two endpoints and a network between them, on virtual time: what most protocol tests need."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from random import Random
+
+from node.protocol.configuration import Configuration
+from node.protocol.connection import Connection
+from node.protocol.datagrams import Burst, SocketAddress
+from node.protocol.endpoint import Endpoint
+from node.protocol.events import ConnectionClosed, ConnectionEstablished, Event, StreamDataReceived
+from node.protocol.identity import Identity, Peer
+from node.protocol.time import MILLISECOND, SECOND, Duration, Instant
+
+LEFT: SocketAddress = ("left", 1)
+RIGHT: SocketAddress = ("right", 2)
+
+#: Says what becomes of one datagram: delays at which copies arrive; empty: lost.
+Fate = Callable[[bytearray, Random], list[Duration]]
+
+
+def perfect(delay: Duration = 5 * MILLISECOND) -> Fate:
+    """Every datagram arrives once, after ``delay``."""
+    return lambda datagram, rng: [delay]
+
+
+def hostile(
+    *, delay: Duration = 5 * MILLISECOND, loss: float = 0.0, duplicate: float = 0.0,
+    reorder: float = 0.0, corrupt: float = 0.0,
+) -> Fate:  # fmt: skip
+    """Datagrams are lost, doubled, overtaken and damaged with the given probabilities."""
+
+    def fate(datagram: bytearray, rng: Random) -> list[Duration]:
+        if rng.random() < loss:
+            return []
+        if rng.random() < corrupt:
+            bit = rng.randrange(len(datagram) * 8)
+            datagram[bit >> 3] ^= 1 << (bit & 7)
+        first = delay + (rng.randrange(4 * MILLISECOND) if rng.random() < reorder else 0)
+        return [first, first + MILLISECOND] if rng.random() < duplicate else [first]
+
+    return fate
+
+
+class Pair:
+    """A left (connecting) and a right (accepting) endpoint.
+
+    Events land in ``left_events`` and ``right_events``; stream data in ``left_data`` and
+    ``right_data`` by stream id, read as it comes unless ``read`` is off.
+    """
+
+    def __init__(
+        self, *, left: Configuration | None = None, right: Configuration | None = None,
+        to_right: Fate | None = None, to_left: Fate | None = None, seed: int = 1, read: bool = True,
+    ) -> None:  # fmt: skip
+        self.rng = Random(f"{seed}/network")
+        self.now: Instant = 0
+        self.read = read
+        identities = [Identity(Random(f"{seed}/{side}").randbytes(32)) for side in ("left", "right")]
+        configuration = left or Configuration()
+        self.key_log: list[str] = []
+        self.left = Endpoint(
+            identities[0], configuration, rng=Random(f"{seed}/l"), key_log=self.key_log.append
+        )
+        self.right = Endpoint(identities[1], right or Configuration(), rng=Random(f"{seed}/r"))
+        self.peer = Peer(identities[1].public_key, RIGHT)
+        self.to_right, self.to_left = to_right or perfect(), to_left or to_right or perfect()
+        self.left_events: list[Event] = []
+        self.right_events: list[Event] = []
+        self.left_data: dict[int, bytearray] = {}
+        self.right_data: dict[int, bytearray] = {}
+        #: Everything that was sent: (time, from left, datagram).
+        self.wire: list[tuple[Instant, bool, bytes]] = []
+        self._queue: list[tuple[Instant, int, bool, bytearray]] = []
+        self._sequence = 0
+        self.connection: Connection
+        self.accepted: Connection | None = None
+
+    def connect(self, configuration: Configuration | None = None) -> Connection:
+        """Begin a connection from left to right."""
+        self.connection = self.left.connect(self.peer, configuration=configuration, now=self.now)
+        self.drain()
+        return self.connection
+
+    def established(self, configuration: Configuration | None = None) -> Connection:
+        """Return a connection that both sides hold for established."""
+        self.connect(configuration)
+        self.run_until(
+            lambda: any(isinstance(e, ConnectionEstablished) for e in self.right_events)
+        )
+        return self.connection
+
+    def inject(self, datagram: bytes, *, to_right: bool, source: SocketAddress | None = None) -> None:
+        """Hand a datagram to one side now."""
+        endpoint = self.right if to_right else self.left
+        default = LEFT if to_right else RIGHT
+        endpoint.receive(
+            Burst(source or default, memoryview(bytearray(datagram)), max(1, len(datagram))), now=self.now
+        )
+        self.drain()
+
+    def drain(self) -> None:
+        """Send all there is to send, and take all events."""
+        for endpoint, from_left in ((self.left, True), (self.right, False)):
+            while (transmit := endpoint.transmit(now=self.now)) is not None:
+                for start in range(0, len(transmit.buffer), transmit.segment_size):
+                    piece = bytearray(transmit.buffer[start : start + transmit.segment_size])
+                    self.wire.append((self.now, from_left, bytes(piece)))
+                    self._launch(piece, from_left)
+            self._take_events(endpoint, from_left)
+        # Reading gives credit, and so something to send.
+        if any(e._work for e in (self.left, self.right)):
+            self.drain()
+
+    def step(self) -> bool:
+        """Go on to the next thing that happens; False: nothing ever will."""
+        times = [t for t in (self.left.next_timeout(), self.right.next_timeout()) if t is not None]
+        if self._queue:
+            times.append(self._queue[0][0])
+        if not times:
+            return False
+        self.now = max(self.now, min(times))
+        while self._queue and self._queue[0][0] <= self.now:
+            _, _, from_left, datagram = heapq.heappop(self._queue)
+            endpoint, source = (self.right, LEFT) if from_left else (self.left, RIGHT)
+            endpoint.receive(Burst(source, memoryview(datagram), len(datagram)), now=self.now)
+        for endpoint in (self.left, self.right):
+            deadline = endpoint.next_timeout()
+            if deadline is not None and deadline <= self.now:
+                endpoint.handle_timeout(now=self.now)
+        self.drain()
+        return True
+
+    def run_until(self, done: Callable[[], bool], *, limit: Duration = 600 * SECOND) -> None:
+        """Go on until ``done``; AssertionError when it never comes to that."""
+        while not done():
+            assert self.now <= limit, f"not done after {self.now / SECOND:.1f} virtual seconds"
+            assert self.step(), "idle, and not done"
+
+    def run_for(self, duration: Duration) -> None:
+        """Go on for a time."""
+        end = self.now + duration
+        while self.step():
+            if self.now >= end:
+                return
+
+    def closed(self, *, right: bool) -> ConnectionClosed | None:
+        """Return the event that ended the connection on one side."""
+        events = self.right_events if right else self.left_events
+        return next((e for e in events if isinstance(e, ConnectionClosed)), None)
+
+    def _launch(self, datagram: bytearray, from_left: bool) -> None:
+        fate = self.to_right if from_left else self.to_left
+        for delay in fate(datagram, self.rng):
+            self._sequence += 1
+            entry = (self.now + delay, self._sequence, from_left, bytearray(datagram))
+            heapq.heappush(self._queue, entry)
+
+    def _take_events(self, endpoint: Endpoint, from_left: bool) -> None:
+        events = self.left_events if from_left else self.right_events
+        data = self.left_data if from_left else self.right_data
+        while (found := endpoint.next_event()) is not None:
+            connection, event = found
+            events.append(event)
+            if not from_left:
+                self.accepted = connection
+            if isinstance(event, StreamDataReceived) and self.read:
+                data.setdefault(event.stream_id, bytearray()).extend(connection.read(event.stream_id))
