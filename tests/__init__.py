@@ -1,0 +1,1 @@
+"""Tests of Narrows; `make test` runs them lane by lane (tests/lanes)."""

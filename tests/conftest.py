@@ -1,0 +1,34 @@
+"""A marker is a demand on the machine; where it is not met, the test says why it skips."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.lanes import machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Deadlines are timed assertions; on a shared machine they only tell how busy it is.
+settings.register_profile("narrows", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("narrows")
+
+DEMANDS: dict[str, Callable[[], str]] = {
+    "netns": machine.why_no_namespaces,
+    "netem": machine.why_no_netem,
+    "docker": machine.why_no_docker,
+    "uml": machine.why_no_guest_kernel,
+    "timetravel": machine.why_no_virtual_time,
+}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what this machine cannot run, with the reason and the remedy."""
+    for marker, why_not in DEMANDS.items():
+        if item.get_closest_marker(marker) is not None:
+            reason = why_not()
+            if reason:
+                pytest.skip(reason)

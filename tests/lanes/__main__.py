@@ -1,0 +1,89 @@
+"""`python -m tests.lanes [LANE…]`: run the lanes that this machine can, and say what did not run and why."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from tests.lanes import guest, machine, setup
+from tests.lanes.outcome import Outcome, read_report, table
+from tests.lanes.table import GUEST_LIMIT_SECONDS, Lane, lanes
+
+
+def main() -> int:
+    """Run; the status is 1 when a lane that this machine can run did not pass."""
+    every = lanes()
+    parser = argparse.ArgumentParser(prog="tests.lanes", description=__doc__)
+    names = " ".join(one.name for one in every)
+    parser.add_argument("lane", nargs="*", help=f"all when none is named: {names}")
+    parser.add_argument("--list", action="store_true", help="say what each lane needs, and run nothing")
+    asked = parser.parse_args()
+    unknown = set(asked.lane) - {one.name for one in every}
+    if unknown:
+        parser.error(f"no lane {', '.join(sorted(unknown))}; there are: {names}")
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    if asked.list:
+        for lane in every:
+            print(f"{lane.name:14}{lane.purpose:44}{lane.why_not() or 'can run here'}")
+        return 0
+    setup.packages()
+    outcomes = run_all([one for one in every if not asked.lane or one.name in asked.lane])
+    print(table(outcomes))
+    return 0 if all(one.ok for one in outcomes) else 1
+
+
+def run_all(chosen: list[Lane]) -> list[Outcome]:
+    """Foreground lanes one after another; set-ups, and lanes inside a guest, beside them."""
+    with ThreadPoolExecutor(max_workers=2) as background:
+        reasons = {lane.name: lane.why_not() for lane in chosen}
+        able = [lane for lane in chosen if not reasons[lane.name]]
+        # Docker's set-up takes a minute on a bare machine: it runs beside the cheap lanes.
+        set_ups = {lane.name: background.submit(lane.set_up) for lane in able}
+        guests = {
+            lane.name: background.submit(run_lane, lane, set_ups[lane.name]) for lane in able if lane.in_guest
+        }
+        outcomes = {lane.name: run_lane(lane, set_ups[lane.name]) for lane in able if not lane.in_guest}
+        for name, future in guests.items():
+            outcomes[name] = future.result()
+            print((setup.REPORTS / f"{name}.log").read_text(errors="replace"))
+    return [outcomes.get(lane.name) or Outcome(lane.name, why_not=reasons[lane.name]) for lane in chosen]
+
+
+def run_lane(lane: Lane, set_up: Future[object]) -> Outcome:
+    """Wait for what the lane needs, run its tests, read their report."""
+    started = time.monotonic()
+    try:
+        set_up.result()
+        argv, environment, report = pytest_command(lane)
+    except setup.SetUpFailedError as error:
+        return Outcome(lane.name, broken=f"set-up failed: {error}", seconds=time.monotonic() - started)
+    print(f"== {lane.name}: {lane.purpose}", flush=True)
+    report.unlink(missing_ok=True)
+    # What runs beside other lanes prints when it is done.
+    output = (setup.REPORTS / f"{lane.name}.log").open("wb") if lane.in_guest else None
+    done = subprocess.run(argv, env=environment, cwd=machine.ROOT, stdout=output, stderr=output, check=False)
+    if output is not None:
+        output.close()
+    seconds = time.monotonic() - started
+    return read_report(report, lane=lane.name, status=done.returncode, seconds=seconds)
+
+
+def pytest_command(lane: Lane) -> tuple[list[str], dict[str, str], Path]:
+    """Argument list, environment, and where the report goes."""
+    setup.REPORTS.mkdir(parents=True, exist_ok=True)
+    report = setup.REPORTS / f"{lane.name}.xml"
+    argv = [sys.executable, "-m", "pytest", "-q", "--durations=5", f"--junitxml={report}", "-m", lane.marker]
+    argv += [f"tests/{name}" for name in lane.directories] or ["tests"]
+    if not lane.in_guest:
+        return argv, dict(os.environ), report
+    argv, environment = guest.command(argv, limit_seconds=GUEST_LIMIT_SECONDS, writable=[setup.REPORTS])
+    return argv, environment, report
+
+
+if __name__ == "__main__":
+    sys.exit(main())

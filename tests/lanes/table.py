@@ -1,0 +1,94 @@
+"""The lanes: what each needs of the machine, how it is had, and which tests it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.lanes import machine, setup
+
+#: Tests without any demand on the machine.
+ANYWHERE = "not (netns or netem or docker or uml)"
+#: Directories with a lane of their own; every other one belongs to the lane `rules`.
+OWN_LANE = ("unit", "property", "simulation")
+#: Real seconds for the lane inside User-Mode Linux.
+GUEST_LIMIT_SECONDS = 900
+
+
+def _nothing() -> str:
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One group of tests with one demand on the machine."""
+
+    name: str
+    #: What it is for, one line.
+    purpose: str
+    #: pytest's -m expression.
+    marker: str
+    #: Directories below tests/; empty means all.
+    directories: tuple[str, ...] = ()
+    #: Why this machine cannot run it, with the remedy; empty where it can.
+    why_not: Callable[[], str] = _nothing
+    #: Makes what is needed; does nothing where it is there.
+    set_up: Callable[[], object] = _nothing
+    #: Runs inside User-Mode Linux, beside the other lanes.
+    in_guest: bool = False
+
+
+def directories_with_tests() -> list[str]:
+    """Names of the directories below tests/ that hold tests."""
+    below = machine.ROOT / "tests"
+    return sorted({path.relative_to(below).parts[0] for path in below.glob("*/**/test_*.py")})
+
+
+def _docker_and_kernel() -> None:
+    setup.docker()
+    setup.guest_kernel()
+
+
+def lanes() -> tuple[Lane, ...]:
+    """All lanes in the order of running: the cheap ones first."""
+    rules = tuple(name for name in directories_with_tests() if name not in OWN_LANE)
+    return (
+        Lane("rules", "architecture, contracts, golden files", ANYWHERE, rules),
+        Lane("unit", "parts alone", ANYWHERE, ("unit",)),
+        Lane("property", "Hypothesis", ANYWHERE, ("property",)),
+        Lane("simulation", "whole runs on virtual time", ANYWHERE, ("simulation",)),
+        Lane(
+            "namespaces",
+            "real sockets between network namespaces",
+            "netns and not (netem or docker or uml)",
+            why_not=machine.why_no_namespaces,
+        ),
+        Lane(
+            "netem",
+            "tc netem of this machine's kernel",
+            "netem and not (docker or uml)",
+            why_not=machine.why_no_netem,
+        ),
+        Lane(
+            "kernel-netem",
+            "tc netem in User-Mode Linux, virtual time",
+            "(netns or netem) and not (docker or uml)",
+            why_not=machine.why_no_guest_kernel,
+            set_up=setup.guest_kernel,
+            in_guest=True,
+        ),
+        Lane(
+            "docker",
+            "containers",
+            "docker and not uml",
+            why_not=setup.why_docker_cannot_be_had,
+            set_up=setup.docker,
+        ),
+        Lane(
+            "docker-netem",
+            "containers in User-Mode Linux with tc netem",
+            "uml",
+            why_not=lambda: setup.why_docker_cannot_be_had() or machine.why_no_guest_kernel(),
+            set_up=_docker_and_kernel,
+        ),
+    )
