@@ -1,0 +1,1 @@
+"""What tc is told and what it tells: argument lists and read-back, both pure."""

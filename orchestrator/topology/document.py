@@ -140,7 +140,7 @@ class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):
         """Compose one node, not deeper than the bound."""
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            mark = self.peek_event().start_mark
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise _TooDeepError(None, None, f"nested deeper than {MAX_DEPTH} levels", mark)
         try:
             return super().compose_node(parent, index)
@@ -192,7 +192,7 @@ class _Builder:
         mark = node.start_mark
         self._document.values[path] = Place(mark.line + 1, mark.column + 1)
         if self._count > MAX_VALUES or len(path) > MAX_DEPTH:
-            self._document.report(path, "aliases expand to too much", "write the values out, or use defaults:")
+            self._document.report(path, "aliases expand to too much", "write the values out")
             self._document.raise_problems()
         if node.tag != _DEFAULT_TAGS[type(node)] and node.tag != "!":
             self._document.report(path, f"tags are not allowed, found {node.tag!r}", "take it out")
@@ -200,6 +200,7 @@ class _Builder:
             return self._mapping(node, path)
         if isinstance(node, SequenceNode):
             return self._sequence(node.value, path)
+        assert isinstance(node, ScalarNode)
         return core_scalar(node.value) if node.style is None else str(node.value)
 
     def _sequence(self, items: Sequence[Node], path: Path) -> list[Value]:
@@ -244,4 +245,6 @@ def core_scalar(text: str) -> Scalar:
 
 
 def _kind(node: Node) -> str:
-    return {MappingNode: "a mapping", SequenceNode: "a list"}.get(type(node), repr(node.value))
+    if isinstance(node, MappingNode):
+        return "a mapping"
+    return "a list" if isinstance(node, SequenceNode) else repr(node.value)

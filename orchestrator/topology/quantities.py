@@ -62,9 +62,8 @@ def name_problem(name: str, what: str) -> str | None:
 def interface_problem(name: str) -> str | None:
     """Return what is wrong with an interface's name, or None."""
     if len(name) > MAX_INTERFACE_NAME:
-        return (
-            f"interface name {name!r} has {len(name)} characters, Linux allows {MAX_INTERFACE_NAME}: shorten it"
-        )
+        length = f"{len(name)} characters, Linux allows {MAX_INTERFACE_NAME}"
+        return f"interface name {name!r} has {length}: shorten it"
     if _INTERFACE_NAME.fullmatch(name) is None:
         return f"{name!r} cannot name an interface: use letters, digits, '.', '_', '-', as in eth1"
     if name == "lo":

@@ -46,10 +46,9 @@ def expressions(value: Value) -> Iterator[tuple[Path, str | None, str]]:
     for index, item in enumerate(value if isinstance(value, list) else []):
         if isinstance(item, str):
             yield ("expect", index), None, item
-        elif isinstance(item, dict):
-            for flow, text in item.items():
-                if isinstance(text, str):
-                    yield ("expect", index, flow), flow, text
+        for flow, text in _mapping(item).items():
+            if isinstance(text, str):
+                yield ("expect", index, flow), flow, text
 
 
 def _check_links(document: Document, nodes: dict[str, Value]) -> None:
@@ -84,9 +83,8 @@ def _check_endpoint(
         message, _, advice = problem.partition(": ")
         document.report(path, message, advice)
     if text in used:
-        document.report(
-            path, f"interface {text!r} is in two links", f"the other link is in line {used[text]}: use another"
-        )
+        advice = f"the other link is in line {used[text]}: use another interface"
+        document.report(path, f"interface {text!r} is in two links", advice)
     used.setdefault(text, document.place(path).line)
 
 

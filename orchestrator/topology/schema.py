@@ -7,7 +7,7 @@ exist, is there a path) is in `load`. Fields hold values in base units already.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -24,6 +24,7 @@ from pydantic import (
 from node.links.impairments.base import IMPAIRMENTS
 from node.protocol.configuration import ARQ_CODES, INTEGRITY_CODES, MAX_DATAGRAM_SIZE, MIN_DATAGRAM_SIZE
 from node.protocol.congestion.base import CONTROLLERS
+from node.protocol.time import SECOND
 from node.registry import UnknownNameError
 from orchestrator.topology.quantities import (
     DurationText,
@@ -59,7 +60,7 @@ def _impairment_field(name: str) -> tuple[Any, None]:
     return (Annotated[object, AfterValidator(check), WithJsonSchema(schema)], None)
 
 
-class _NetemBase(Closed):
+class NetemEntry(Closed):
     """Impairments of a link, in netem's words."""
 
     noun: ClassVar[str] = "set of impairments"
@@ -70,19 +71,24 @@ class _NetemBase(Closed):
 
 
 #: One field an impairment, so that a new impairment is in the schema by being registered.
-Netem: type[_NetemBase] = create_model(
+_NETEM: type[NetemEntry] = create_model(
     "Netem",
-    __base__=_NetemBase,
-    __doc__=_NetemBase.__doc__,
+    __base__=NetemEntry,
+    __doc__=NetemEntry.__doc__,
     **{name: _impairment_field(name) for name in IMPAIRMENTS.names()},  # type: ignore[call-overload]
 )
+if TYPE_CHECKING:
+    Netem = NetemEntry
+else:
+    Netem = _NETEM
 
 
 def _controller(value: str) -> str:
     try:
         CONTROLLERS[value]
-    except UnknownNameError as error:
-        raise ValueError(str(error)) from None
+    except UnknownNameError:
+        known = ", ".join(CONTROLLERS.names())
+        raise ValueError(f"there is no congestion controller {value!r}; use one of {known}") from None
     return value
 
 
@@ -92,10 +98,10 @@ class Transport(Closed):
     noun: ClassVar[str] = "set of transport options"
 
     integrity: Literal["aead", "crc32c", "xor"] | None = Field(
-        None, description="How packets are protected; crc32c and xor are insecure, for teaching."
+        default=None, description="How packets are protected; crc32c and xor are insecure, for teaching."
     )
     arq: Literal["selective-repeat", "stop-and-wait", "go-back-n"] | None = Field(
-        None, description="How lost packets are sent again."
+        default=None, description="How lost packets are sent again."
     )
     congestion: (
         Annotated[
@@ -104,15 +110,15 @@ class Transport(Closed):
             WithJsonSchema({"type": "string", "enum": CONTROLLERS.names()}),
         ]
         | None
-    ) = Field(None, description="Congestion controller.")
+    ) = Field(default=None, description="Congestion controller.")
     max_datagram_size: (
         Annotated[int, Field(ge=MIN_DATAGRAM_SIZE, le=MAX_DATAGRAM_SIZE)] | None
-    ) = Field(None, description="UDP payload bytes of a full packet; follows the path's MTU by itself.")
-    connection_window: SizeText = Field(None, validate_default=False)
-    stream_window: SizeText = Field(None, validate_default=False)
-    idle_timeout: DurationText = Field(None, validate_default=False)
-    handshake_timeout: PositiveDuration = Field(None, validate_default=False)
-    max_ack_delay: DurationText = Field(None, validate_default=False)
+    ) = Field(default=None, description="UDP payload bytes of a full packet; follows the path's MTU.")
+    connection_window: SizeText = Field(default=None, validate_default=False)
+    stream_window: SizeText = Field(default=None, validate_default=False)
+    idle_timeout: DurationText = Field(default=None, validate_default=False)
+    handshake_timeout: PositiveDuration = Field(default=None, validate_default=False)
+    max_ack_delay: DurationText = Field(default=None, validate_default=False)
 
     def given(self) -> dict[str, object]:
         """Return the settings written there, by the names of ``Configuration``'s fields."""
@@ -129,8 +135,8 @@ class NodeEntry(Closed):
 
     noun: ClassVar[str] = "node"
 
-    kind: Literal["host", "router"] | None = Field(None, description="host (default) or router.")
-    transport: Transport = Field(Transport(), description="Transport settings of this node's flows.")
+    kind: Literal["host", "router"] | None = Field(default=None, description="host (default) or router.")
+    transport: Transport = Field(default=Transport(), description="Transport settings of this node's flows.")
 
 
 class KindEntry(Closed):
@@ -138,7 +144,7 @@ class KindEntry(Closed):
 
     noun: ClassVar[str] = "kind"
 
-    transport: Transport = Field(Transport(), description="Transport settings of these nodes' flows.")
+    transport: Transport = Field(default=Transport(), description="Transport settings of these nodes' flows.")
 
 
 class Kinds(Closed):
@@ -158,10 +164,10 @@ class Defaults(Closed):
 
     noun: ClassVar[str] = "set of defaults"
 
-    kind: Literal["host", "router"] = Field("host", description="Kind of nodes that name none.")
-    transport: Transport = Field(Transport(), description="Transport settings of all flows.")
-    netem: Netem = Field(Netem(), description="Impairments of all links, both ways.")  # type: ignore[valid-type]
-    mtu: Mtu = Field(1500, description="MTU of links in bytes.")
+    kind: Literal["host", "router"] = Field(default="host", description="Kind of nodes that name none.")
+    transport: Transport = Field(default=Transport(), description="Transport settings of all flows.")
+    netem: Netem = Field(default=Netem(), description="Impairments of all links, both ways.")
+    mtu: Mtu = Field(default=1500, description="MTU of links in bytes.")
 
 
 class LinkEntry(Closed):
@@ -172,10 +178,10 @@ class LinkEntry(Closed):
     endpoints: Annotated[list[NameText], Field(min_length=2, max_length=2)] = Field(
         description='The two ends: ["lisbon:eth1", "paris:eth1"].', examples=[["lisbon:eth1", "paris:eth1"]]
     )
-    netem: Netem = Field(Netem(), description="Impairments both ways.")  # type: ignore[valid-type]
-    netem_forward: Netem = Field(Netem(), description="From the first end to the second.")  # type: ignore[valid-type]
-    netem_reverse: Netem = Field(Netem(), description="From the second end to the first.")  # type: ignore[valid-type]
-    mtu: Mtu | None = Field(None, description="MTU in bytes.")
+    netem: Netem = Field(default=Netem(), description="Impairments both ways.")
+    netem_forward: Netem = Field(default=Netem(), description="From the first end to the second.")
+    netem_reverse: Netem = Field(default=Netem(), description="From the second end to the first.")
+    mtu: Mtu | None = Field(default=None, description="MTU in bytes.")
 
 
 def _tolerate_empty(value: object) -> object:
@@ -192,7 +198,7 @@ class Network(Closed):
     nodes: dict[str, Annotated[NodeEntry, BeforeValidator(_tolerate_empty)]] = Field(
         min_length=1, description="Name of each node and what it is."
     )
-    links: list[LinkEntry] = Field([], description="Which interfaces are connected.")
+    links: list[LinkEntry] = Field(default=[], description="Which interfaces are connected.")
 
 
 class WorkloadEntry(Closed):
@@ -200,11 +206,11 @@ class WorkloadEntry(Closed):
 
     noun: ClassVar[str] = "flow"
 
-    name: NameText | None = Field(None, description="Name of the flow in results.")
+    name: NameText | None = Field(default=None, description="Name of the flow in results.")
     from_: NameText = Field(description="The host that opens the connection.")
     to: NameText = Field(description="The host that it connects to.")
-    start: DurationText = Field(0, description="When the flow starts, from the start of the run.")
-    transport: Transport = Field(Transport(), description="Transport settings of this flow.")
+    start: DurationText = Field(default=0, description="When the flow starts, from the start of the run.")
+    transport: Transport = Field(default=Transport(), description="Transport settings of this flow.")
 
     #: Fields of a kind that are its options.
     option_names: ClassVar[tuple[str, ...]] = ()
@@ -225,9 +231,9 @@ class BulkEntry(WorkloadEntry):
     option_names = ("size", "file", "seed")
 
     kind: Literal["bulk"] = Field(description="Moves a file, or generated bytes.")
-    size: SizeText = Field(None, validate_default=False)
-    file: str | None = Field(None, description="File to send, from the topology's directory.")
-    seed: Seed | None = Field(None, description="Seed of the generated bytes.")
+    size: SizeText = Field(default=None, validate_default=False)
+    file: str | None = Field(default=None, description="File to send, from the topology's directory.")
+    seed: Seed | None = Field(default=None, description="Seed of the generated bytes.")
 
 
 class EchoEntry(WorkloadEntry):
@@ -237,10 +243,10 @@ class EchoEntry(WorkloadEntry):
     option_names = ("size", "count", "interval", "seed")
 
     kind: Literal["echo"] = Field(description="Requests, each answered with the same bytes.")
-    size: SizeText = Field(None, validate_default=False)
-    count: Count | None = Field(None, description="How many requests.")
-    interval: DurationText = Field(None, validate_default=False)
-    seed: Seed | None = Field(None, description="Seed of the generated bytes.")
+    size: SizeText = Field(default=None, validate_default=False)
+    count: Count | None = Field(default=None, description="How many requests.")
+    interval: DurationText = Field(default=None, validate_default=False)
+    seed: Seed | None = Field(default=None, description="Seed of the generated bytes.")
 
 
 class MessagesEntry(WorkloadEntry):
@@ -250,10 +256,10 @@ class MessagesEntry(WorkloadEntry):
     option_names = ("size", "count", "rate", "seed")
 
     kind: Literal["messages"] = Field(description="Messages of one size at a steady rate.")
-    size: SizeText = Field(None, validate_default=False)
-    count: Count | None = Field(None, description="How many messages.")
-    rate: FrequencyText = Field(None, validate_default=False)
-    seed: Seed | None = Field(None, description="Seed of the generated bytes.")
+    size: SizeText = Field(default=None, validate_default=False)
+    count: Count | None = Field(default=None, description="How many messages.")
+    rate: FrequencyText = Field(default=None, validate_default=False)
+    seed: Seed | None = Field(default=None, description="Seed of the generated bytes.")
 
 
 AnyWorkload = Annotated[BulkEntry | EchoEntry | MessagesEntry, Field(discriminator="kind")]
@@ -276,18 +282,18 @@ class TopologyFile(Closed):
     noun: ClassVar[str] = "topology file"
 
     name: NameText = Field(description="Name of the lab.")
-    description: str = Field("", description="One line that says what the lab shows.")
+    description: str = Field(default="", description="One line that says what the lab shows.")
     topology: Network
     workloads: _either(list[AnyWorkload], dict[str, AnyWorkload]) = Field(  # type: ignore[valid-type]
         [], description="The flows: a list with names, or a mapping from name to flow."
     )
     expect: list[str | dict[str, str]] = Field(
-        [],
-        description="Statements that must hold: 'integrity == ok' for all flows, or 'flow: completion <= 30s'.",
+        default=[],
+        description="What must hold: 'integrity == ok' for all flows, 'flow: completion <= 30s' for one.",
         examples=[["integrity == ok", {"film": "completion <= 30s"}]],
     )
-    seed: Seed = Field(1, description="Seed of the lab's keys and of everything random in simulation.")
-    time_limit: PositiveDuration = Field(60 * 10**9, description="The run is stopped after this long.")
+    seed: Seed = Field(default=1, description="Seed of the lab's keys and of all chance in simulation.")
+    time_limit: PositiveDuration = Field(default=60 * SECOND, description="The run is stopped after this.")
 
 
 def json_schema() -> dict[str, Any]:

@@ -70,7 +70,7 @@ def _distinct(errors: list[ErrorDetails]) -> Iterator[ErrorDetails]:
 
 
 def _report(document: Document, details: ErrorDetails) -> None:
-    path = _path(document.data, details["loc"])
+    path = _path(document, details["loc"])
     kind, context = details["type"], details.get("ctx", {})
     found = _shown(details["input"])
     what = str(path[-1]) if path and isinstance(path[-1], str) else _owner(document, path).noun
@@ -121,19 +121,13 @@ def _type_advice(kind: str, details: ErrorDetails) -> tuple[str, ...]:
     return ()
 
 
-def _path(data: Value, location: tuple[str | int, ...]) -> Path:
+def _path(document: Document, location: tuple[str | int, ...]) -> Path:
     """Return the part of pydantic's location that exists in the data, without the tags of unions."""
-    path: list[str | int] = []
-    current = data
+    path: Path = ()
     for step in location:
-        if isinstance(current, dict) and isinstance(step, str) and step in current:
-            current = current[step]
-        elif isinstance(current, list) and isinstance(step, int) and step < len(current):
-            current = current[step]
-        else:
-            continue
-        path.append(step)
-    return tuple(path)
+        if (*path, step) in document.values:
+            path = (*path, step)
+    return path
 
 
 def _owner(document: Document, path: Path) -> type[Closed]:
@@ -144,7 +138,7 @@ def _owner(document: Document, path: Path) -> type[Closed]:
     if parent == "workloads":
         entry: Value = document.data
         for step in path:
-            entry = entry[step]  # type: ignore[index,call-overload]
+            entry = entry[step]  # type: ignore[index]
         kind = entry.get("kind") if isinstance(entry, dict) else None
         return _BY_WORKLOAD.get(kind, BulkEntry)
     if parent in _BY_PARENT:

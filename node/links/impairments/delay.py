@@ -7,6 +7,7 @@ from random import Random
 from typing import ClassVar, Self
 
 from node.links.impairments.base import IMPAIRMENTS, PacketFate, Stage
+from node.links.impairments.netem_time import netem_time
 from node.links.units import UnitError, format_duration, parse_duration
 from node.protocol.time import SECOND, Duration
 
@@ -40,7 +41,7 @@ class Delay:
 
     def netem_arguments(self) -> tuple[str, ...]:
         """Return ``delay 20ms``; jitter's word follows."""
-        return ("delay", format_duration(self.delay))
+        return ("delay", netem_time(self.delay))
 
     def decide(self, packet: PacketFate, rng: Random) -> None:
         """Add the delay."""

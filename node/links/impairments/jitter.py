@@ -7,6 +7,7 @@ from random import Random
 from typing import ClassVar, Self
 
 from node.links.impairments.base import IMPAIRMENTS, PacketFate, Stage
+from node.links.impairments.netem_time import netem_time
 from node.links.units import UnitError, format_duration, parse_duration
 from node.protocol.time import SECOND, Duration
 
@@ -40,7 +41,7 @@ class Jitter:
 
     def netem_arguments(self) -> tuple[str, ...]:
         """Return ``2ms``, which follows delay's words."""
-        return (format_duration(self.jitter),)
+        return (netem_time(self.jitter),)
 
     def decide(self, packet: PacketFate, rng: Random) -> None:
         """Move the delay by a uniform draw from [-jitter, +jitter), not below zero."""
