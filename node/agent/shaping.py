@@ -3,14 +3,15 @@
 Where the orchestrator owns the links (namespaces, Docker back end) it shapes and captures in the middle of
 them. In Compose it cannot: there each agent shapes, routes and captures its own side, told by these commands:
 
-- ``interfaces``: what interfaces there are, and what this kernel can do (by trying);
-- ``route`` (commands): ``ip route`` argument lists;
+- ``interfaces`` (names): which interface has the address that each host name resolves to, and whether this
+  kernel has netem (by trying);
+- ``configure`` (commands): ``ip`` argument lists for links, addresses and routes;
 - ``shape`` (interface, then either ``tc``: argument lists for what leaves it, by the kernel's netem; or
   ``impairments`` and ``seed``: for what arrives on it, by the user-space shaper); the whole set is replaced;
 - ``capture`` (interface, file) and ``end_captures``;
 - ``inject`` (interface, frame in hex): send one Ethernet frame.
 
-Argument lists are made by the orchestrator; only ``tc`` and ``ip route`` are run.
+Argument lists are made by the orchestrator; only ``tc qdisc`` and ``ip link|address|route`` are run.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ END_TIME_LIMIT = 20.0
 #: Splits bursts before they reach the link, and computes checksums before a capture sees the packets.
 OFFLOADS_OFF = ("tx-udp-segmentation", "off", "tso", "off", "gso", "off", "tx", "off")
 
+IP_COMMANDS = (("ip", "link"), ("ip", "address"), ("ip", "route"))
+TC_COMMANDS = (("tc", "qdisc"),)
+
 
 class ShapingError(Exception):
     """A command about this node's interfaces could not be carried out; the message says why."""
@@ -54,7 +58,7 @@ class OwnInterfaces:
         self._shapers: dict[str, Process] = {}
         self._handlers: dict[str, Callable[[Mapping[str, object]], Awaitable[Mapping[str, object]]]] = {
             "interfaces": self._interfaces,
-            "route": self._route,
+            "configure": self._configure,
             "shape": self._shape,
             "capture": self._capture,
             "end_captures": self._end_captures,
@@ -81,14 +85,20 @@ class OwnInterfaces:
         self._shapers.clear()
 
     async def _interfaces(self, arguments: Mapping[str, object]) -> Mapping[str, object]:
-        found: dict[str, object] = {}
+        names = arguments.get("names")
+        if not isinstance(names, list):
+            raise ShapingError(f"names: found {names!r}, must be a list of host names")
+        owners: dict[str, str] = {}
         for entry in json.loads(await _run(["ip", "-j", "-4", "address", "show"])):
-            for address in entry["addr_info"]:
-                found[address["local"]] = {"name": entry["ifname"], "mac": entry.get("address", "")}
+            owners.update({address["local"]: entry["ifname"] for address in entry["addr_info"]})
+        found = {str(name): owners.get(await _resolve(str(name)), "") for name in names}
+        for name, owner in found.items():
+            if not owner:
+                raise ShapingError(f"{name} is not the name of one of this node's own addresses")
         return {"interfaces": found, "netem": await _has_netem()}
 
-    async def _route(self, arguments: Mapping[str, object]) -> Mapping[str, object]:
-        for command in _commands(arguments.get("commands"), allowed=["ip", "route"]):
+    async def _configure(self, arguments: Mapping[str, object]) -> Mapping[str, object]:
+        for command in _commands(arguments.get("commands"), allowed=IP_COMMANDS):
             await _run(command)
         return {}
 
@@ -96,7 +106,7 @@ class OwnInterfaces:
         interface = _text(arguments, "interface")
         await _run(["ethtool", "-K", interface, *OFFLOADS_OFF])
         if "tc" in arguments:
-            for command in _commands(arguments["tc"], allowed=["tc", "qdisc"]):
+            for command in _commands(arguments["tc"], allowed=TC_COMMANDS):
                 await _run(command)
             return {"qdiscs": await _run(["tc", "-j", "qdisc", "show", "dev", interface])}
         return await self._shape_arriving(interface, arguments)
@@ -159,6 +169,15 @@ class OwnInterfaces:
         return {}
 
 
+async def _resolve(name: str) -> str:
+    """Return the IPv4 address of a host name."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(name, None, family=socket.AF_INET)
+    except socket.gaierror as error:
+        raise ShapingError(f"{name}: {error}") from error
+    return str(found[0][4][0])
+
+
 async def _has_netem() -> bool:
     """Return whether this kernel has netem, found by setting one that does nothing on ``lo``."""
     try:
@@ -217,15 +236,16 @@ async def _run(command: Sequence[str]) -> str:
     return output.decode()
 
 
-def _commands(value: object, *, allowed: list[str]) -> list[list[str]]:
-    """Return ``value`` as argument lists, each of which begins as ``allowed``."""
+def _commands(value: object, *, allowed: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """Return ``value`` as argument lists, each of which begins as one of ``allowed``."""
     if not isinstance(value, list):
         raise ShapingError(f"found {value!r}, must be a list of argument lists")
     for command in value:
         if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
             raise ShapingError(f"found {command!r}, must be a list of words")
-        if command[: len(allowed)] != allowed:
-            raise ShapingError(f"found {' '.join(command)!r}, only {' '.join(allowed)!r} is run here")
+        if tuple(command[:2]) not in allowed:
+            known = ", ".join(" ".join(words) for words in allowed)
+            raise ShapingError(f"found {' '.join(command)!r}, must begin with one of: {known}")
     return value
 
 

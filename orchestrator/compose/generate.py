@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from orchestrator.compose.networks import LinkNetwork, address_of, link_networks
+from orchestrator.compose.networks import alias, endpoints_of, network_name
 from orchestrator.images import NODE_IMAGE, ORCHESTRATOR_IMAGE
 from orchestrator.topology.model import NodeKind, Topology
 from orchestrator.topology.plan import DeploymentPlan, NodePlan
@@ -54,17 +54,13 @@ def generate(topology: Topology, path: str = "topologies/demo.lab.yml") -> str:
 
     Args:
         path: the topology's file as the orchestrator's container sees it.
-
-    Raises:
-        BackendError: the links' networks cannot be told apart once Docker's gateways are in them.
     """
     plan = make_plan(topology)
-    networks = link_networks(plan)
     parts = [_head(plan), "services:\n"]
     for index, node in enumerate(plan.nodes):
-        parts.append("\n".join(_service(plan, node, networks, first=index == 0)) + "\n")
+        parts.append("\n".join(_service(plan, node, first=index == 0)) + "\n")
     parts.append("\n".join(_orchestrator(plan, path)) + "\n")
-    parts.append("\n".join(_networks(networks.values())))
+    parts.append("\n".join(_networks(plan)))
     return "\n".join(parts) + "\n"
 
 
@@ -90,9 +86,7 @@ def _peers_text(peers: Mapping[str, Mapping[str, object]]) -> str:
     return "{" + ",\n    ".join(lines) + "}"
 
 
-def _service(
-    plan: DeploymentPlan, node: NodePlan, networks: Mapping[str, LinkNetwork], *, first: bool
-) -> Iterator[str]:
+def _service(plan: DeploymentPlan, node: NodePlan, *, first: bool) -> Iterator[str]:
     yield f"  {node.name}:"
     yield "    <<: *agent"
     if first:
@@ -113,11 +107,8 @@ def _service(
         yield '      net.ipv4.conf.default.rp_filter: "0"'
     yield "    networks:"
     yield "      management: {}"
-    for link in plan.links:
-        for endpoint in (link.a, link.b):
-            if endpoint.node == node.name:
-                address = address_of(plan, endpoint)
-                yield f"      {networks[link.name].name}: {{ipv4_address: {address}}}"
+    for link, endpoint in endpoints_of(plan, node.name):
+        yield f"      {network_name(link)}: {{aliases: [{alias(endpoint)}]}}"
 
 
 def _orchestrator(plan: DeploymentPlan, path: str) -> Iterator[str]:
@@ -135,17 +126,12 @@ def _orchestrator(plan: DeploymentPlan, path: str) -> Iterator[str]:
         yield f"      {node.name}: {{condition: service_healthy}}"
 
 
-def _networks(networks: Iterable[LinkNetwork]) -> Iterator[str]:
+def _networks(plan: DeploymentPlan) -> Iterator[str]:
     yield "networks:"
     yield "  management: {}"
-    for network in networks:
-        yield f"  {network.name}:"
-        yield "    driver_opts:"
-        # Packets of other links' addresses cross this bridge: nothing may be translated or refused on it.
-        yield '      com.docker.network.bridge.enable_ip_masquerade: "false"'
-        yield "      com.docker.network.bridge.gateway_mode_ipv4: routed"
-        yield f'      com.docker.network.driver.mtu: "{network.mtu}"'
-        yield f"    ipam: {{config: [{{subnet: {network.subnet}, gateway: {network.gateway}}}]}}"
+    for link in plan.links:
+        mtu = f'{{com.docker.network.driver.mtu: "{link.mtu}"}}'
+        yield f"  {network_name(link)}: {{driver_opts: {mtu}}}"
 
 
 def _flow(words: Sequence[str]) -> str:

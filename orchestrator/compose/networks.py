@@ -1,32 +1,32 @@
-"""The networks of a Compose lab: each link is a Docker bridge, which wants an address for itself (pure).
+"""How a plan's links are called in a Compose lab (pure).
 
-A plan gives a link two addresses and no more. Docker puts a bridge's gateway into the same subnet, so the
-subnet is widened until there is room behind the two: they stay what the plan says, and so do the captures.
+Docker gives each of its networks a subnet of its own choice and takes an address of it for itself. A plan's
+links have no room for that, and a plan's addresses must not become routes of the user's own machine. So the
+networks are Docker's, used as plain wires: agents put the plan's addresses on top, and find a link's interface
+by the alias that they alone have on it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-
-from orchestrator.errors import BackendError
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan, InterfacePlan, LinkPlan
 
-#: The longest prefix that holds two nodes and Docker's gateway.
-LONGEST_PREFIX = 29
+
+def network_name(link: LinkPlan) -> str:
+    """Return what a link's network is called in the Compose file."""
+    return f"link{link.index}-{link.a.node}-{link.b.node}"
 
 
-@dataclass(frozen=True, slots=True)
-class LinkNetwork:
-    """A link as a Docker network."""
+def alias(endpoint: LinkEndpoint) -> str:
+    """Return the name that resolves to an end of a link, on its network only."""
+    return f"{endpoint.node}.{endpoint.interface}"
 
-    #: Name in the Compose file.
-    name: str
-    subnet: IPv4Network
-    #: What Docker's bridge gets: the last address, which no node has.
-    gateway: IPv4Address
-    mtu: int
+
+def endpoints_of(plan: DeploymentPlan, node: str) -> list[tuple[LinkPlan, LinkEndpoint]]:
+    """Return the links of a node with its end of each, in the order of the plan."""
+    return [
+        (link, endpoint) for link in plan.links for endpoint in (link.a, link.b) if endpoint.node == node
+    ]
 
 
 def interface_of(plan: DeploymentPlan, endpoint: LinkEndpoint) -> InterfacePlan:
@@ -35,39 +35,3 @@ def interface_of(plan: DeploymentPlan, endpoint: LinkEndpoint) -> InterfacePlan:
         if interface.name == endpoint.interface:
             return interface
     raise KeyError(str(endpoint))
-
-
-def address_of(plan: DeploymentPlan, endpoint: LinkEndpoint) -> str:
-    """Return the planned address of an end of a link, without prefix length."""
-    return str(IPv4Interface(interface_of(plan, endpoint).ipv4).ip)
-
-
-def link_networks(plan: DeploymentPlan) -> dict[str, LinkNetwork]:
-    """Return the network of each link, by the link's name.
-
-    Raises:
-        BackendError: two links' networks would overlap once Docker's gateway is in them.
-    """
-    networks: dict[str, LinkNetwork] = {}
-    for link in plan.links:
-        network = _network(plan, link)
-        for name, other in networks.items():
-            if network.subnet.overlaps(other.subnet):
-                raise BackendError(
-                    f"links {name} and {link.name}: Docker needs an address of its own in each network, "
-                    f"and with it {other.subnet} and {network.subnet} overlap; leave room between them"
-                )
-        networks[link.name] = network
-    return networks
-
-
-def _network(plan: DeploymentPlan, link: LinkPlan) -> LinkNetwork:
-    subnet = IPv4Interface(interface_of(plan, link.a).ipv4).network
-    if subnet.prefixlen > LONGEST_PREFIX:
-        subnet = subnet.supernet(new_prefix=LONGEST_PREFIX)
-    return LinkNetwork(
-        name=f"link{link.index}-{link.a.node}-{link.b.node}",
-        subnet=subnet,
-        gateway=subnet.broadcast_address - 1,
-        mtu=link.mtu,
-    )
