@@ -1,0 +1,116 @@
+"""A whole lab of a plan on virtual time: network, hosts, and what the hosts report."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from random import Random
+
+from node.control.messages import Command, NodeEvent, Reply
+from node.core import NodeCore
+from node.protocol.identity import Peer
+from node.settings import NodeSettings
+from node.workloads.base import SinkFactory, SourceFactory
+from orchestrator.simulation.host import Host
+from orchestrator.simulation.network import Network
+from orchestrator.simulation.scheduler import Scheduler
+from orchestrator.topology.model import NodeKind
+from orchestrator.topology.plan import DeploymentPlan
+
+#: Events that wait to be read; a run of many hours makes fewer, so only a reader that is gone fills this.
+MAX_EVENTS = 1_000_000
+
+
+class SimulatedLab:
+    """Nodes and links of a plan, at virtual time zero.
+
+    Args:
+        source_of: makes byte sources for all nodes; sink_of: sinks likewise.
+        key_log_of: returns what takes the key log lines of a node.
+    """
+
+    def __init__(
+        self,
+        plan: DeploymentPlan,
+        *,
+        source_of: SourceFactory,
+        sink_of: SinkFactory,
+        key_log_of: Callable[[str], Callable[[str], None] | None] = lambda name: None,
+    ) -> None:
+        self.plan = plan
+        self.scheduler = Scheduler()
+        self.network = Network(plan, self.scheduler)
+        #: What the nodes reported and nobody has read, in order.
+        self.events: deque[NodeEvent] = deque(maxlen=MAX_EVENTS)
+        self._source_of = source_of
+        self._sink_of = sink_of
+        self._key_log_of = key_log_of
+        self._starts: dict[str, int] = {}
+        # Flows that a node was told to run and has not finished: (node, flow). A dict, to keep order.
+        self._unfinished: dict[tuple[str, str], None] = {}
+        self._peers: Mapping[str, Peer] = {
+            node.name: Peer(node.public_key, (node.ipv4, node.port))
+            for node in plan.nodes
+            if node.kind is NodeKind.HOST
+        }
+        #: Running hosts by name.
+        self.hosts: dict[str, Host] = {}
+        for node in plan.nodes:
+            if node.kind is NodeKind.HOST:
+                self.start(node.name)
+
+    def start(self, name: str) -> None:
+        """Start the host called ``name``: a new process, which remembers nothing."""
+        node = self.plan.node(name)
+        assert name not in self.hosts
+        count = self._starts[name] = self._starts.get(name, 0) + 1
+        settings = NodeSettings(
+            name=name,
+            private_key=node.private_key,
+            listen=(node.ipv4, node.port),
+            peers={peer: found for peer, found in self._peers.items() if peer != name},
+        )
+        core = NodeCore(
+            settings,
+            # A host that starts again must not draw its old connection IDs.
+            rng=Random(f"{self.plan.seed}/node/{name}" + (f"/{count}" if count > 1 else "")),
+            source_of=self._source_of,
+            sink_of=self._sink_of,
+            key_log=self._key_log_of(name),
+        )
+        station = self.network.stations[name]
+        self.hosts[name] = Host(core, station, self.scheduler, on_event=self._on_event)
+
+    def stop(self, name: str) -> None:
+        """End the host called ``name`` as if it was killed; its flows end with it."""
+        self.hosts.pop(name).stop()
+        self._unfinished = {flow: None for flow in self._unfinished if flow[0] != name}
+
+    def command(self, name: str, command: Command) -> Reply:
+        """Hand a command to the host called ``name``."""
+        host = self.hosts.get(name)
+        if host is None:
+            return Reply(False, error=f"node {name} runs no agent: it is a router or stopped")
+        if host.paused:
+            return Reply(False, error=f"node {name} is paused: set it running first")
+        flow = (name, str(command.arguments.get("flow")))
+        if command.name == "start_flow" and flow not in self._unfinished:
+            self._unfinished[flow] = None
+            reply = host.command(command)
+            if not reply.ok:
+                self._unfinished.pop(flow, None)
+            return reply
+        return host.command(command)
+
+    def is_host(self, name: str) -> bool:
+        """Return whether the node called ``name`` runs an agent when it is up."""
+        return name in self._peers
+
+    def unfinished(self) -> list[str]:
+        """Return the names of flows that were started and have not ended, each once."""
+        return list(dict.fromkeys(flow for _, flow in self._unfinished))
+
+    def _on_event(self, event: NodeEvent) -> None:
+        if event.kind == "flow_finished":
+            self._unfinished.pop((event.node, str(event.data.get("flow"))), None)
+        self.events.append(event)
