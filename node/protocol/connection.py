@@ -26,13 +26,22 @@ from node.protocol.recovery.acknowledgements import Acknowledgements
 from node.protocol.recovery.manager import Recovery
 from node.protocol.recovery.sent_packets import SentBurst
 from node.protocol.states import ACTIVE, OVER, TRANSITIONS, ConnectionState
+from node.protocol.snapshot import snapshot
 from node.protocol.statistics import Statistics, Windows
 from node.protocol.streams.flow_control import ReceiveWindow
 from node.protocol.streams.receive import ReceiveStream
 from node.protocol.streams.table import UNIDIRECTIONAL, StreamTable
 from node.protocol.time import Duration, Instant
 from node.protocol.timers import Timer, TimerTable
-from node.protocol.wire.frames import Frame, MaxData, MaxStreamData, MaxStreams, Ping, ResetStream, StopSending
+from node.protocol.wire.frames import (
+    Frame,
+    MaxData,
+    MaxStreamData,
+    MaxStreams,
+    Ping,
+    ResetStream,
+    StopSending,
+)
 from node.protocol.wire.packet_number import MAX_PACKET_NUMBER
 from node.protocol.wire.parameters import TransportParameters
 from node.protocol.wire.protection import PacketProtection
@@ -75,8 +84,8 @@ class Connection:
         self._received_total = 0
         self._peer_max_data = 0
         self._sent_total = 0
-        self._acked_total = 0
-        self._packets_sent = self._bytes_sent = 0
+        self.stream_bytes_acked = 0
+        self.packets_sent = self.bytes_sent = 0
         self._close_reply: tuple[int, str] = (0, "")
         self._close_pending = False
         self._after_close = 0
@@ -276,7 +285,7 @@ class Connection:
 
     def statistics(self) -> Statistics:
         """Return a snapshot of counters and estimates."""
-        return _statistics(self)
+        return snapshot(self)
 
     def windows(self, stream_id: int) -> Windows:
         """Return S and R of a stream that we send on (SPEC 6.1)."""
@@ -312,12 +321,12 @@ class Connection:
 
     def on_stream_acked(self, fresh: int) -> None:
         """Count stream bytes acknowledged for the first time."""
-        self._acked_total += fresh
+        self.stream_bytes_acked += fresh
 
     def on_sent(self, record: SentBurst, fresh: int) -> None:
         """Note a burst that goes out."""
-        self._packets_sent += record.count
-        self._bytes_sent += record.bytes_of(record.full)
+        self.packets_sent += record.count
+        self.bytes_sent += record.bytes_of(record.full)
         self._sent_total += fresh
         self.recovery.on_sent(record)
         if record.eliciting and not self._eliciting_since_receipt:
@@ -382,31 +391,3 @@ class Connection:
 
     def _go(self, event: str) -> None:
         self.state = TRANSITIONS[self.state, event]
-
-
-def _statistics(c: Connection) -> Statistics:
-    started = c.parameters is not None
-    rtt = c.recovery.rtt if started else None
-    sampled = rtt is not None and rtt.has_sample
-    return Statistics(
-        packets_sent=c._packets_sent,
-        packets_received=c.receiver.packets,
-        bytes_sent=c._bytes_sent,
-        bytes_received=c.receiver.bytes,
-        packets_lost=c.recovery.packets_lost if started else 0,
-        retransmitted_packets=c.builder.retransmitted_packets,
-        integrity_failures=c.receiver.integrity_failures,
-        duplicate_packets=c.receiver.duplicates,
-        malformed_packets=c.receiver.malformed,
-        probe_timeouts=c.recovery.probe_timeouts if started else 0,
-        latest_rtt=rtt.latest_rtt if rtt is not None and sampled else 0,
-        smoothed_rtt=rtt.smoothed_rtt if rtt is not None and sampled else 0,
-        rttvar=rtt.rttvar if rtt is not None and sampled else 0,
-        min_rtt=rtt.min_rtt if rtt is not None and sampled else 0,
-        congestion_window=c.recovery.congestion.congestion_window if started else 0,
-        ssthresh=c.recovery.congestion.ssthresh if started else None,
-        bytes_in_flight=c.recovery.bytes_in_flight if started else 0,
-        stream_bytes_acked=c._acked_total,
-        stream_bytes_delivered=c.window.consumed,
-        limited_by=c.builder.limited_by,
-    )

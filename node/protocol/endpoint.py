@@ -111,9 +111,7 @@ class Endpoint:
 
     # -- what the caller wants
 
-    def connect(
-        self, peer: Peer, *, configuration: Configuration | None = None, now: Instant
-    ) -> Connection:
+    def connect(self, peer: Peer, *, configuration: Configuration | None = None, now: Instant) -> Connection:
         """Begin a connection; ``ConnectionEstablished`` or ``ConnectionClosed`` follows.
 
         Raises:

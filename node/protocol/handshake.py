@@ -132,9 +132,7 @@ def answer(
     return Accepted(packet.source_address, parameters, ours, _keys(noise), message)
 
 
-def response_packet(
-    identity: Identity, accepted: Accepted, number: int
-) -> bytes:
+def response_packet(identity: Identity, accepted: Accepted, number: int) -> bytes:
     """Return a RESPONSE packet (SPEC 3-3)."""
     return SetupPacket(
         RESPONSE, accepted.peer_address, identity.address, accepted.peer.connection_id,

@@ -266,7 +266,8 @@ class Handshake:
             self._symmetric.mix_key_and_hash(self._psk)
             return
         # "es" is the initiator's ephemeral with the responder's static, whichever side we are.
-        first, second = token if self._initiator else token[::-1]
+        ours, theirs = (0, 1) if self._initiator else (1, 0)
+        first, second = token[ours], token[theirs]
         private = self._ephemeral if first == "e" else self._static
         public = self._remote_ephemeral if second == "e" else self.remote_static
         self._symmetric.mix_key(_diffie_hellman(private, public))

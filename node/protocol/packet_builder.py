@@ -109,9 +109,7 @@ class PacketBuilder:
 
     # -- the bulk path
 
-    def _bulk(
-        self, stream: SendStream, start: int, end: int, allowance: int, now: Instant
-    ) -> Transmit:
+    def _bulk(self, stream: SendStream, start: int, end: int, allowance: int, now: Instant) -> Transmit:
         size, data_size = self.size, self._data_size
         tag_size = self._connection.protection.tag_size
         slots = self._arena.slots(size, tag_size)
@@ -137,9 +135,7 @@ class PacketBuilder:
             self.retransmitted_packets += count
         self._connection.on_sent(record, stream.on_sent(start, end, fin=fin))
         self._connection.streams.take_turns()
-        return Transmit(
-            self._connection.remote, self._arena.view[: (count - 1) * size + last_size], size
-        )
+        return Transmit(self._connection.remote, self._arena.view[: (count - 1) * size + last_size], size)
 
     def _fill(self, stream: SendStream, slots: list[Slot], start: int, end: int) -> None:
         """Write heads and data of a bulk burst."""

@@ -21,12 +21,16 @@ from node.protocol.wire.packet_number import WIRE_MASK, decode_packet_number
 if TYPE_CHECKING:
     from node.protocol.connection import Connection
 
-_HEADER = struct.Struct(">9sI")
-_BULK_FRAME = struct.Struct(">IQ")
 HEADER_BYTES = 13
-#: Where the data of a bulk packet begins: header, frame type, stream id, offset.
-_BULK_DATA = 26
-_OFFSET_MASK = (1 << 62) - 1
+_NUMBER = struct.Struct(">I")
+#: A STREAM frame without length and FIN, with the id in four bytes and the offset in eight: what
+#: the bulk path sends. The rest of the packet is data.
+_BULK_PACKET = struct.Struct(">BIQ")
+_BULK_KIND = 0x08
+_BULK_HEAD = _BULK_PACKET.size
+_BULK_DATA = HEADER_BYTES + _BULK_HEAD
+_ID_LENGTH, _ID_IN_FOUR = 0xC000_0000, 0x8000_0000
+_OFFSET_LENGTH = 0xC000_0000_0000_0000
 #: What became of a packet that was not dropped: nothing asks for an acknowledgement, or something does.
 _TAKEN, _ELICITING = 1, 2
 
@@ -44,6 +48,9 @@ class PacketReceiver:
         # What of the current burst has still to be acknowledged: packets [start, end).
         self._run_start = self._run_end = -1
         self._eliciting = 0
+        # The STREAM frame that the next bulk packet is expected to be, ids and offsets as on the wire.
+        self._bulk_stream: ReceiveStream | None = None
+        self._bulk_id = self._bulk_offset = self._bulk_room = 0
 
     def receive(self, packets: memoryview, segment_size: int, *, now: Instant) -> None:
         """Take datagrams of ``segment_size`` bytes that all carry our connection ID.
@@ -51,81 +58,139 @@ class PacketReceiver:
         Raises:
             RemoteProtocolError: the peer broke the protocol; the caller closes the connection.
         """
+        self._bulk_stream = None
         self._run_start = self._run_end = -1
+        c, position, authentic, opened = self._connection, 0, False, False
         try:
-            for position in range(0, len(packets), segment_size):
-                if self._connection.closed:  # by a CLOSE earlier in the burst
-                    break
-                self._receive_one(packets[position : position + segment_size], now)
+            while position < len(packets) and not c.closed:
+                packet = packets[position : position + segment_size]
+                position += segment_size
+                expected = max(self._run_end, c.acks.largest + 1)
+                number = expected if opened else self._open(packet, expected)
+                opened = False
+                if number < 0:
+                    continue
+                if not authentic:
+                    c.on_authentic(now)
+                    authentic = True
+                payload = packet[HEADER_BYTES : len(packet) - c.protection.tag_size]
+                if self._arm(payload):
+                    self._append(payload[_BULK_HEAD:])
+                    self._note(number, len(packet), _ELICITING, now)
+                    position, opened = self._receive_bulk(packets, position, segment_size)
+                    continue
+                taken = self._take_frames(payload, now)
+                if taken:
+                    self._note(number, len(packet), taken, now)
         finally:
             self._end_run(now)
 
-    def _receive_one(self, packet: memoryview, now: Instant) -> None:
-        c = self._connection
-        tag_size = c.protection.tag_size
-        if len(packet) <= HEADER_BYTES + tag_size:
-            self.malformed += 1
-            return
-        _, truncated = _HEADER.unpack_from(packet)
-        largest = max(c.acks.largest, self._run_end - 1)
-        if truncated == (largest + 1) & WIRE_MASK:
-            number = largest + 1
-        else:
-            number = decode_packet_number(largest, truncated)
-        if not c.protection.open(number, packet):
-            self.integrity_failures += 1
-            return
-        if self._run_start <= number < self._run_end or c.acks.is_duplicate(number):
-            self.duplicates += 1
-            return
-        c.on_authentic(now)
-        if packet[13] == 0x08 and packet[14] & 0xC0 == 0x80 and packet[18] & 0xC0 == 0xC0:
-            data = packet[_BULK_DATA : len(packet) - tag_size]
-            taken = self._take_bulk(packet, data)
-        else:
-            taken = None
-        if taken is None:
-            taken = self._take_frames(packet[HEADER_BYTES : len(packet) - tag_size], number, now)
-        if taken:
-            self.packets += 1
+    def _receive_bulk(self, packets: memoryview, position: int, segment_size: int) -> tuple[int, bool]:
+        """Take packets as long as each is the next in number and the next of the expected stream.
+
+        Returns:
+            Where it stopped, and whether the packet there has been opened already (its number is
+            the one expected).
+        """
+        c, stream = self._connection, self._bulk_stream
+        assert stream is not None
+        open_packet, unpack, tag_size = c.protection.open, _BULK_PACKET.unpack_from, c.protection.tag_size
+        buffer, stream_id, offset, room = stream.buffer, self._bulk_id, self._bulk_offset, self._bulk_room
+        number, count, opened, begin = self._run_end, 0, False, offset
+        size, total = segment_size, len(packets)
+        while position < total:
+            packet = packets[position : position + size]
+            length = len(packet) - _BULK_DATA - tag_size
+            if length <= 0 or _NUMBER.unpack_from(packet, 9)[0] != number & WIRE_MASK:
+                break
+            if not open_packet(number, packet):
+                self.integrity_failures += 1
+                position += size
+                break
+            kind, found_id, found_offset = unpack(packet, HEADER_BYTES)
+            if kind != _BULK_KIND or found_id != stream_id or found_offset != offset or length > room:
+                opened = True
+                break
+            buffer += packet[_BULK_DATA : _BULK_DATA + length]
+            offset += length
+            room -= length
+            number += 1
+            count += 1
+            position += size
             self.bytes += len(packet)
-            if number != self._run_end:
-                self._end_run(now)
-                self._run_start = number
-                self._eliciting = 0
-            self._run_end = number + 1
-            self._eliciting += taken == _ELICITING
+        stream.contiguous_end = stream.highest = stream.highest + offset - begin
+        c.take_credit(offset - begin)
+        self.packets += count
+        self._run_end = number
+        self._eliciting += count
+        return position, opened
+
+    def _open(self, packet: memoryview, expected: int) -> int:
+        """Check and open a packet in place; return its number, -1: it was dropped and counted."""
+        if len(packet) <= HEADER_BYTES + self._connection.protection.tag_size:
+            self.malformed += 1
+            return -1
+        number = decode_packet_number(expected - 1, _NUMBER.unpack_from(packet, 9)[0])
+        if not self._connection.protection.open(number, packet):
+            self.integrity_failures += 1
+            return -1
+        if self._is_duplicate(number):
+            self.duplicates += 1
+            return -1
+        return number
+
+    def _is_duplicate(self, number: int) -> bool:
+        return self._run_start <= number < self._run_end or self._connection.acks.is_duplicate(number)
+
+    def _note(self, number: int, size: int, taken: int, now: Instant) -> None:
+        """Count a packet that was taken, towards the acknowledgement of its run."""
+        self.packets += 1
+        self.bytes += size
+        if number != self._run_end:
+            self._end_run(now)
+            self._run_start = number
+            self._eliciting = 0
+        self._run_end = number + 1
+        self._eliciting += taken == _ELICITING
+
+    def _arm(self, payload: memoryview) -> bool:
+        """Whether the payload is bulk data that its stream is waiting for; the next is expected then."""
+        self._bulk_stream = None
+        if len(payload) <= _BULK_HEAD or payload[0] != _BULK_KIND:
+            return False
+        _, stream_id, offset = _BULK_PACKET.unpack_from(payload)
+        if stream_id & _ID_LENGTH != _ID_IN_FOUR or offset & _OFFSET_LENGTH != _OFFSET_LENGTH:
+            return False
+        c = self._connection
+        stream = c.streams.receivers.get(stream_id & ~_ID_LENGTH)
+        start = offset & ~_OFFSET_LENGTH
+        if stream is None or not start == stream.highest == stream.contiguous_end:
+            return False
+        room = min(stream.window.maximum - start, c.receive_credit_left)
+        if stream.state is not ReceiveState.RECEIVING or len(payload) - _BULK_HEAD > room:
+            return False
+        self._bulk_stream = stream
+        self._bulk_id, self._bulk_offset, self._bulk_room = stream_id, offset, room
+        return True
+
+    def _append(self, data: memoryview) -> None:
+        """Append in-order data of the expected stream."""
+        stream = self._bulk_stream
+        assert stream is not None
+        stream.buffer += data
+        stream.contiguous_end = stream.highest = stream.highest + len(data)
+        self._bulk_offset += len(data)
+        self._bulk_room -= len(data)
+        self._connection.take_credit(len(data))
+        if not stream.announced:
+            self._connection.announce(stream)
 
     def _end_run(self, now: Instant) -> None:
         if self._run_end > self._run_start >= 0:
-            self._connection.acks.on_received(
-                self._run_start, self._run_end, self._eliciting, now=now
-            )
+            self._connection.acks.on_received(self._run_start, self._run_end, self._eliciting, now=now)
         self._run_start = self._run_end = -1
 
-    def _take_bulk(self, packet: memoryview, data: memoryview) -> int | None:
-        """Append in-order data of a stream that has no gap; None: it is not that simple."""
-        c = self._connection
-        stream_id, offset = _BULK_FRAME.unpack_from(packet, 14)
-        stream = c.streams.receivers.get(stream_id & 0x3FFF_FFFF)
-        offset &= _OFFSET_MASK
-        end = offset + len(data)
-        if (
-            stream is None
-            or offset != stream.highest
-            or offset != stream.contiguous_end
-            or end > stream.window.maximum
-            or stream.state is not ReceiveState.RECEIVING
-        ):
-            return None
-        c.take_credit(len(data))
-        stream.buffer += data
-        stream.contiguous_end = stream.highest = end
-        if not stream.announced:
-            c.announce(stream)
-        return _ELICITING
-
-    def _take_frames(self, payload: memoryview, number: int, now: Instant) -> int:
+    def _take_frames(self, payload: memoryview, now: Instant) -> int:
         """Handle all frames; 0: the packet counts as not received, 1: taken, 2: ack-eliciting."""
         c = self._connection
         try:

@@ -87,9 +87,7 @@ class Pair:
     def established(self, configuration: Configuration | None = None) -> Connection:
         """Return a connection that both sides hold for established."""
         self.connect(configuration)
-        self.run_until(
-            lambda: any(isinstance(e, ConnectionEstablished) for e in self.right_events)
-        )
+        self.run_until(lambda: any(isinstance(e, ConnectionEstablished) for e in self.right_events))
         return self.connection
 
     def inject(self, datagram: bytes, *, to_right: bool, source: SocketAddress | None = None) -> None:

@@ -23,9 +23,7 @@ class StreamTable:
         max_bidi, max_uni: how many streams of each kind the peer may have open at once.
     """
 
-    def __init__(
-        self, *, initiator: bool, stream_window: int, max_bidi: int, max_uni: int
-    ) -> None:
+    def __init__(self, *, initiator: bool, stream_window: int, max_bidi: int, max_uni: int) -> None:
         self._our_bit = 0 if initiator else OPENED_BY_RESPONDER
         self._stream_window = stream_window
         self.senders: dict[int, SendStream] = {}
@@ -99,9 +97,7 @@ class StreamTable:
             return None, []
         return self._open_by_peer(stream_id, unidirectional)
 
-    def _open_by_peer(
-        self, stream_id: int, unidirectional: bool
-    ) -> tuple[ReceiveStream | None, list[int]]:
+    def _open_by_peer(self, stream_id: int, unidirectional: bool) -> tuple[ReceiveStream | None, list[int]]:
         index = stream_id >> 2
         if index >= self._limit_of_peer[unidirectional]:
             raise RemoteProtocolError(ErrorCode.STREAM_LIMIT, f"stream {stream_id} is one too many")

@@ -11,7 +11,7 @@ import functools
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import numpy
+    import numpy as np
     from numpy.typing import NDArray
 
 POLYNOMIAL_REFLECTED = 0x82F6_3B78
@@ -50,17 +50,16 @@ def _plain(data: bytes | bytearray | memoryview, crc: int) -> int:
 
 
 def _plain_then_vector(head: bytes, data: bytes | bytearray | memoryview) -> int:
-    import numpy
+    import numpy as np
 
     length = len(data)
-    tables = _tables(_rounded(length))
+    table, rows = _tables(_rounded(length))
     crc = 0
-    for index, byte in enumerate(head):
-        crc ^= int(tables[length - 1 - index, byte])
-    values = numpy.frombuffer(data, dtype=numpy.uint8, offset=4)
-    distances = numpy.arange(length - 5, -1, -1)
-    found: int = int(numpy.bitwise_xor.reduce(tables[distances, values]))
-    return crc ^ found
+    for place, byte in enumerate(head):
+        crc ^= int(table[(length - 1 - place) << 8 | byte])
+    # rows[d] is the start of the entries for distance d, last distance first.
+    index = rows[len(rows) - length + 4 :] + np.frombuffer(data, dtype=np.uint8, offset=4)
+    return crc ^ int(np.bitwise_xor.reduce(table.take(index)))
 
 
 def _rounded(length: int) -> int:
@@ -69,14 +68,15 @@ def _rounded(length: int) -> int:
 
 
 @functools.lru_cache(maxsize=8)
-def _tables(length: int) -> NDArray[numpy.uint32]:
-    """Return T[d, b]: what byte b adds to the CRC when d bytes follow it."""
-    import numpy
+def _tables(length: int) -> tuple[NDArray[np.uint32], NDArray[np.intp]]:
+    """Return T[d << 8 | b]: what byte b adds to the CRC when d bytes follow it; and all d << 8, falling."""
+    import numpy as np
 
-    one = numpy.array(_TABLE, dtype=numpy.uint32)
-    tables = numpy.empty((length, 256), dtype=numpy.uint32)
-    tables[0] = one
+    one = np.array(_TABLE, dtype=np.uint32)
+    table = np.empty((length, 256), dtype=np.uint32)
+    table[0] = one
     for distance in range(1, length):
-        previous = tables[distance - 1]
-        tables[distance] = one[previous & 0xFF] ^ (previous >> 8)
-    return tables
+        previous = table[distance - 1]
+        table[distance] = one[previous & 0xFF] ^ (previous >> 8)
+    rows = np.arange(length - 1, -1, -1, dtype=np.intp) << 8
+    return table.reshape(-1), rows

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from node.protocol.configuration import ARQ_CODES, INTEGRITY_CODES, MAX_DATAGRAM_SIZE
-from node.protocol.configuration import MIN_DATAGRAM_SIZE, Configuration
+from node.protocol.configuration import (
+    ARQ_CODES,
+    INTEGRITY_CODES,
+    MAX_DATAGRAM_SIZE,
+    MIN_DATAGRAM_SIZE,
+    Configuration,
+)
 from node.protocol.errors import ErrorCode, RemoteProtocolError
 from node.protocol.time import MILLISECOND, Duration
 from node.protocol.wire.varint import decode_varint, encode_varint

@@ -54,9 +54,7 @@ class AeadProtection:
 
     def open(self, packet_number: int, packet: memoryview) -> bool:
         try:
-            self._decrypt_into(
-                packet_number.to_bytes(12, "big"), packet[13:], packet[:13], packet[13:-16]
-            )
+            self._decrypt_into(packet_number.to_bytes(12, "big"), packet[13:], packet[:13], packet[13:-16])
         except InvalidTag:
             return False
         return True

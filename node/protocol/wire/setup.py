@@ -51,9 +51,7 @@ def parse_setup(datagram: memoryview) -> SetupPacket | str:
         return "set-up packet of wrong length"
     if crc32c(datagram[:-4]) != int.from_bytes(datagram[-4:], "big"):
         return "wrong CRC-32C"
-    kind, version, target, source, target_id, source_id, number, length = _HEADER.unpack_from(
-        datagram
-    )
+    kind, version, target, source, target_id, source_id, number, length = _HEADER.unpack_from(datagram)
     if version != VERSION:
         return "unknown version"
     if length > MAX_NOISE_MESSAGE:
