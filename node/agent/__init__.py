@@ -1,0 +1,1 @@
+"""All I/O of a node: the UDP socket, the control interface, files, signals."""

@@ -1,0 +1,1 @@
+"""The control interface of a node: messages, their lines of JSON, and a client."""

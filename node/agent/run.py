@@ -1,0 +1,149 @@
+"""The agent: one NodeCore on a real socket, a control server, files and signals."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import signal
+import sys
+import tempfile
+from collections.abc import Awaitable
+from dataclasses import asdict
+from pathlib import Path
+
+from node.agent.configuration import AgentConfiguration
+from node.agent.control import ControlServer
+from node.agent.files import FlowFiles, KeyLog
+from node.agent.shaping import OwnInterfaces
+from node.agent.udp import UdpDriver, new_event_loop
+from node.control.messages import Command, NodeEvent, Reply
+from node.core import NodeCore
+from node.shaper.process import fine_timers
+
+_logger = logging.getLogger(__name__)
+
+#: Seconds that a stopping agent waits for its last packets to leave, and for its clients to read on.
+STOP_TIME_LIMIT = 1.0
+EXIT_OK = 0
+EXIT_CANNOT_START = 3
+
+
+class Agent:
+    """Everything of one node that touches the world.
+
+    Args:
+        configuration: what it is to be.
+        directory: where the shapers of its own interfaces keep their files.
+    """
+
+    def __init__(self, configuration: AgentConfiguration, directory: Path) -> None:
+        self._configuration = configuration
+        self._stop = asyncio.Event()
+        self._key_log = KeyLog(configuration.key_log) if configuration.key_log is not None else None
+        files = FlowFiles(configuration.files_directory, configuration.results_directory)
+        self.core = NodeCore(
+            configuration.node,
+            rng=random.SystemRandom(),
+            source_of=files.source_of,
+            sink_of=files.sink_of,
+            key_log=self._key_log,
+        )
+        host, port = configuration.node.listen
+        self.driver = UdpDriver(
+            self.core,
+            host=host,
+            port=port,
+            on_drained=self._publish,
+            gso=configuration.gso,
+            no_udp_checksum=configuration.no_udp_checksum,
+        )
+        self._interfaces = OwnInterfaces(directory)
+        self._control: ControlServer | None = None
+
+    async def run(self) -> None:
+        """Run until told to stop by a signal or a command.
+
+        Raises:
+            OSError: the control address is taken.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        try:
+            if self._configuration.control is not None:
+                self._control = ControlServer(self._configuration.control, self._obey)
+                await self._control.start()
+            self.driver.start()
+            host, port = self.driver.address
+            _logger.info("%s listens at %s:%d", self._configuration.node.name, host, port)
+            await self._stop.wait()
+        finally:
+            await self._shut_down()
+
+    def _obey(self, command: Command) -> Reply | Awaitable[Reply]:
+        if self._interfaces.handles(command.name):
+            return self._interfaces.handle(command)
+        reply = self.core.handle_command(command, now=self.driver.now())
+        self.driver.drain()
+        if command.name == "stop":
+            self._stop.set()
+        if command.name == "status" and reply.ok:
+            return Reply(True, {**reply.data, **self._driver_status()})
+        return reply
+
+    def _driver_status(self) -> dict[str, object]:
+        return {
+            "listen": list(self.driver.address),
+            "udp": {"gso": self.driver.gso, "gro": self.driver.gro, **asdict(self.driver.counters)},
+        }
+
+    def _publish(self) -> None:
+        while (event := self.core.next_event()) is not None:
+            self._log(event)
+            if self._control is not None:
+                self._control.publish(event)
+
+    def _log(self, event: NodeEvent) -> None:
+        if event.kind == "warning":
+            _logger.warning("%s", event.data.get("message"))
+        elif event.kind != "flow_progress":
+            _logger.info("%s %s", event.kind, dict(event.data))
+
+    async def _shut_down(self) -> None:
+        """Say goodbye to peers and clients, put the interfaces back, close everything; in bounded time."""
+        if not self.core.stopping:
+            self.core.handle_command(Command("stop"), now=self.driver.now())
+            self.driver.drain()
+        await self.driver.flush(STOP_TIME_LIMIT)
+        await self._interfaces.close()
+        if self._control is not None:
+            await self._control.close(STOP_TIME_LIMIT)
+        self.driver.close()
+        if self._key_log is not None:
+            self._key_log.close()
+
+
+def run_agent(configuration: AgentConfiguration) -> int:
+    """Run an agent until it is stopped; return the exit code of its process."""
+    logging.basicConfig(
+        level=configuration.log_level.upper(),
+        stream=sys.stderr,
+        format=f"%(asctime)s {configuration.node.name} %(levelname)s %(message)s",
+    )
+    fine_timers()
+    with (
+        tempfile.TemporaryDirectory(prefix="narrows-agent-") as directory,
+        asyncio.Runner(loop_factory=new_event_loop) as runner,
+    ):
+        try:
+            runner.run(_run(configuration, Path(directory)))
+        except OSError as error:
+            # A taken address is the user's affair: one line says it, a traceback would hide it.
+            _logger.error("cannot start: %s", error)  # noqa: TRY400
+            return EXIT_CANNOT_START
+    return EXIT_OK
+
+
+async def _run(configuration: AgentConfiguration, directory: Path) -> None:
+    await Agent(configuration, directory).run()
