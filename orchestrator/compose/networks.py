@@ -2,7 +2,7 @@
 
 Docker gives each of its networks a subnet of its own choice and takes an address of it for itself. A plan's
 links have no room for that, and a plan's addresses must not become routes of the user's own machine. So the
-networks are Docker's, used as plain wires: agents put the plan's addresses on top, and find a link's interface
+networks are Docker's, used as plain wires: agents put the plan's addresses on top, and find a link's device
 by the alias that they alone have on it.
 """
 

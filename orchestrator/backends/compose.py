@@ -1,0 +1,257 @@
+"""The back end inside a Compose lab: nodes and networks are up already, the agents shape their own sides.
+
+``docker compose up`` makes what a back end makes elsewhere. This one runs in the orchestrator's container,
+reaches every agent over the management network (the service's name is the node's name), and has each agent
+set its addresses and routes, shape and capture its own interfaces; the argument lists are made here.
+
+With netem in the kernel, what leaves an endpoint is shaped at that endpoint's own egress. Without, it is
+shaped where it arrives, in user space.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from node.control.client import ControlClient, ControlError
+from node.control.messages import Command, NodeEvent, Reply
+from node.links.impairments.base import IMPAIRMENTS
+from node.links.settings import Impairments
+from node.protocol.time import Duration, Instant
+from orchestrator.backends.base import (
+    BACKENDS,
+    Capabilities,
+    Collected,
+    Impairment,
+    NodeState,
+    Problem,
+)
+from orchestrator.compose.egress import set_own_egress
+from orchestrator.compose.generate import CONTROL_PORT, RESULTS
+from orchestrator.compose.networks import alias, endpoints_of, interface_of
+from orchestrator.errors import BackendError
+from orchestrator.tc.readback import differences, parse
+from orchestrator.topology.model import LinkEndpoint
+from orchestrator.topology.plan import DeploymentPlan, LinkPlan, NodePlan
+
+#: Events that wait for the runner; agents report a few a second.
+MAX_WAITING_EVENTS = 100_000
+
+
+@BACKENDS.register("compose")
+class ComposeBackend:
+    """Runs a plan on the containers that ``docker compose up`` has started."""
+
+    name: ClassVar[str] = "compose"
+
+    def capabilities(self) -> Capabilities:
+        """Return what it can do: all impairments; nodes cannot be stopped from inside."""
+        return Capabilities(virtual_time=False, impairments=frozenset(IMPAIRMENTS.names()))
+
+    def check(self) -> list[Problem]:
+        """Return a problem unless this runs in a container of a Compose lab."""
+        if Path(RESULTS).is_dir() and Path("/.dockerenv").exists():
+            return []
+        remedy = "run `docker compose up --build --abort-on-container-exit` in the checkout"
+        return [Problem(what="this is not the orchestrator's container of a Compose lab", remedy=remedy)]
+
+    async def deploy(
+        self, plan: DeploymentPlan, *, run_id: str, directory: Path, capture: bool = True
+    ) -> ComposeDeployment:
+        """Reach all agents, set routes and impairments, start the captures.
+
+        Raises:
+            BackendError: an agent cannot be reached, or could not do its part.
+        """
+        deployment = ComposeDeployment(plan, directory)
+        try:
+            await deployment.connect()
+            await deployment.set_up(capture=capture)
+        except BaseException:
+            await deployment.destroy()
+            raise
+        return deployment
+
+
+class ComposeDeployment:
+    """A Compose lab that is up; see ``Deployment``."""
+
+    def __init__(self, plan: DeploymentPlan, directory: Path) -> None:
+        self.impairment = Impairment.USERSPACE
+        self._plan = plan
+        self._directory = directory
+        self._clients: dict[str, ControlClient] = {}
+        #: What the ends of links are called in their containers.
+        self._devices: dict[LinkEndpoint, str] = {}
+        self._captures: dict[str, list[Path]] = {}
+        self._events: asyncio.Queue[NodeEvent | None] = asyncio.Queue(MAX_WAITING_EVENTS)
+        self._listeners: list[asyncio.Task[None]] = []
+
+    async def connect(self) -> None:
+        """Reach every agent, and learn what its interfaces are called and whether the kernel has netem."""
+        async with asyncio.TaskGroup() as group:
+            for node in self._plan.nodes:
+                group.create_task(self._connect(node.name))
+        found = await asyncio.gather(*(self._find_interfaces(node.name) for node in self._plan.nodes))
+        if all(data["netem"] for data in found):
+            self.impairment = Impairment.KERNEL
+
+    async def set_up(self, *, capture: bool) -> None:
+        """Set addresses, routes and impairments, then start the captures."""
+        for node in self._plan.nodes:
+            await self._order(node.name, "configure", commands=self._configuration(node))
+        for link in self._plan.links:
+            await self.set_impairments(link.a, link.forward)
+            await self.set_impairments(link.b, link.reverse)
+            if capture:
+                await self._start_captures(link)
+
+    async def request(self, node: str, command: Command) -> Reply:
+        """Hand a command to a node's agent and return its reply."""
+        try:
+            return await self._clients[node].request(command)
+        except ControlError as error:
+            raise BackendError(f"node {node} does not answer: {error}") from error
+
+    async def set_impairments(self, endpoint: LinkEndpoint, impairments: Impairments) -> Impairments:
+        """Replace the whole set of what leaves ``endpoint``, and return what was read back.
+
+        Raises:
+            BackendError: what was read back is not what was asked.
+        """
+        if self.impairment is Impairment.KERNEL:
+            device = self._devices[endpoint]
+            mtu = interface_of(self._plan, endpoint).mtu
+            commands = set_own_egress(device, impairments, mtu=mtu)
+            data = await self._order(endpoint.node, "shape", interface=device, tc=commands)
+            got = parse(str(data["qdiscs"]))
+        else:
+            arrival = _other_end(self._plan, endpoint)
+            data = await self._order(
+                arrival.node,
+                "shape",
+                interface=self._devices[arrival],
+                impairments=impairments.to_mapping(),
+                seed=f"{self._plan.seed}/link/{endpoint}->{arrival}",
+            )
+            got = Impairments.parse(_mapping(data["impairments"]))
+        wrong = differences(impairments, got)
+        if wrong:
+            raise BackendError(f"{endpoint}: the link is not as asked: {'; '.join(wrong)}")
+        return got
+
+    async def set_node_state(self, node: str, state: NodeState) -> None:
+        """Refuse: a container cannot be stopped from inside another."""
+        raise BackendError(
+            f"node {node} cannot be set {state.value} from inside Compose: "
+            f"use `docker compose pause|stop {node}` outside, or the docker back end"
+        )
+
+    async def inject(self, endpoint: LinkEndpoint, frame: bytes) -> None:
+        """Have the node at ``endpoint`` send an Ethernet frame on its side of the link."""
+        await self._order(endpoint.node, "inject", interface=self._devices[endpoint], frame=frame.hex())
+
+    async def events(self) -> AsyncIterator[NodeEvent]:
+        """Yield what the nodes report, in order of arrival, until the deployment is destroyed."""
+        while (event := await self._events.get()) is not None:
+            yield event
+
+    def now(self) -> Instant:
+        """Return the orchestrator's monotonic clock, ns."""
+        return int(asyncio.get_running_loop().time() * 1_000_000_000)
+
+    async def sleep(self, duration: Duration) -> None:
+        """Wait for ``duration`` ns."""
+        await asyncio.sleep(duration / 1_000_000_000)
+
+    async def collect(self, directory: Path) -> Collected:
+        """End the captures, and bring the key logs beside them."""
+        for node in self._plan.nodes:
+            await self._order(node.name, "end_captures")
+        key_logs = []
+        for node in self._plan.nodes:
+            source = Path(RESULTS) / "agents" / node.name / "keys.log"
+            if source.is_file():
+                target = directory / f"{node.name}.keys"
+                await asyncio.to_thread(shutil.copyfile, source, target)
+                key_logs.append(target)
+        return Collected(captures=dict(self._captures), key_logs=key_logs)
+
+    async def destroy(self) -> None:
+        """Let go of the agents; what Compose made, Compose removes."""
+        for task in self._listeners:
+            task.cancel()
+        await asyncio.gather(*self._listeners, return_exceptions=True)
+        self._listeners.clear()
+        for client in self._clients.values():
+            await client.close()
+        self._clients.clear()
+        if not self._events.full():
+            self._events.put_nowait(None)
+
+    async def _connect(self, node: str) -> None:
+        try:
+            client = await ControlClient.connect_tcp(node, CONTROL_PORT)
+        except ControlError as error:
+            raise BackendError(f"{error}; is that service up?") from error
+        self._clients[node] = client
+        self._listeners.append(asyncio.create_task(self._listen(client)))
+
+    async def _listen(self, client: ControlClient) -> None:
+        async for event in client.events():
+            await self._events.put(event)
+
+    async def _order(self, node: str, name: str, **arguments: object) -> Mapping[str, object]:
+        """Hand a command to a node, and return its data; raise BackendError if it was refused."""
+        reply = await self.request(node, Command(name, arguments))
+        if not reply.ok:
+            raise BackendError(f"node {node}: {reply.error}")
+        return reply.data
+
+    async def _start_captures(self, link: LinkPlan) -> None:
+        """Capture a link at both of its ends: each sees what it sends and what arrives."""
+        files = []
+        for endpoint in (link.a, link.b):
+            file = self._directory / "captures" / f"{endpoint.node}-{endpoint.interface}.pcapng"
+            await self._order(
+                endpoint.node, "capture", interface=self._devices[endpoint], file=str(file)
+            )
+            files.append(file)
+        self._captures[link.name] = files
+
+    async def _find_interfaces(self, node: str) -> Mapping[str, object]:
+        """Learn what a node's ends of links are called there; return all that its agent says."""
+        endpoints = [endpoint for _, endpoint in endpoints_of(self._plan, node)]
+        data = await self._order(node, "interfaces", names=[alias(endpoint) for endpoint in endpoints])
+        found = _mapping(data["interfaces"])
+        self._devices.update({endpoint: str(found[alias(endpoint)]) for endpoint in endpoints})
+        return data
+
+    def _configuration(self, node: NodePlan) -> list[list[str]]:
+        """Return the commands that give a node the plan's addresses and routes."""
+        commands = []
+        for _, endpoint in endpoints_of(self._plan, node.name):
+            planned, device = interface_of(self._plan, endpoint), self._devices[endpoint]
+            commands.append(["ip", "link", "set", "dev", device, "address", planned.mac])
+            commands.append(["ip", "address", "replace", planned.ipv4, "dev", device])
+        routes = [["ip", "route", "replace", route.prefix, "via", route.via] for route in node.routes]
+        return commands + routes
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise BackendError(f"an agent answered {json.dumps(value)}, not an object: are the images current?")
+    return value
+
+
+def _other_end(plan: DeploymentPlan, endpoint: LinkEndpoint) -> LinkEndpoint:
+    for link in plan.links:
+        if endpoint == link.a:
+            return link.b
+        if endpoint == link.b:
+            return link.a
+    raise KeyError(str(endpoint))
