@@ -17,6 +17,10 @@ class EnvironmentMissingError(BackendError):
     """This machine lacks something; the message says what and how to get it (exit code 3)."""
 
 
+class NotSupportedError(TestbedError):
+    """A back end cannot do what the topology asks, on any machine (exit code 127)."""
+
+
 class ProbeError(TestbedError):
     """A probe could not give a verdict."""
 

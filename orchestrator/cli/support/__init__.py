@@ -1,0 +1,1 @@
+"""What the verbs share: options, exit codes, tables, live progress, signals."""

@@ -1,0 +1,57 @@
+"""Options that several verbs have, each declared once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: In the order of ``--help``; the registry of back ends checks the name again when it is used.
+BACKENDS = ("auto", "simulation", "netns", "docker", "compose")
+
+
+def topology_options(function: F) -> F:
+    """Give a verb its topology file: positional, or ``-t FILE`` as in containerlab."""
+
+    def merged(*args: Any, file: str | None, topo: str | None, **rest: Any) -> Any:
+        if (file is None) == (topo is None):
+            wrong = "given twice" if file is not None else "missing"
+            raise click.UsageError(f"the topology file is {wrong}; write it as FILE or as -t FILE")
+        return function(*args, file=file if file is not None else topo, **rest)
+
+    merged.__doc__ = function.__doc__
+    merged.__name__ = function.__name__
+    if hasattr(function, "__click_params__"):
+        merged.__click_params__ = function.__click_params__  # type: ignore[attr-defined]
+    option = click.option("-t", "--topo", metavar="FILE", help="Topology file; the same as FILE.")
+    return click.argument("file", required=False, metavar="FILE")(option(merged))  # type: ignore[return-value]
+
+
+format_option = click.option(
+    "-f",
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="With json, stdout is one JSON object and nothing else.",
+)
+backend_option = click.option(
+    "--backend",
+    type=click.Choice(BACKENDS),
+    default="auto",
+    show_default=True,
+    help="How the lab is made; auto takes the most real one that this machine can do.",
+)
+seed_option = click.option("--seed", type=int, help="Take this seed instead of the topology's.")
+results_option = click.option(
+    "--results",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="Directory that keeps the files of each run.",
+)
