@@ -25,8 +25,8 @@ from node.protocol.packet_receiver import PacketReceiver
 from node.protocol.recovery.acknowledgements import Acknowledgements
 from node.protocol.recovery.manager import Recovery
 from node.protocol.recovery.sent_packets import SentBurst
-from node.protocol.states import ACTIVE, OVER, TRANSITIONS, ConnectionState
 from node.protocol.snapshot import snapshot
+from node.protocol.states import ACTIVE, OVER, TRANSITIONS, ConnectionState
 from node.protocol.statistics import Statistics, Windows
 from node.protocol.streams.flow_control import ReceiveWindow
 from node.protocol.streams.receive import ReceiveStream
