@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 LINKTYPE_ETHERNET = 1
 #: What "no limit" is in an interface block: more than any frame has.
@@ -72,6 +72,18 @@ def packet_trailer(direction: Direction) -> bytes:
     return option(_EPB_FLAGS, struct.pack("<I", direction)) + bytes(4)
 
 
+class Output(Protocol):
+    """What a capture is written to: an open binary file, or what behaves like one."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take all of ``data``."""
+        ...
+
+    def close(self) -> None:
+        """End the output."""
+        ...
+
+
 class Writer:
     """Writes one capture to a binary file.
 
@@ -83,7 +95,7 @@ class Writer:
         application: who writes it.
     """
 
-    def __init__(self, file: BinaryIO, *, comment: str = "", application: str = "narrows") -> None:
+    def __init__(self, file: Output, *, comment: str = "", application: str = "narrows") -> None:
         self._file = file
         self._interfaces = 0
         options = option(_SHB_APPLICATION, application.encode())
