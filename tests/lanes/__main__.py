@@ -78,7 +78,7 @@ def pytest_command(lane: Lane) -> tuple[list[str], dict[str, str], Path]:
     setup.REPORTS.mkdir(parents=True, exist_ok=True)
     report = setup.REPORTS / f"{lane.name}.xml"
     argv = [sys.executable, "-m", "pytest", "-q", "--durations=5", f"--junitxml={report}", "-m", lane.marker]
-    argv += [f"tests/{name}" for name in lane.directories] or ["tests"]
+    argv += [f"tests/{name}" for name in lane.directories]
     if not lane.in_guest:
         return argv, dict(os.environ), report
     argv, environment = guest.command(argv, limit_seconds=GUEST_LIMIT_SECONDS, writable=[setup.REPORTS])

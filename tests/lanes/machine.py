@@ -20,7 +20,7 @@ GUEST_VARIABLE = "IN_UML"
 
 
 def command_output(argv: list[str], *, limit: float = 60.0) -> tuple[int, str]:
-    """Exit status and both outputs of a command; 127: no such command, 124: no end after ``limit`` seconds."""
+    """Exit status and both outputs of a command; 127: no such command, 124: no end in ``limit`` seconds."""
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=limit, check=False)
     except FileNotFoundError:
@@ -131,5 +131,5 @@ def why_no_guest_kernel() -> str:
     if os.geteuid() != 0:
         return "no User-Mode Linux kernel found, and installing one needs root (or set UML_KERNEL)"
     if shutil.which("apt-get") is None or not Path("/etc/apt/sources.list.d/debian.sources").exists():
-        return "no User-Mode Linux kernel found, and it is installed by itself on Debian only (set UML_KERNEL)"
+        return "no User-Mode Linux kernel found; it is installed by itself on Debian only (set UML_KERNEL)"
     return ""

@@ -56,7 +56,7 @@ def why_docker_cannot_be_had() -> str:
 
 
 def docker() -> None:
-    """A Docker engine with Compose v2 and our Dockerfile's base images; nothing to do where they are there."""
+    """A Docker engine with Compose v2 and our Dockerfile's base images; nothing where all is there."""
     with _ONE_AT_A_TIME:
         _docker()
 

@@ -28,8 +28,8 @@ class Lane:
     purpose: str
     #: pytest's -m expression.
     marker: str
-    #: Directories below tests/; empty means all.
-    directories: tuple[str, ...] = ()
+    #: Directories below tests/.
+    directories: tuple[str, ...] = (".",)
     #: Why this machine cannot run it, with the remedy; empty where it can.
     why_not: Callable[[], str] = _nothing
     #: Makes what is needed; does nothing where it is there.
