@@ -173,6 +173,7 @@ class ComposeDeployment:
         for node in self._plan.nodes:
             await self._order(node.name, "end_captures")
         key_logs = []
+        directory.mkdir(parents=True, exist_ok=True)
         for node in self._plan.nodes:
             source = Path(RESULTS) / "agents" / node.name / "keys.log"
             if source.is_file():
