@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self, TypeVar, cast
+from typing import Self, TypeVar
 
 from node.links.impairments.base import IMPAIRMENTS, Impairment
-from node.links.impairments.queue import DEFAULT_QUEUE_PACKETS
+from node.links.impairments.corrupt import Corrupt
+from node.links.impairments.delay import Delay
+from node.links.impairments.duplicate import Duplicate
+from node.links.impairments.jitter import Jitter
+from node.links.impairments.loss import Loss
+from node.links.impairments.queue import Queue
+from node.links.impairments.rate import Rate
+from node.links.impairments.reorder import Reorder
 from node.links.units import UnitError
 from node.protocol.time import Duration
 
-I = TypeVar("I", bound=Impairment)
+Kind = TypeVar("Kind", bound=Impairment)
 
 
 class ImpairmentsError(ValueError):
@@ -47,7 +54,7 @@ class Impairments:
             if impairment.name in by_name:
                 raise ImpairmentsError({impairment.name: "given twice; give it once"})
             by_name[impairment.name] = impairment
-        problems = cls(tuple(by_name.values()))._contradictions()
+        problems = _contradictions(Impairments(tuple(by_name.values())))
         if problems:
             raise ImpairmentsError(problems)
         kept = [item for item in by_name.values() if item != type(item)()]
@@ -78,7 +85,7 @@ class Impairments:
         """Return what ``parse`` reads: the words of topology files, also the JSON form."""
         return {item.name: item.format() for item in self.items}
 
-    def of(self, kind: type[I]) -> I:
+    def of(self, kind: type[Kind]) -> Kind:
         """Return the impairment of a class; switched off if it is not in the set."""
         for item in self.items:
             if isinstance(item, kind):
@@ -97,63 +104,60 @@ class Impairments:
     @property
     def delay(self) -> Duration:
         """Constant delay, ns."""
-        return cast(Duration, self._value("delay", "delay", 0))
+        return self.of(Delay).delay
 
     @property
     def jitter(self) -> Duration:
         """Half the width of the delay's uniform distribution, ns."""
-        return cast(Duration, self._value("jitter", "jitter", 0))
+        return self.of(Jitter).jitter
 
     @property
     def loss(self) -> float:
         """Probability that a packet is lost."""
-        return cast(float, self._value("loss", "ratio", 0.0))
+        return self.of(Loss).ratio
 
     @property
     def duplicate(self) -> float:
         """Probability that a packet is sent twice."""
-        return cast(float, self._value("duplicate", "ratio", 0.0))
+        return self.of(Duplicate).ratio
 
     @property
     def corrupt(self) -> float:
         """Probability that a bit of a packet is flipped."""
-        return cast(float, self._value("corrupt", "ratio", 0.0))
+        return self.of(Corrupt).ratio
 
     @property
     def reorder(self) -> float:
         """Probability that a packet skips the delay line."""
-        return cast(float, self._value("reorder", "ratio", 0.0))
+        return self.of(Reorder).ratio
 
     @property
     def rate(self) -> int:
         """Speed of the bottleneck, bit/s; 0: there is no bottleneck."""
-        return cast(int, self._value("rate", "rate_bps", 0))
+        return self.of(Rate).rate_bps
 
     @property
     def queue(self) -> int:
         """Packets that the bottleneck holds; means nothing without a rate."""
-        return cast(int, self._value("queue", "packets", DEFAULT_QUEUE_PACKETS))
+        return self.of(Queue).packets
 
-    def _value(self, name: str, field: str, default: object) -> object:
-        for item in self.items:
-            if item.name == name:
-                return getattr(item, field)
-        return default
-
-    def _contradictions(self) -> dict[str, str]:
-        names = {item.name for item in self.items}
-        problems: dict[str, str] = {}
-        if "queue" in names and not self.rate:
-            problems["queue"] = "needs a rate: without one nothing ever queues; add rate: or take queue: out"
-        if self.jitter > self.delay:
-            problems["jitter"] = (
-                f"{self.to_mapping()['jitter']} is more than the delay; "
-                "a packet cannot arrive before it was sent: raise delay: or lower jitter:"
-            )
-        if self.reorder and not self.delay:
-            problems["reorder"] = "needs a delay: packets overtake by skipping it; add delay:"
-        return problems
 
 
 #: A link that does nothing to packets.
 NONE = Impairments()
+
+
+def _contradictions(asked: Impairments) -> dict[str, str]:
+    """Return what in a set makes no sense beside the rest of it, by key."""
+    names = {item.name for item in asked.items}
+    problems: dict[str, str] = {}
+    if "queue" in names and not asked.rate:
+        problems["queue"] = "needs a rate: without one nothing ever queues; add rate: or take queue: out"
+    if asked.jitter > asked.delay:
+        problems["jitter"] = (
+            f"{asked.to_mapping()['jitter']} is more than the delay; "
+            "a packet cannot arrive before it was sent: raise delay: or lower jitter:"
+        )
+    if asked.reorder and not asked.delay:
+        problems["reorder"] = "needs a delay: packets overtake by skipping it; add delay:"
+    return problems

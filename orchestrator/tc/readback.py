@@ -47,9 +47,9 @@ class QueueCounters:
     #: Packets and bytes that left.
     packets: int
     bytes: int
-    #: Packets dropped by loss, or by a full delay line.
+    #: Packets dropped by loss, or by a full delay line, and what a bottleneck replaced since let overflow.
     lost: int
-    #: Packets that found the bottleneck's queue full.
+    #: Packets that found the bottleneck's queue full, since this bottleneck was made.
     overflowed: int
 
 
@@ -156,7 +156,8 @@ def _order(found: list[Impairment]) -> tuple[Impairment, ...]:
 
 
 def _nanoseconds(seconds: object) -> int:
-    return round(float(str(seconds)) * SECOND)
+    # The kernel counts ticks of 64 ns and tc prints what they make: the nearest µs is what was asked.
+    return round(float(str(seconds)) * SECOND / MICROSECOND) * MICROSECOND
 
 
 def _whole(value: object) -> int:

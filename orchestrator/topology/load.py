@@ -82,7 +82,7 @@ class _Builder:
         topology = Topology(
             name=self._entry.name,
             description=self._entry.description.strip(),
-            nodes=tuple(self._node(name, node) for name, node in network.nodes.items()),
+            nodes=tuple(self._node(name, node or NodeEntry()) for name, node in network.nodes.items()),
             links=tuple(self._link(index, link) for index, link in enumerate(network.links)),
             workloads=tuple(self._flows()),
             expectations=tuple(

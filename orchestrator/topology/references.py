@@ -37,8 +37,8 @@ def entries(value: Value) -> Iterator[tuple[str | int, str | None, dict[str, Val
             yield name, name, _mapping(entry)
     elif isinstance(value, list):
         for index, entry in enumerate(value):
-            name = _mapping(entry).get("name")
-            yield index, None if name is None else str(name), _mapping(entry)
+            given = _mapping(entry).get("name")
+            yield index, None if given is None else str(given), _mapping(entry)
 
 
 def expressions(value: Value) -> Iterator[tuple[Path, str | None, str]]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -184,10 +183,6 @@ class LinkEntry(Closed):
     mtu: Mtu | None = Field(default=None, description="MTU in bytes.")
 
 
-def _tolerate_empty(value: object) -> object:
-    return {} if value is None else value
-
-
 class Network(Closed):
     """Nodes and links, as in a containerlab file."""
 
@@ -195,7 +190,7 @@ class Network(Closed):
 
     defaults: Defaults = Defaults()
     kinds: Kinds = Kinds()
-    nodes: dict[str, Annotated[NodeEntry, BeforeValidator(_tolerate_empty)]] = Field(
+    nodes: dict[str, NodeEntry | None] = Field(
         min_length=1, description="Name of each node and what it is."
     )
     links: list[LinkEntry] = Field(default=[], description="Which interfaces are connected.")
