@@ -172,14 +172,8 @@ class ComposeDeployment:
         """End the captures, and bring the key logs beside them."""
         for node in self._plan.nodes:
             await self._order(node.name, "end_captures")
-        key_logs = []
-        directory.mkdir(parents=True, exist_ok=True)
-        for node in self._plan.nodes:
-            source = Path(RESULTS) / "agents" / node.name / "keys.log"
-            if source.is_file():
-                target = directory / f"{node.name}.keys"
-                await asyncio.to_thread(shutil.copyfile, source, target)
-                key_logs.append(target)
+        names = [node.name for node in self._plan.nodes]
+        key_logs = await asyncio.to_thread(_copy_key_logs, names, directory)
         return Collected(captures=dict(self._captures), key_logs=key_logs)
 
     async def destroy(self) -> None:
@@ -241,6 +235,17 @@ class ComposeDeployment:
             commands.append(["ip", "address", "replace", planned.ipv4, "dev", device])
         routes = [["ip", "route", "replace", route.prefix, "via", route.via] for route in node.routes]
         return commands + routes
+
+
+def _copy_key_logs(nodes: list[str], directory: Path) -> list[Path]:
+    """Copy the nodes' key logs into a directory, and return the copies."""
+    directory.mkdir(parents=True, exist_ok=True)
+    copies = []
+    for node in nodes:
+        source = Path(RESULTS) / "agents" / node / "keys.log"
+        if source.is_file():
+            copies.append(Path(shutil.copyfile(source, directory / f"{node}.keys")))
+    return copies
 
 
 def _mapping(value: object) -> Mapping[str, object]:
