@@ -5,13 +5,13 @@ them. In Compose it cannot: there each agent shapes, routes and captures its own
 
 - ``interfaces`` (names): which interface has the address that each host name resolves to, and whether this
   kernel has netem (by trying);
-- ``configure`` (commands): ``ip`` argument lists for links, addresses and routes;
+- ``configure`` (commands): ``ip`` argument lists for links, addresses, neighbours and routes;
 - ``shape`` (interface, then either ``tc``: argument lists for what leaves it, by the kernel's netem; or
   ``impairments`` and ``seed``: for what arrives on it, by the user-space shaper); the whole set is replaced;
 - ``capture`` (interface, file) and ``end_captures``;
 - ``inject`` (interface, frame in hex): send one Ethernet frame.
 
-Argument lists are made by the orchestrator; only ``tc qdisc`` and ``ip link|address|route`` are run.
+Argument lists are made by the orchestrator; only ``tc qdisc`` and ``ip link|address|neigh|route`` are run.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ END_TIME_LIMIT = 20.0
 #: Splits bursts before they reach the link, and computes checksums before a capture sees the packets.
 OFFLOADS_OFF = ("tx-udp-segmentation", "off", "tso", "off", "gso", "off", "tx", "off")
 
-IP_COMMANDS = (("ip", "link"), ("ip", "address"), ("ip", "route"))
+IP_COMMANDS = (("ip", "link"), ("ip", "address"), ("ip", "neigh"), ("ip", "route"))
 TC_COMMANDS = (("tc", "qdisc"),)
 
 
@@ -149,7 +149,7 @@ class OwnInterfaces:
             raise ShapingError(f"{interface} is being captured already")
         file.parent.mkdir(parents=True, exist_ok=True)
         self._captures[interface] = await _start(
-            "node.capture", "--interface", interface, "--output", str(file)
+            "node.capture", "--interface", interface, "--output", str(file), "--die-with-parent"
         )
         return {}
 

@@ -229,10 +229,14 @@ class ComposeDeployment:
     def _configuration(self, node: NodePlan) -> list[list[str]]:
         """Return the commands that give a node the plan's addresses and routes."""
         commands = []
-        for _, endpoint in endpoints_of(self._plan, node.name):
+        for link, endpoint in endpoints_of(self._plan, node.name):
             planned, device = interface_of(self._plan, endpoint), self._devices[endpoint]
             commands.append(["ip", "link", "set", "dev", device, "address", planned.mac])
             commands.append(["ip", "address", "replace", planned.ipv4, "dev", device])
+            far = interface_of(self._plan, link.b if endpoint == link.a else link.a)
+            # Static: on a lossy link ARP alone can take seconds.
+            neighbour = [far.ipv4.partition("/")[0], "lladdr", far.mac, "dev", device]
+            commands.append(["ip", "neigh", "replace", *neighbour, "nud", "permanent"])
         routes = [["ip", "route", "replace", route.prefix, "via", route.via] for route in node.routes]
         return commands + routes
 
