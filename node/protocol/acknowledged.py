@@ -51,6 +51,14 @@ def on_lost(c: Connection, record: SentBurst, mask: int) -> None:
 
 def repeat_oldest(c: Connection, record: SentBurst) -> None:
     """Queue again what the first outstanding packet of ``record`` carried; it is not lost yet."""
+    if c.arq.in_order_only:
+        # Only what is next in order is taken at all: anything else would be a probe in vain.
+        for sender in c.streams.senders.values():
+            if sender.acked_prefix < sender.high_water or (sender.ended and not sender.fin_acked):
+                sender.rewind(sender.acked_prefix)
+                c.streams.mark_ready(sender)
+        _repeat_frames(c, record.frames)
+        return
     if record.stream is not None:
         low, _ = next(runs(record.outstanding))
         start, end, fin = record.data_of(low, low + 1)

@@ -91,7 +91,11 @@ class Connection:
         self._after_close = 0
         self._idle_timeout: Duration = configuration.idle_timeout
         self._eliciting_since_receipt = False
-        self.timers.set(Timer.HANDSHAKE, now + configuration.handshake_timeout)
+        # A responder waits as long as an idle connection: the initiator may hold it for established.
+        patience = configuration.handshake_timeout
+        if not initiator:
+            patience = max(patience, configuration.idle_timeout)
+        self.timers.set(Timer.HANDSHAKE, now + patience)
 
     # -- what the world did
 

@@ -168,7 +168,8 @@ class PacketBuilder:
         c.requeue_oldest(record)
         if len(self.control) == before and c.streams.next_ready(c.credit) is None:
             self.control.append(Ping())
-        c.recovery.probes_due = 1  # the second probe repeated the same: one is enough here
+        if c.arq.max_open_packets is not None:
+            c.recovery.probes_due = 1
         return self._single(now, stream_bytes=self.size)
 
     def _single(self, now: Instant, *, stream_bytes: int) -> Transmit | None:

@@ -11,11 +11,14 @@ from node.protocol.recovery.pacer import Pacer
 from node.protocol.recovery.persistent_congestion import is_persistent
 from node.protocol.recovery.rtt import RttEstimator
 from node.protocol.recovery.sent_packets import SentBurst, SentPackets
-from node.protocol.time import MICROSECOND, Duration, Instant
+from node.protocol.time import MICROSECOND, SECOND, Duration, Instant
 from node.protocol.wire.frames import Ack
 
-#: Doublings of the probe timeout; 2^16 times the RTT is beyond any idle time-out.
+#: Doublings of the probe timeout.
 MAX_BACKOFF = 16
+#: Backed off, a probe still goes this often (or every fourth PTO on very long paths): through heavy
+#: loss a connection must probe often enough to be found alive within its idle time-out.
+MAX_PROBE_INTERVAL: Duration = 3 * SECOND
 
 OnPackets = Callable[[SentBurst, int], None]
 
@@ -126,7 +129,8 @@ class Recovery:
             return self._loss_time
         if not self._eliciting_in_flight or self.probes_due:
             return None
-        return self._last_eliciting + (self.probe_timeout << self._pto_count)
+        longest = max(MAX_PROBE_INTERVAL, 4 * self.probe_timeout)
+        return self._last_eliciting + min(self.probe_timeout << self._pto_count, longest)
 
     @property
     def probe_timeout(self) -> Duration:

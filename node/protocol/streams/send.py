@@ -152,6 +152,8 @@ class SendStream:
                 self.acked_prefix = self._acked.drop_lowest()[1]
         if self.lost:
             self.lost.remove(start, end)
+        # Go-back-n may have stepped back to what a late acknowledgement now covers.
+        self.next_offset = max(self.next_offset, self.acked_prefix)
         self._release()
         return fresh
 
