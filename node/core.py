@@ -5,6 +5,7 @@ The same object runs in the simulator and in the agent's container; only the dri
 
 from __future__ import annotations
 
+import functools
 import random
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -29,6 +30,7 @@ from node.workloads.flow import (
     FlowHeader,
     HeaderReader,
     check_flow_name,
+    read_stream,
     statistics_data,
 )
 
@@ -98,7 +100,7 @@ class NodeCore:
         for flow in list(self._flow_of.values()):
             due = flow.side.next_timeout()
             if due is not None and now >= due:
-                self._guarded(flow, lambda flow=flow: flow.side.handle_timeout(now=now), now)  # type: ignore[misc]
+                self._guarded(flow, functools.partial(flow.side.handle_timeout, now=now), now)
         self._after_mutation(now)
 
     # What the orchestrator wants.
@@ -154,6 +156,9 @@ class NodeCore:
 
     def _after_mutation(self, now: Instant) -> None:
         self._dispatch(now)
+        for flow in list(self._flow_of.values()):
+            if flow.side.writing:
+                self._guarded(flow, functools.partial(flow.side.on_writable, now=now), now)
         if now >= self._next_progress and self._flow_of:
             for flow in self._flow_of.values():
                 data = flow.progress(now=now)
@@ -169,7 +174,7 @@ class NodeCore:
             connection, event = item
             flow = self._flow_of.get(connection)
             if flow is not None:
-                self._guarded(flow, lambda flow=flow, event=event: self._on_flow_event(flow, event, now), now)  # type: ignore[misc]
+                self._guarded(flow, functools.partial(self._on_flow_event, flow, event, now), now)
             elif not connection.initiator:
                 self._on_incoming(connection, event, now)
             if isinstance(event, ConnectionClosed):
@@ -191,7 +196,8 @@ class NodeCore:
         elif isinstance(event, StreamDataReceived) and connection in self._incoming:
             reader = self._incoming[connection]
             try:
-                whole = reader.receive(connection.read(event.stream_id), ended=event.ended)
+                data, ended = read_stream(connection, event)
+                whole = reader.receive(data, ended=ended)
                 if whole is None:
                     return
                 flow = self._announced(connection, whole[0])
@@ -207,7 +213,7 @@ class NodeCore:
             self._emit("flow_started", now, {"flow": flow.name, "role": flow.role, **header.announcement})
             self._guarded(
                 flow,
-                lambda: flow.start_target(header, event.stream_id, rest, ended=event.ended, now=now),
+                lambda: flow.start_target(header, event.stream_id, rest, ended=ended, now=now),
                 now,
             )
 

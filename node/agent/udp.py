@@ -164,9 +164,14 @@ class UdpDriver:
         """Return the core's clock, ns."""
         return time.monotonic_ns()
 
+    @property
+    def blocked(self) -> bool:
+        """Whether a burst waits for the socket."""
+        return self._waiting is not None
+
     async def flush(self, time_limit: float) -> None:
         """Wait until no burst waits for the socket, but at most ``time_limit`` seconds."""
-        if self._waiting is not None:
+        if self.blocked:
             self._flushed = asyncio.Event()
             try:
                 await asyncio.wait_for(self._flushed.wait(), time_limit)
@@ -253,11 +258,11 @@ class UdpDriver:
         self._waiting = None
         self._send(buffer, segment, destination)
         self.drain()
-        if self._waiting is None and self._flushed is not None:
+        if self._flushed is not None and not self.blocked:
             self._flushed.set()
 
     def _send(self, buffer: memoryview, segment: int, destination: SocketAddress) -> None:
-        """Send a burst: whole if the kernel cuts it, else by the piece; keep what the socket will not take."""
+        """Send a burst: whole if the kernel cuts it, else piecewise; keep what the socket will not take."""
         size = len(buffer)
         if size > segment and self.gso:
             try:

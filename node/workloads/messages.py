@@ -29,10 +29,8 @@ OPTIONS = ("size", "count", "rate", "seed")
 LENGTH_BYTES = 4
 MAX_MESSAGE_BYTES = 1 << 20
 MAX_MESSAGES = 10_000_000
-#: Messages written in one go, when no rate is asked or the clock jumped: bounds the work of one step.
+#: Messages joined into one write.
 BATCH = 256
-#: Bytes written each time the transport asks for more, when no rate is asked.
-AHEAD_BYTES = 1 << 20
 
 
 @WORKLOADS.register("messages")
@@ -89,19 +87,16 @@ class MessageSource(Side):
         self._send(now)
 
     def on_writable(self, *, now: Instant) -> None:
-        """Send more, if no rate holds them back."""
-        if self._rate == 0:
-            self._send(now)
+        """Send those that are due and had to wait for the transport."""
+        self._send(now)
 
     def handle_timeout(self, *, now: Instant) -> None:
         """Send those whose time has come."""
-        due = self.next_timeout()
-        if due is not None and now >= due:
-            self._send(now)
+        self._send(now)
 
     def next_timeout(self) -> Instant | None:
-        """Return when the next message is due under the rate."""
-        if self._stream is None or self._rate == 0 or self._sent == self._count:
+        """Return when the next message is due, if it waits for nothing but that."""
+        if self._stream is None or self.writing or self._sent == self._count:
             return None
         return self._started_at + -(-self._sent * SECOND // self._rate)
 
@@ -125,24 +120,21 @@ class MessageSource(Side):
         self._payload.close()
 
     def _send(self, now: Instant) -> None:
-        """Write batches of messages, each as one buffer; under a rate only those that are due."""
+        """Write the messages that are due, a batch as one buffer, as long as the stream wants more."""
         assert self._stream is not None
-        enough = self._digest.size + AHEAD_BYTES
-        while self._sent < self._count and self._digest.size < enough:
-            until = min(self._count, self._sent + BATCH)
-            if self._rate:
-                until = min(until, (now - self._started_at) * self._rate // SECOND + 1)
-            if until <= self._sent:
-                return
+        due = self._count
+        if self._rate:
+            due = min(due, (now - self._started_at) * self._rate // SECOND + 1)
+        while self._sent < due and self._stream.wants_more():
+            until = min(due, self._sent + BATCH)
             parts: list[bytes | memoryview] = []
             for index in range(self._sent, until):
                 payload = self._payload.read(index * self._size, self._size)
                 self._digest.update(payload)
                 parts += (self._size.to_bytes(LENGTH_BYTES, "big"), payload)
             self._sent = until
-            self._stream.write(b"".join(parts), end=self._sent == self._count)
-            if self._rate:
-                return
+            self._stream.write(b"".join(parts), end=until == self._count)
+        self.writing = self._sent < due
 
     def _finish_if_done(self) -> None:
         if self._acknowledged and self._reported and self.outcome is None:
