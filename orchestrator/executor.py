@@ -292,9 +292,7 @@ async def run_async(
     check: bool = True,
 ) -> Completed:
     """Run one command while the event loop goes on; arguments and errors as ``Commands.run``."""
-    return await asyncio.to_thread(
-        commands.run, argv, stdin=stdin, namespace=namespace, check=check
-    )
+    return await asyncio.to_thread(commands.run, argv, stdin=stdin, namespace=namespace, check=check)
 
 
 def run_batch(
@@ -341,9 +339,7 @@ async def run_batch_async(
     force: bool = False,
 ) -> None:
     """Run a batch while the event loop goes on; arguments and errors as ``run_batch``."""
-    await asyncio.to_thread(
-        run_batch, commands, program, lines, namespace=namespace, force=force
-    )
+    await asyncio.to_thread(run_batch, commands, program, lines, namespace=namespace, force=force)
 
 
 def _in_namespace(argv: Sequence[str], namespace: Path | None) -> list[str]:

@@ -96,15 +96,18 @@ class Journal:
         return journal
 
     @classmethod
-    def open(cls, run_id: str) -> Self:
+    def open(cls, run_id: str, *, even_if_owned: bool = False) -> Self:
         """Open the journal of a run to change what it made, or to remove it.
+
+        Args:
+            even_if_owned: do without the lock if another process holds it.
 
         Raises:
             LabInUseError: a running process owns it.
             FileNotFoundError: there is none.
         """
         journal = cls(run_id)
-        journal._open(0)
+        journal._open(0, even_if_owned=even_if_owned)
         return journal
 
     def record(self, *entries: Mapping[str, object]) -> None:
@@ -151,12 +154,14 @@ class Journal:
     ) -> None:
         self.close()
 
-    def _open(self, flags: int) -> None:
+    def _open(self, flags: int, *, even_if_owned: bool = False) -> None:
         path = self.directory / JOURNAL_FILE
         self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | flags, 0o600)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if even_if_owned:
+                return
             self.close()
             raise LabInUseError(
                 f"lab {self.run_id} is in use by another narrows process (pid {self.owner()}); "

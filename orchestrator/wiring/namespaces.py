@@ -99,7 +99,7 @@ def inside(work: Mapping[Path, Callable[[], T]]) -> dict[Path, T]:
             for path, function in work.items():
                 _enter(path)
                 results[path] = function()
-        except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that asked
+        except BaseException as error:
             failures.append(error)
 
     thread = threading.Thread(target=enter_each, name="namespaces")

@@ -1,0 +1,318 @@
+"""Lab: the namespaces and links of a plan, as the namespace and Docker back ends share them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import orchestrator
+from node.links.settings import Impairments
+from orchestrator.backends.base import Impairment
+from orchestrator.executor import RUN_VARIABLE, Commands, Executor, Process, run_batch_async
+from orchestrator.topology.model import LinkEndpoint
+from orchestrator.topology.plan import DeploymentPlan
+from orchestrator.wiring import captures, cleanup, commands, namespaces, offloads
+from orchestrator.wiring.injection import Injector
+from orchestrator.wiring.journal import Journal
+from orchestrator.wiring.processes import start_of
+from orchestrator.wiring.shaping import LinkShaping, direction_from, kernel_netem_problem
+from orchestrator.wiring.state import LabRecord, LinkRecord, NodeRecord, socket_directory
+
+
+class Lab:
+    """Everything of a lab but its agents: make it with ``create``, then ``build``.
+
+    Whatever goes wrong in ``build`` or later, ``destroy`` removes what was made; so does
+    ``orchestrator.wiring.cleanup`` from the journal alone.
+    """
+
+    def __init__(
+        self,
+        plan: DeploymentPlan,
+        journal: Journal,
+        record: LabRecord,
+        adopted: Mapping[str, Path],
+        commands_: Commands,
+        *,
+        detached: bool,
+    ) -> None:
+        self.plan = plan
+        self.journal = journal
+        self.record = record
+        self.impairment = Impairment(record.impairment)
+        self.processes: list[Process] = []
+        self._adopted = adopted
+        self._commands = commands_
+        self._detached = detached
+        self._captures: list[captures.Capture] = []
+        self._injector = Injector()
+        self._shaping = {
+            link.name: LinkShaping(link, self.impairment, commands_, self.spawn) for link in record.links
+        }
+
+    @classmethod
+    def create(
+        cls,
+        plan: DeploymentPlan,
+        *,
+        run_id: str,
+        directory: Path,
+        backend: str = "netns",
+        adopted: Mapping[str, Path] | None = None,
+        detached: bool = False,
+        controls: Mapping[str, Path] | None = None,
+        impairment: Impairment | None = None,
+        commands_: Commands | None = None,
+    ) -> Lab:
+        """Start the journal of a lab; nothing else is made yet.
+
+        Args:
+            plan: what is to be made.
+            run_id: eight lower-case hex digits; part of every name.
+            directory: where the run's files go.
+            backend: who makes the lab, for listings.
+            adopted: node name → path of its network namespace, for nodes that have one already
+                (``/proc/<pid>/ns/net``); all others get one.
+            detached: whether the lab outlives this process; else all its processes end with it.
+            controls: node name → path of its agent's control socket, for other commands.
+            impairment: who impairs; None: the kernel if it can.
+            commands_: runs commands.
+
+        Raises:
+            BackendError: there is such a lab, or no journal can be kept.
+        """
+        doer = commands_ or Executor()
+        if impairment is None:
+            lacking = kernel_netem_problem(doer)
+            impairment = Impairment.USERSPACE if lacking else Impairment.KERNEL
+        record = _record(plan, run_id, backend, impairment, directory, controls or {})
+        journal = Journal.create(run_id)
+        journal.record(
+            {"kind": "lab", "name": plan.name, "backend": backend, "pid": os.getpid(), "detached": detached},
+            {"kind": "directory", "path": str(socket_directory(run_id))},
+        )
+        socket_directory(run_id).mkdir(parents=True, mode=0o700)
+        return cls(plan, journal, record, adopted or {}, doer, detached=detached)
+
+    async def build(self) -> None:
+        """Make namespaces and links, with addresses, routes and impairments, and read these back.
+
+        Raises:
+            BackendError: something cannot be made; ``destroy`` removes the rest.
+        """
+        await self._make_namespaces()
+        await self._make_interfaces()
+        await self._bring_up()
+        await asyncio.gather(*(self._join(link) for link in self.record.links))
+        self.record.save()
+
+    def namespace(self, node: str) -> Path:
+        """Return the path of a node's network namespace."""
+        return Path(self.record.node(node).namespace)
+
+    def spawn(
+        self,
+        what: str,
+        argv: Sequence[str],
+        namespace: Path,
+        log: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Process:
+        """Start a long-lived process of the lab in a namespace; it is in the journal and labelled.
+
+        Args:
+            what: what it is, for the journal and the name of its log.
+            argv: what to run.
+            namespace: path of the network namespace.
+            log: file for its output; None: one below the run's directory.
+            environment: added to ours.
+        """
+        if log is None:
+            name = what.replace(" of ", "-").replace(":", ".").replace("/", "_")
+            log = Path(self.record.directory) / "logs" / f"{name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        # Written before; the label finds a process whose number did not reach the journal any more.
+        self.journal.record({"kind": "spawn", "what": what})
+        process = self._commands.spawn(
+            argv,
+            namespace=namespace,
+            log=log,
+            environment={**_python_path(), **(environment or {}), RUN_VARIABLE: self.record.run_id},
+            attached=not self._detached,
+        )
+        start = start_of(process.pid)
+        if start is not None:
+            self.journal.record({"kind": "process", "pid": process.pid, "start": start, "what": what})
+        self.processes.append(process)
+        return process
+
+    async def set_impairments(self, endpoint: LinkEndpoint, impairments: Impairments) -> Impairments:
+        """Replace the whole set of what leaves ``endpoint`` on its link; return what was read back.
+
+        Raises:
+            BackendError: what was read back is not what was asked.
+        """
+        link = self.record.link_at(endpoint)
+        shaping = self._shaping[link.name]
+        return await asyncio.to_thread(shaping.set, direction_from(link, endpoint), impairments)
+
+    async def impairments(self, endpoint: LinkEndpoint) -> Impairments:
+        """Return the impairments of what leaves ``endpoint``, read from whoever impairs.
+
+        Raises:
+            BackendError: they cannot be read.
+        """
+        link = self.record.link_at(endpoint)
+        return await asyncio.to_thread(self._shaping[link.name].read, direction_from(link, endpoint))
+
+    async def counters(self, link: str) -> dict[str, dict[str, int]]:
+        """Return what happened to a link's packets: by direction (``forward``, ``reverse``), by name."""
+        return await asyncio.to_thread(self._shaping[link].counters)
+
+    async def inject(self, endpoint: LinkEndpoint, frame: bytes) -> None:
+        """Put an Ethernet frame on the link as if ``endpoint`` had sent it.
+
+        Raises:
+            BackendError: there is no such endpoint, or the frame does not fit.
+        """
+        self.record.link_at(endpoint)
+        await self._injector.send(endpoint, self.namespace(endpoint.node), frame)
+
+    async def start_captures(self) -> None:
+        """Capture every link from now on.
+
+        Raises:
+            BackendError: a capture does not come up.
+        """
+        directory = Path(self.record.directory)
+        self._captures = [captures.start(link, directory, self.spawn) for link in self.record.links]
+        await captures.wait_ready(self._captures)
+
+    async def stop_captures(self) -> dict[str, list[Path]]:
+        """End the captures with everything written; return link name → files (none at the second call).
+
+        Raises:
+            BackendError: a capture failed.
+        """
+        running, self._captures = self._captures, []
+        return await captures.stop(running)
+
+    async def destroy(self) -> None:
+        """Remove everything that was made; may be called twice."""
+        self._injector.close()
+        await asyncio.to_thread(cleanup.remove, self.journal)
+        for process in self.processes:
+            process.poll()
+            process.release()
+
+    def leave(self) -> None:
+        """Let go of a detached lab: it stays up, for other commands to change and to destroy."""
+        assert self._detached, "the processes of this lab end with ours"
+        self._injector.close()
+        for process in self.processes:
+            process.release()
+        self.journal.close()
+
+    async def _make_namespaces(self) -> None:
+        run_id = self.record.run_id
+        links = [namespaces.link_namespace(run_id, link.index) for link in self.plan.links]
+        nodes = {node.name: namespaces.node_namespace(run_id, node.name) for node in self.plan.nodes}
+        made = [*links, *(name for node, name in nodes.items() if node not in self._adopted)]
+        adopted = {nodes[node]: path for node, path in self._adopted.items()}
+        self.journal.record(
+            *({"kind": "namespace", "name": name} for name in made),
+            *({"kind": "adopted", "name": name} for name in adopted),
+        )
+        await run_batch_async(self._commands, "ip", commands.namespace_lines(made))
+        for name, path in adopted.items():
+            namespaces.adopt(name, path)
+        settings = {
+            self.namespace(node.name): partial(namespaces.write_settings, commands.node_settings(node))
+            for node in self.plan.nodes
+        }
+        for link in self.record.links:
+            settings[Path(link.namespace)] = partial(namespaces.write_settings, commands.link_settings())
+        await namespaces.inside_async(settings)
+
+    async def _make_interfaces(self) -> None:
+        lines: list[commands.Line] = []
+        of_namespace: dict[Path, list[str]] = {}
+        for link, record in zip(self.plan.links, self.record.links, strict=True):
+            a, b, middle = self.namespace(link.a.node), self.namespace(link.b.node), Path(record.namespace)
+            lines += commands.veth_lines(link, self.plan, a=a, middle=middle, b=b)
+            of_namespace[middle] = [commands.DEVICE_A, commands.DEVICE_B]
+            of_namespace.setdefault(a, []).append(link.a.interface)
+            of_namespace.setdefault(b, []).append(link.b.interface)
+        await run_batch_async(self._commands, "ip", lines)
+        await namespaces.inside_async(
+            {path: partial(_switch_off, interfaces) for path, interfaces in of_namespace.items()}
+        )
+
+    async def _bring_up(self) -> None:
+        batches = [(Path(link.namespace), commands.link_up_lines()) for link in self.record.links]
+        batches += [
+            (self.namespace(node.name), commands.node_lines(node, self.plan)) for node in self.plan.nodes
+        ]
+        await asyncio.gather(
+            *(run_batch_async(self._commands, "ip", lines, namespace=path) for path, lines in batches)
+        )
+
+    async def _join(self, link: LinkRecord) -> None:
+        planned = self.plan.link(link.name)
+        await asyncio.to_thread(self._shaping[link.name].join, planned.forward, planned.reverse)
+
+
+def _record(
+    plan: DeploymentPlan,
+    run_id: str,
+    backend: str,
+    impairment: Impairment,
+    directory: Path,
+    controls: Mapping[str, Path],
+) -> LabRecord:
+    sockets = socket_directory(run_id)
+    return LabRecord(
+        name=plan.name,
+        run_id=run_id,
+        backend=backend,
+        impairment=impairment.value,
+        directory=str(directory.absolute()),
+        nodes=tuple(
+            NodeRecord(
+                name=node.name,
+                kind=node.kind.value,
+                namespace=str(namespaces.path_of(namespaces.node_namespace(run_id, node.name))),
+                ipv4=node.ipv4,
+                control=str(controls.get(node.name, "")),
+            )
+            for node in plan.nodes
+        ),
+        links=tuple(
+            LinkRecord(
+                name=link.name,
+                index=link.index,
+                a=str(link.a),
+                b=str(link.b),
+                mtu=link.mtu,
+                namespace=str(namespaces.path_of(namespaces.link_namespace(run_id, link.index))),
+                control=str(sockets / f"link{link.index}.sock"),
+                seed=f"{plan.seed}/{link.name}",
+            )
+            for link in plan.links
+        ),
+    )
+
+
+def _switch_off(interfaces: Iterable[str]) -> None:
+    for interface in interfaces:
+        offloads.switch_off(interface)
+
+
+def _python_path() -> dict[str, str]:
+    # From a checkout that is not installed, `python -m node` must find the package from anywhere.
+    root = str(Path(orchestrator.__file__).resolve().parent.parent)
+    others = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": f"{root}{os.pathsep}{others}" if others else root}

@@ -1,0 +1,192 @@
+"""Impairments of a link that is up: set them as a whole, and read back what took.
+
+``kernel``: a bridge joins the two interfaces of the link namespace, netem is on the egress of each.
+``userspace``: the relay of node.shaper joins them and shapes; a link that nothing impairs is joined
+by a bridge until something does.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from node.links.settings import NONE, Impairments
+from node.shaper.client import ShaperClient, ShaperControlError
+from orchestrator.backends.base import Impairment
+from orchestrator.errors import BackendError
+from orchestrator.executor import Commands, Process, run_batch
+from orchestrator.tc import commands as tc
+from orchestrator.tc import readback
+from orchestrator.topology.model import LinkEndpoint
+from orchestrator.wiring.commands import BRIDGE, DEVICE_A, DEVICE_B, join_lines, part_lines
+from orchestrator.wiring.state import LinkRecord
+
+#: Starts a long-lived process: what it is, argv, namespace.
+Spawn = Callable[[str, list[str], Path], Process]
+
+FORWARD = "forward"
+REVERSE = "reverse"
+_EGRESS = {FORWARD: DEVICE_B, REVERSE: DEVICE_A}
+
+
+def direction_from(link: LinkRecord, endpoint: LinkEndpoint) -> str:
+    """Return the direction of what ``endpoint`` sends: ``forward`` from the link's a, else ``reverse``."""
+    assert str(endpoint) in (link.a, link.b), f"{endpoint} is no end of {link.name}"
+    return FORWARD if str(endpoint) == link.a else REVERSE
+
+
+def kernel_netem_problem(commands: Commands) -> str:
+    """Return why the kernel has no netem, by making one where it harms nobody; empty: it has it."""
+    # unshare: a nameless namespace that is gone with the command, so a crash leaves nothing.
+    done = commands.run(
+        ["unshare", "--net", "tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"], check=False
+    )
+    return done.stderr.strip() or f"exit code {done.exit_code}" if done.exit_code else ""
+
+
+class LinkShaping:
+    """One link's impairments; all calls block, for milliseconds.
+
+    Args:
+        link: the link, which is there and not joined yet, or was joined by another of this class.
+        impairment: who impairs, KERNEL or USERSPACE.
+        commands: runs tc and ip.
+        spawn: starts the relay, where there is need of one.
+    """
+
+    def __init__(self, link: LinkRecord, impairment: Impairment, commands: Commands, spawn: Spawn) -> None:
+        self.link = link
+        self._impairment = impairment
+        self._commands = commands
+        self._spawn = spawn
+        self._namespace = Path(link.namespace)
+
+    def join(self, forward: Impairments, reverse: Impairments) -> None:
+        """Join the two interfaces, with these impairments from the first packet on.
+
+        Raises:
+            BackendError: it cannot be done, or what was read back is not what was asked.
+        """
+        wanted = {FORWARD: forward, REVERSE: reverse}
+        if self._impairment is Impairment.USERSPACE and (forward.items or reverse.items):
+            self._start_relay(wanted)
+            return
+        if self._impairment is Impairment.KERNEL:
+            self._set_kernel({name: set_ for name, set_ in wanted.items() if set_.items})
+        run_batch(self._commands, "ip", join_lines(), namespace=self._namespace)
+
+    def set(self, direction: str, impairments: Impairments) -> Impairments:
+        """Replace the whole set of a direction; return what was read back.
+
+        Raises:
+            BackendError: what was read back is not what was asked.
+        """
+        if self._impairment is Impairment.KERNEL:
+            self._set_kernel({direction: impairments})
+        elif self._relay_runs():
+            self._set_relay(direction, impairments)
+        elif impairments.items:
+            self._start_relay({FORWARD: NONE, REVERSE: NONE, direction: impairments})
+            run_batch(self._commands, "ip", part_lines(), namespace=self._namespace)
+        return self.read(direction)
+
+    def read(self, direction: str) -> Impairments:
+        """Return the impairments of a direction as the kernel, or the relay, has them.
+
+        Raises:
+            BackendError: they cannot be read.
+        """
+        if self._impairment is Impairment.KERNEL:
+            return readback.parse(self._show(direction))
+        if not self._relay_runs():
+            return NONE
+        try:
+            with ShaperClient(self.link.control) as client:
+                return client.counters().impairments[direction]
+        except ShaperControlError as error:
+            raise BackendError(f"link {self.link.name}: {error}") from error
+
+    def counters(self) -> dict[str, dict[str, int]]:
+        """Return what happened to packets: by direction, by name.
+
+        Raises:
+            BackendError: they cannot be read.
+        """
+        if self._impairment is Impairment.KERNEL:
+            found = {name: readback.counters(self._show(name)) for name in (FORWARD, REVERSE)}
+            return {
+                name: {"sent": value.packets, "lost": value.lost, "overflowed": value.overflowed}
+                for name, value in found.items()
+            }
+        if not self._relay_runs():
+            return {}
+        try:
+            with ShaperClient(self.link.control) as client:
+                return {name: dict(value) for name, value in client.counters().counters.items()}
+        except ShaperControlError as error:
+            raise BackendError(f"link {self.link.name}: {error}") from error
+
+    def _set_kernel(self, wanted: dict[str, Impairments]) -> None:
+        lines = [
+            line[1:]
+            for direction, impairments in wanted.items()
+            for line in tc.set_impairments(_EGRESS[direction], impairments, mtu=self.link.mtu)
+        ]
+        run_batch(self._commands, "tc", lines, namespace=self._namespace)
+        for direction, impairments in wanted.items():
+            text = self._show(direction)
+            problems = readback.differences(impairments, readback.parse(text))
+            limit = readback.limit_problem(text)
+            if limit is not None:
+                problems.append(limit)
+            self._complain(direction, problems)
+
+    def _show(self, direction: str) -> str:
+        return self._commands.run(tc.show(_EGRESS[direction]), namespace=self._namespace).stdout
+
+    def _set_relay(self, direction: str, impairments: Impairments) -> None:
+        try:
+            with ShaperClient(self.link.control) as client:
+                got = client.set(direction, impairments)
+        except ShaperControlError as error:
+            raise BackendError(f"link {self.link.name}: {error}") from error
+        self._complain(direction, readback.differences(impairments, got))
+
+    def _complain(self, direction: str, problems: list[str]) -> None:
+        if problems:
+            raise BackendError(
+                f"link {self.link.name}, {direction}: the impairments did not take: {'; '.join(problems)}"
+            )
+
+    def _relay_runs(self) -> bool:
+        return Path(self.link.control).exists()
+
+    def _start_relay(self, wanted: dict[str, Impairments]) -> None:
+        configuration = Path(self.link.control).with_suffix(".json")
+        configuration.write_text(
+            json.dumps(
+                {
+                    "interfaces": [DEVICE_A, DEVICE_B],
+                    **{name: impairments.to_mapping() for name, impairments in wanted.items()},
+                    "mtu": self.link.mtu,
+                    "seed": self.link.seed,
+                    "control": self.link.control,
+                }
+            ),
+            encoding="utf-8",
+        )
+        argv = [sys.executable, "-m", "node.shaper", "relay", "--config", str(configuration)]
+        process = self._spawn(f"shaper of {self.link.name}", argv, self._namespace)
+        try:
+            with ShaperClient.wait(self.link.control) as client:
+                report = client.counters()
+        except ShaperControlError as error:
+            process.poll()
+            raise BackendError(f"link {self.link.name}: {error}\n{process.tail()}") from error
+        for direction, impairments in wanted.items():
+            self._complain(direction, readback.differences(impairments, report.impairments[direction]))
+
+
+__all__ = ["BRIDGE", "FORWARD", "REVERSE", "LinkShaping", "direction_from", "kernel_netem_problem"]

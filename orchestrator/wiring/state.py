@@ -1,0 +1,141 @@
+"""What a lab looks like, on disk: lets other commands list, change and enter one that is up."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import BackendError
+from orchestrator.topology.model import LinkEndpoint, NodeKind
+from orchestrator.wiring.journal import run_directory
+
+LAB_FILE = "lab.json"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """A node of a lab that is up."""
+
+    name: str
+    kind: str
+    #: Path of its network namespace.
+    namespace: str
+    #: Address on its first interface.
+    ipv4: str
+    #: Path of its agent's control socket; empty: it has none here.
+    control: str = ""
+    #: Its agent's log; empty: it has none here.
+    log: str = ""
+
+    @property
+    def is_router(self) -> bool:
+        """Whether it only forwards."""
+        return self.kind == NodeKind.ROUTER.value
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRecord:
+    """A link of a lab that is up."""
+
+    name: str
+    index: int
+    #: Its ends, as ``lisbon:eth1``.
+    a: str
+    b: str
+    mtu: int
+    #: Path of the link namespace.
+    namespace: str
+    #: Control socket of its shaper; used only where the shaper runs.
+    control: str
+    #: Text that seeds its shaper.
+    seed: str
+
+    def ends(self) -> tuple[LinkEndpoint, LinkEndpoint]:
+        """Return the endpoints a and b."""
+        return endpoint_of(self.a), endpoint_of(self.b)
+
+
+@dataclass(frozen=True, slots=True)
+class LabRecord:
+    """A lab that is up."""
+
+    name: str
+    run_id: str
+    #: ``netns`` or ``docker``.
+    backend: str
+    #: ``kernel`` or ``userspace``.
+    impairment: str
+    #: Where its files go.
+    directory: str
+    nodes: tuple[NodeRecord, ...]
+    links: tuple[LinkRecord, ...]
+
+    def node(self, name: str) -> NodeRecord:
+        """Return a node.
+
+        Raises:
+            BackendError: there is none of that name; the message lists those that there are.
+        """
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        known = ", ".join(node.name for node in self.nodes)
+        raise BackendError(f"lab {self.name} has no node {name!r}: use one of {known}")
+
+    def link_at(self, endpoint: LinkEndpoint) -> LinkRecord:
+        """Return the link at an endpoint.
+
+        Raises:
+            BackendError: there is none; the message lists the endpoints that there are.
+        """
+        for link in self.links:
+            if str(endpoint) in (link.a, link.b):
+                return link
+        known = ", ".join(end for link in self.links for end in (link.a, link.b))
+        raise BackendError(f"lab {self.name} has no link at {endpoint}: use one of {known}")
+
+    def save(self) -> None:
+        """Write it below the state directory, whole or not at all."""
+        path = run_directory(self.run_id) / LAB_FILE
+        with tempfile.NamedTemporaryFile(
+            "w", dir=path.parent, prefix=LAB_FILE, delete=False, encoding="utf-8"
+        ) as stream:
+            json.dump(dataclasses.asdict(self), stream)
+        os.replace(stream.name, path)
+
+
+def load(run_id: str) -> LabRecord | None:
+    """Return what a lab looks like; None: it is not up yet, or is no more."""
+    try:
+        text = (run_directory(run_id) / LAB_FILE).read_text(encoding="utf-8")
+    except OSError:
+        return None
+    # Any: JSON that this module wrote.
+    data: dict[str, Any] = json.loads(text)
+    data["nodes"] = tuple(NodeRecord(**node) for node in data["nodes"])
+    data["links"] = tuple(LinkRecord(**link) for link in data["links"])
+    return LabRecord(**data)
+
+
+def endpoint_of(text: str) -> LinkEndpoint:
+    """Return the endpoint written ``node:interface``.
+
+    Raises:
+        BackendError: it is not written so.
+    """
+    node, colon, interface = text.rpartition(":")
+    if not colon or not node or not interface:
+        raise BackendError(f"found {text!r}, must be NODE:INTERFACE, as lisbon:eth1")
+    return LinkEndpoint(node, interface)
+
+
+def socket_directory(run_id: str) -> Path:
+    """Return a short path for control sockets: their names are limited to 107 bytes."""
+    if os.geteuid() == 0:
+        return Path("/run/narrows") / run_id
+    return Path(tempfile.gettempdir()) / f"narrows-{os.geteuid()}" / run_id
