@@ -31,7 +31,7 @@ from node.protocol.statistics import Statistics, Windows
 from node.protocol.streams.flow_control import ReceiveWindow
 from node.protocol.streams.receive import ReceiveStream
 from node.protocol.streams.table import UNIDIRECTIONAL, StreamTable
-from node.protocol.time import Duration, Instant
+from node.protocol.time import SECOND, Duration, Instant
 from node.protocol.timers import Timer, TimerTable
 from node.protocol.wire.frames import (
     Frame,
@@ -46,6 +46,8 @@ from node.protocol.wire.packet_number import MAX_PACKET_NUMBER
 from node.protocol.wire.parameters import TransportParameters
 from node.protocol.wire.protection import PacketProtection
 
+#: How long a responder that never drops idle connections waits for one to be confirmed.
+HALF_OPEN_PATIENCE: Duration = 60 * SECOND
 #: The state of a closed connection is kept for this many probe time-outs (SPEC 9-1).
 CLOSING_PROBE_TIMEOUTS = 3
 
@@ -94,7 +96,7 @@ class Connection:
         # A responder waits as long as an idle connection: the initiator may hold it for established.
         patience = configuration.handshake_timeout
         if not initiator:
-            patience = max(patience, configuration.idle_timeout)
+            patience = max(patience, configuration.idle_timeout or HALF_OPEN_PATIENCE)
         self.timers.set(Timer.HANDSHAKE, now + patience)
 
     # -- what the world did
@@ -386,7 +388,8 @@ class Connection:
         self._on_work(self)
 
     def _gone(self, code: int, reason: str, *, now: Instant, remote: bool = False) -> None:
-        if self.state not in OVER:
+        # A connection that was never confirmed was never announced either.
+        if self.state not in OVER and self.state is not ConnectionState.RESPONDING:
             self.events.append(ConnectionClosed(int(code), reason, remote))
 
     def _restart_idle(self, now: Instant) -> None:

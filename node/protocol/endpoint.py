@@ -16,6 +16,7 @@ from node.protocol.events import Event
 from node.protocol.handshake import Accepted, Initiator, Keys, answer, new_connection_id, response_packet
 from node.protocol.identity import Identity, Peer
 from node.protocol.packet_builder import DATA
+from node.protocol.recovery.manager import MAX_PROBE_INTERVAL
 from node.protocol.recovery.rtt import INITIAL_RTT
 from node.protocol.states import ConnectionState
 from node.protocol.time import Instant
@@ -258,7 +259,7 @@ class Endpoint:
         half = self._half[connection.connection_id]
         assert half.initiator is not None
         connection.timers.set(Timer.INITIATION, now + half.timeout)
-        half.timeout *= 2
+        half.timeout = min(half.timeout * 2, MAX_PROBE_INTERVAL)
         return Transmit(connection.remote, memoryview(half.initiator.packet()), SETUP_PACKET_BYTES)
 
     def _log_keys(self, initiator: TransportParameters, responder: TransportParameters, keys: Keys) -> None:
