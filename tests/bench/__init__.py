@@ -1,0 +1,1 @@
+"""Benchmarks: Strait and its peers in turns, measured by the same code."""
