@@ -26,7 +26,7 @@ LOOPBACK = Place("loopback", (), (), "127.0.0.1")
 
 
 class Routed:
-    """a — r — b, MTU 1500; every packet crosses the router alone: no device cuts or joins, but GRO at the ends."""
+    """a — r — b, MTU 1500; every packet crosses the router alone, and the ends join them again (GRO)."""
 
     def __enter__(self) -> Place:
         self._remove()
