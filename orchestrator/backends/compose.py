@@ -17,11 +17,12 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from node.control.client import ControlClient, ControlError
+from node.control.client import ControlClient
 from node.control.messages import Command, NodeEvent, Reply
 from node.links.impairments.base import IMPAIRMENTS
 from node.links.settings import Impairments
 from node.protocol.time import Duration, Instant
+from orchestrator.agents import Agents
 from orchestrator.backends.base import (
     BACKENDS,
     Capabilities,
@@ -37,9 +38,6 @@ from orchestrator.errors import BackendError
 from orchestrator.tc.readback import differences, parse
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan, LinkPlan, NodePlan
-
-#: Events that wait for the runner; agents report a few a second.
-MAX_WAITING_EVENTS = 100_000
 
 
 @BACKENDS.register("compose")
@@ -84,18 +82,16 @@ class ComposeDeployment:
         self.impairment = Impairment.USERSPACE
         self._plan = plan
         self._directory = directory
-        self._clients: dict[str, ControlClient] = {}
+        self._agents = Agents()
         #: What the ends of links are called in their containers.
         self._devices: dict[LinkEndpoint, str] = {}
         self._captures: dict[str, list[Path]] = {}
-        self._events: asyncio.Queue[NodeEvent | None] = asyncio.Queue(MAX_WAITING_EVENTS)
-        self._listeners: list[asyncio.Task[None]] = []
 
     async def connect(self) -> None:
         """Reach every agent, and learn what its interfaces are called and whether the kernel has netem."""
-        async with asyncio.TaskGroup() as group:
-            for node in self._plan.nodes:
-                group.create_task(self._connect(node.name))
+        await self._agents.connect(
+            {node.name: ControlClient.connect_tcp(node.name, CONTROL_PORT) for node in self._plan.nodes}
+        )
         found = await asyncio.gather(*(self._find_interfaces(node.name) for node in self._plan.nodes))
         if all(data["netem"] for data in found):
             self.impairment = Impairment.KERNEL
@@ -103,7 +99,7 @@ class ComposeDeployment:
     async def set_up(self, *, capture: bool) -> None:
         """Set addresses, routes and impairments, then start the captures."""
         for node in self._plan.nodes:
-            await self._order(node.name, "configure", commands=self._configuration(node))
+            await self._agents.order(node.name, "configure", commands=self._configuration(node))
         for link in self._plan.links:
             await self.set_impairments(link.a, link.forward)
             await self.set_impairments(link.b, link.reverse)
@@ -112,10 +108,7 @@ class ComposeDeployment:
 
     async def request(self, node: str, command: Command) -> Reply:
         """Hand a command to a node's agent and return its reply."""
-        try:
-            return await self._clients[node].request(command)
-        except ControlError as error:
-            raise BackendError(f"node {node} does not answer: {error}") from error
+        return await self._agents.request(node, command)
 
     async def set_impairments(self, endpoint: LinkEndpoint, impairments: Impairments) -> Impairments:
         """Replace the whole set of what leaves ``endpoint``, and return what was read back.
@@ -127,11 +120,11 @@ class ComposeDeployment:
             device = self._devices[endpoint]
             mtu = interface_of(self._plan, endpoint).mtu
             commands = set_own_egress(device, impairments, mtu=mtu)
-            data = await self._order(endpoint.node, "shape", interface=device, tc=commands)
+            data = await self._agents.order(endpoint.node, "shape", interface=device, tc=commands)
             got = parse(str(data["qdiscs"]))
         else:
             arrival = _other_end(self._plan, endpoint)
-            data = await self._order(
+            data = await self._agents.order(
                 arrival.node,
                 "shape",
                 interface=self._devices[arrival],
@@ -153,12 +146,12 @@ class ComposeDeployment:
 
     async def inject(self, endpoint: LinkEndpoint, frame: bytes) -> None:
         """Have the node at ``endpoint`` send an Ethernet frame on its side of the link."""
-        await self._order(endpoint.node, "inject", interface=self._devices[endpoint], frame=frame.hex())
+        device = self._devices[endpoint]
+        await self._agents.order(endpoint.node, "inject", interface=device, frame=frame.hex())
 
-    async def events(self) -> AsyncIterator[NodeEvent]:
+    def events(self) -> AsyncIterator[NodeEvent]:
         """Yield what the nodes report, in order of arrival, until the deployment is destroyed."""
-        while (event := await self._events.get()) is not None:
-            yield event
+        return self._agents.events()
 
     def now(self) -> Instant:
         """Return the orchestrator's monotonic clock, ns."""
@@ -171,48 +164,21 @@ class ComposeDeployment:
     async def collect(self, directory: Path) -> Collected:
         """End the captures, and bring the key logs beside them."""
         for node in self._plan.nodes:
-            await self._order(node.name, "end_captures")
+            await self._agents.order(node.name, "end_captures")
         names = [node.name for node in self._plan.nodes]
         key_logs = await asyncio.to_thread(_copy_key_logs, names, directory)
         return Collected(captures=dict(self._captures), key_logs=key_logs)
 
     async def destroy(self) -> None:
         """Let go of the agents; what Compose made, Compose removes."""
-        for task in self._listeners:
-            task.cancel()
-        await asyncio.gather(*self._listeners, return_exceptions=True)
-        self._listeners.clear()
-        for client in self._clients.values():
-            await client.close()
-        self._clients.clear()
-        if not self._events.full():
-            self._events.put_nowait(None)
-
-    async def _connect(self, node: str) -> None:
-        try:
-            client = await ControlClient.connect_tcp(node, CONTROL_PORT)
-        except ControlError as error:
-            raise BackendError(f"{error}; is that service up?") from error
-        self._clients[node] = client
-        self._listeners.append(asyncio.create_task(self._listen(client)))
-
-    async def _listen(self, client: ControlClient) -> None:
-        async for event in client.events():
-            await self._events.put(event)
-
-    async def _order(self, node: str, name: str, **arguments: object) -> Mapping[str, object]:
-        """Hand a command to a node, and return its data; raise BackendError if it was refused."""
-        reply = await self.request(node, Command(name, arguments))
-        if not reply.ok:
-            raise BackendError(f"node {node}: {reply.error}")
-        return reply.data
+        await self._agents.close()
 
     async def _start_captures(self, link: LinkPlan) -> None:
         """Capture a link at both of its ends: each sees what it sends and what arrives."""
         files = []
         for endpoint in (link.a, link.b):
             file = self._directory / "captures" / f"{endpoint.node}-{endpoint.interface}.pcapng"
-            await self._order(
+            await self._agents.order(
                 endpoint.node, "capture", interface=self._devices[endpoint], file=str(file)
             )
             files.append(file)
@@ -221,7 +187,7 @@ class ComposeDeployment:
     async def _find_interfaces(self, node: str) -> Mapping[str, object]:
         """Learn what a node's ends of links are called there; return all that its agent says."""
         endpoints = [endpoint for _, endpoint in endpoints_of(self._plan, node)]
-        data = await self._order(node, "interfaces", names=[alias(endpoint) for endpoint in endpoints])
+        data = await self._agents.order(node, "interfaces", names=[alias(endpoint) for endpoint in endpoints])
         found = _mapping(data["interfaces"])
         self._devices.update({endpoint: str(found[alias(endpoint)]) for endpoint in endpoints})
         return data
