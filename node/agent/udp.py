@@ -13,6 +13,7 @@ import logging
 import selectors
 import socket
 import struct
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -37,8 +38,10 @@ SOCKET_BUFFER_BYTES = 8 << 20
 _RECEIVE_BYTES = 1 << 16
 #: Room for one control message (the segment size) and the next one's header.
 _ANCILLARY_BYTES = 64
-#: Bursts taken in one wake-up, so that a flood cannot starve timers and the control interface.
-MAX_BURSTS_PER_WAKE = 64
+#: Bursts taken before the core is drained, and batches taken in one wake-up, so that a flood starves neither
+#: timers nor the control interface.
+BURSTS_PER_BATCH = 16
+BATCHES_PER_WAKE = 4
 #: What a send says when the kernel, or the device on the way, will not cut a burst.
 _NO_SEGMENTATION = frozenset({errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.ENOPROTOOPT, errno.EOPNOTSUPP})
 #: Full buffers: the burst is kept and sent when the socket is writable again.
@@ -195,29 +198,40 @@ class UdpDriver:
         self._set_timer()
 
     def _on_readable(self) -> None:
+        """Take what has come, and answer batch by batch.
+
+        A drain for each burst would answer each lone acknowledgement with two packets, and two packets with a
+        lone acknowledgement again: bursts would never grow. An idle node still answers at once.
+        """
+        for _ in range(BATCHES_PER_WAKE):
+            more = self._receive_batch()
+            self.drain()
+            if not more or self._loop is None:
+                return
+
+    def _receive_batch(self) -> bool:
+        """Give the core a batch of bursts; return whether there may be more."""
         receive, counters, core = self._socket.recvmsg_into, self.counters, self.core
-        for _ in range(MAX_BURSTS_PER_WAKE):
+        for _ in range(BURSTS_PER_BATCH):
             counters.receive_calls += 1
             try:
                 size, ancillary, _flags, source = receive(self._buffers, _ANCILLARY_BYTES)
             except BlockingIOError:
-                return
+                return False
             except OSError as error:
                 self._count_error(error)
+                continue
+            if size == 0:
                 continue
             segment = size
             for level, kind, data in ancillary:
                 if level == _SOL_UDP and kind == _UDP_GRO:
-                    segment = int.from_bytes(data[:4], "little" if _LITTLE else "big")
-            if size == 0:
-                continue
+                    segment = int.from_bytes(data[:4], sys.byteorder)
             counters.bursts_received += 1
             counters.bytes_received += size
             counters.datagrams_received += -(-size // segment)
             core.receive(Burst(source, self._buffer[:size], segment), now=time.monotonic_ns())
-            self.drain()
-            if self._loop is None:
-                return
+        return True
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -244,8 +258,11 @@ class UdpDriver:
         self._timer = self._loop.call_at(due / SECOND, self._on_timer)
 
     def _transmit_all(self) -> None:
+        # One instant for the whole drain: with a fresh one each time, pacing gives out two packets for the
+        # time that sending the last two took, and bursts would never grow.
+        now = time.monotonic_ns()
         while self._waiting is None:
-            transmit = self.core.transmit(now=time.monotonic_ns())
+            transmit = self.core.transmit(now=now)
             if transmit is None:
                 return
             self._send(transmit.buffer, transmit.segment_size, transmit.destination)
@@ -326,7 +343,6 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
-_LITTLE = struct.pack("=H", 1) == struct.pack("<H", 1)
 _SEGMENT_SIZE = struct.Struct("=H")
 
 
