@@ -181,6 +181,15 @@ class Lab:
         self.record.link_at(endpoint)
         await self._injector.send(endpoint, self.namespace(endpoint.node), frame)
 
+    async def set_forwarding(self, node: str, *, on: bool) -> None:
+        """Let a router forward packets, or not.
+
+        Raises:
+            BackendError: there is no such node.
+        """
+        setting = {"net/ipv4/ip_forward": "1" if on else "0"}
+        await namespaces.inside_async({self.namespace(node): partial(namespaces.write_settings, setting)})
+
     async def start_captures(self) -> None:
         """Capture every link from now on.
 

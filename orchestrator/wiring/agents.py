@@ -1,0 +1,202 @@
+"""Agents as processes in the namespaces of a lab: start, watch, talk to, pause and stop them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from node.control.client import ControlClient, ControlError
+from node.control.messages import Command, NodeEvent, Reply
+from orchestrator.errors import BackendError
+from orchestrator.executor import Process
+from orchestrator.topology.plan import DeploymentPlan, NodePlan
+from orchestrator.wiring.lab import Lab
+from orchestrator.wiring.state import socket_directory
+
+#: A hundred Python processes that start at once on two cores take some 15 seconds.
+READY_TIMEOUT_SECONDS = 120.0
+_POLL_SECONDS = 0.02
+#: An agent says goodbye within its own limit of a second.
+STOP_SECONDS = 3.0
+
+
+class Agent:
+    """A node's agent; it can be started again after it was stopped.
+
+    Args:
+        node: whose agent.
+        lab: where it runs.
+        directory: where the run's files go.
+        events: takes what the agent reports; also an ``exited`` event (exit_code, log) if it ends unasked.
+    """
+
+    def __init__(
+        self, node: NodePlan, lab: Lab, directory: Path, events: asyncio.Queue[NodeEvent | None]
+    ) -> None:
+        self.node = node
+        self._lab = lab
+        self._directory = directory
+        self._events = events
+        self._process: Process | None = None
+        self._client: ControlClient | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def log(self) -> Path:
+        """The file with what it writes."""
+        return self._directory / "logs" / f"{self.node.name}.log"
+
+    @property
+    def key_log(self) -> Path:
+        """The file with the keys of its connections."""
+        return self._directory / f"{self.node.name}.keylog"
+
+    def start(self) -> None:
+        """Start the process; ``wait_ready`` follows."""
+        control = control_socket(self._lab.record.run_id, self._lab.plan, self.node.name)
+        configuration = control.with_suffix(".json")
+        text = json.dumps(agent_configuration(self._lab.plan, self.node, self._directory, control))
+        # It holds the node's private key.
+        descriptor = os.open(configuration, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        self._process = self._lab.spawn(
+            f"agent of {self.node.name}",
+            [sys.executable, "-m", "node", "--config", str(configuration)],
+            self._lab.namespace(self.node.name),
+            log=self.log,
+            # What an agent keeps for itself goes when the lab goes, even if the agent is killed.
+            environment={"TMPDIR": str(control.parent)},
+        )
+
+    async def wait_ready(self) -> None:
+        """Wait until the agent answers.
+
+        Raises:
+            BackendError: it has ended, or does not answer in READY_TIMEOUT_SECONDS.
+        """
+        assert self._process is not None
+        control = control_socket(self._lab.record.run_id, self._lab.plan, self.node.name)
+        deadline = time.monotonic() + READY_TIMEOUT_SECONDS
+        while True:
+            if self._process.poll() is not None:
+                raise BackendError(self._ended())
+            try:
+                self._client = await ControlClient.connect_unix(str(control))
+                break
+            except ControlError as error:
+                if time.monotonic() > deadline:
+                    raise BackendError(
+                        f"the agent of {self.node.name} does not come up: {error}\n{self._process.tail()}"
+                    ) from error
+            await asyncio.sleep(_POLL_SECONDS)
+        self._tasks = [
+            asyncio.create_task(self._forward(self._client)),
+            asyncio.create_task(self._watch(self._process)),
+        ]
+        reply = await self.request(Command("status"))
+        if not reply.ok:
+            raise BackendError(f"the agent of {self.node.name} is not ready: {reply.error}")
+
+    async def request(self, command: Command) -> Reply:
+        """Hand it a command and return its reply.
+
+        Raises:
+            BackendError: it has ended, or does not answer; the message holds the end of its log.
+        """
+        if self._client is None:
+            raise BackendError(f"node {self.node.name} is stopped: set it to running first")
+        try:
+            return await self._client.request(command)
+        except ControlError as error:
+            raise BackendError(f"{self._ended()}\n{error}") from error
+
+    def pause(self) -> None:
+        """Let it get no CPU."""
+        if self._process is not None:
+            self._process.send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        if self._process is not None:
+            self._process.send(signal.SIGCONT)
+
+    @property
+    def runs(self) -> bool:
+        """Whether there is a process."""
+        return self._process is not None and self._process.poll() is None
+
+    async def kill(self) -> None:
+        """End it at once, as a power cut does."""
+        process, self._process = self._process, None
+        await self.disconnect()
+        if process is not None:
+            process.send(signal.SIGKILL)
+            await process.wait()
+
+    async def stop(self) -> None:
+        """Let it end in good order."""
+        process, self._process = self._process, None
+        await self.disconnect()
+        if process is not None:
+            await process.stop(grace_seconds=STOP_SECONDS)
+
+    async def disconnect(self) -> None:
+        """Stop listening to it; it goes on."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def _forward(self, client: ControlClient) -> None:
+        async for event in client.events():
+            self._events.put_nowait(event)
+
+    async def _watch(self, process: Process) -> None:
+        code = await process.wait()
+        data = {"exit_code": code, "log": process.tail()}
+        self._events.put_nowait(NodeEvent(self.node.name, "exited", time.monotonic_ns(), data))
+
+    def _ended(self) -> str:
+        process = self._process
+        code = process.poll() if process is not None else None
+        state = "does not answer" if code is None else f"has ended with exit code {code}"
+        return f"the agent of {self.node.name} {state}; its log ends:\n{process.tail() if process else ''}"
+
+
+def control_socket(run_id: str, plan: DeploymentPlan, node: str) -> Path:
+    """Return the path of an agent's control socket: short, whatever the node is called."""
+    index = [planned.name for planned in plan.nodes].index(node)
+    return socket_directory(run_id) / f"node{index}.sock"
+
+
+def agent_configuration(
+    plan: DeploymentPlan, node: NodePlan, directory: Path, control: Path
+) -> dict[str, object]:
+    """Return what an agent is told at its start (node.agent.configuration)."""
+    hosts = [other for other in plan.nodes if other.name != node.name]
+    corrupts = any(link.forward.corrupt or link.reverse.corrupt for link in plan.links)
+    return {
+        "name": node.name,
+        "private_key": node.private_key.hex(),
+        # Not 0.0.0.0: a node of several interfaces answers from the address that its peers know.
+        "listen": {"host": node.ipv4, "port": node.port},
+        "peers": {
+            other.name: {"public_key": other.public_key.hex(), "host": other.ipv4, "port": other.port}
+            for other in hosts
+        },
+        "control": {"unix": str(control)},
+        "key_log": str(directory.absolute() / f"{node.name}.keylog"),
+        "files_directory": str(directory.absolute() / "files"),
+        "results_directory": str(directory.absolute() / "received" / node.name),
+        # The kernel must not drop a damaged datagram before the transport's own check sees it.
+        "no_udp_checksum": corrupts,
+    }
