@@ -55,3 +55,20 @@ results_option = click.option(
     show_default=True,
     help="Directory that keeps the files of each run.",
 )
+
+
+def _set_up_logging(ctx: click.Context, parameter: click.Parameter, value: int) -> None:
+    import logging
+
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(value, 2)]
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", force=True)
+
+
+verbose_option = click.option(
+    "-v",
+    "--verbose",
+    count=True,
+    expose_value=False,
+    callback=_set_up_logging,
+    help="Tell more on stderr; -vv tells all.",
+)

@@ -1,0 +1,62 @@
+"""Run a topology: make the lab, run its flows, check every frame, say PASS or FAIL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from orchestrator.cli.support.options import (
+    backend_option,
+    format_option,
+    results_option,
+    seed_option,
+    topology_options,
+    verbose_option,
+)
+
+
+@click.command("run")
+@topology_options
+@backend_option
+@seed_option
+@results_option
+@click.option("--keep", is_flag=True, help="Leave the lab up afterwards; `narrows destroy` removes it.")
+@click.option("--no-capture", is_flag=True, help="Capture nothing, so check no frames: for fast links.")
+@format_option
+@verbose_option
+def command(
+    file: str, backend: str, seed: int | None, results: Path, keep: bool, no_capture: bool, form: str
+) -> None:
+    """Run a topology, and say PASS or FAIL.
+
+    Makes the lab of the topology FILE, runs its flows, captures every link, checks every captured
+    frame against the protocol, compares what arrived with what was sent, judges the topology's
+    expectations, and removes the lab. Files of the run stay below the results directory.
+    """
+    import json
+
+    from orchestrator.cli.support.exit_codes import ExitCode
+    from orchestrator.cli.support.live import shown
+    from orchestrator.cli.support.running import run_to_end
+    from orchestrator.experiment.runner import run
+    from orchestrator.results import Verdict
+    from orchestrator.topology.load import load
+
+    topology = load(file)
+    with shown(quiet=False) as observer:
+        result = run_to_end(
+            run(
+                topology, backend, directory=results, seed=seed, capture=not no_capture, keep=keep,
+                on_progress=observer,
+            )
+        )
+    if form == "json":
+        click.echo(json.dumps(result.to_json()))
+    else:
+        from orchestrator.cli.support.tables import run_tables, show_tables
+
+        show_tables(*run_tables(result))
+    click.get_current_context().exit(
+        ExitCode.OK if result.verdict is Verdict.PASS else ExitCode.FAILED
+    )

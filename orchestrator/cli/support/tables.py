@@ -1,0 +1,122 @@
+"""Results as tables for people; what `-f json` gives is for programs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.results import FlowResult, RunResult, Verdict
+
+#: Columns where stdout is no terminal and COLUMNS is not set: logs need not be narrow.
+DEFAULT_WIDTH = 120
+_SHAPERS = {
+    "kernel": "netem in the kernel",
+    "userspace": "the user-space shaper (no netem here)",
+    "simulated": "the simulator's link model, in virtual time",
+}
+
+
+def show_tables(*parts: RenderableType) -> None:
+    """Write to stdout; in colour only on a terminal, and never if NO_COLOR is set."""
+    terminal = sys.stdout.isatty()
+    width = None if terminal or "COLUMNS" in os.environ else DEFAULT_WIDTH
+    Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False).print(Group(*parts))
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
+    """Return a plain table; columns whose name starts with ``>`` are aligned to the right."""
+    made = Table(title=title, title_justify="left", box=SIMPLE_HEAD, title_style="bold", pad_edge=False)
+    for column in columns:
+        right = column.startswith(">")
+        made.add_column(column.removeprefix(">"), justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def run_tables(result: RunResult) -> tuple[RenderableType, ...]:
+    """Return all that a user wants to see of a run, the verdict last."""
+    parts: list[RenderableType] = [_flows(result)]
+    if result.links:
+        parts.append(_links(result))
+    if result.expectations:
+        parts.append(_expectations(result))
+    parts.append(_wire(result))
+    parts.extend(Text(f"note: {note}") for note in result.notes)
+    parts.extend(Text(f"failed: {reason}", style="red") for reason in result.reasons)
+    parts.append(_verdict(result))
+    return tuple(parts)
+
+
+def _flows(result: RunResult) -> Table:
+    figures = (">bytes", ">seconds", ">Mbit/s", ">RTT ms", ">sent", ">lost", ">again")
+    columns = ("flow", "path", *figures, "SHA-256")
+    rows = [
+        (
+            flow.name,
+            f"{flow.source} → {flow.target}",
+            f"{flow.bytes:,}",
+            f"{flow.seconds:.2f}",
+            f"{flow.bits_per_second / 1e6:.2f}",
+            f"{flow.rtt_ms:.1f}",
+            f"{flow.packets_sent:,}",
+            f"{flow.packets_lost:,}",
+            f"{flow.retransmitted_packets:,}",
+            _sum(flow),
+        )
+        for flow in result.flows
+    ]
+    return table("Flows", columns, rows)
+
+
+def _sum(flow: FlowResult) -> Text:
+    if not flow.completed:
+        return Text("not completed", style="red")
+    if flow.intact:
+        return Text(f"{flow.sha256[:8]}… equal", style="green")
+    damage = "" if flow.corrupted_bytes is None else f" in {flow.corrupted_bytes:,} bytes"
+    return Text(f"differs{damage}", style="red")
+
+
+def _links(result: RunResult) -> Table:
+    rows = [
+        (end.sender, end.receiver, f"{end.frames_in:,}", f"{end.frames_out:,}", f"{end.loss * 100:.2f} %")
+        for end in result.links
+    ]
+    return table("Links", ("from", "to", ">frames in", ">frames out", ">loss"), rows)
+
+
+def _expectations(result: RunResult) -> Table:
+    rows = [
+        (
+            Text("ok", style="green") if found.passed else Text("missed", style="red"),
+            found.flow or "the run",
+            found.text,
+            found.shown,
+        )
+        for found in result.expectations
+    ]
+    return table("Expectations", ("", "of", "expected", "found"), rows)
+
+
+def _wire(result: RunResult) -> Text:
+    wire = result.wire
+    if not wire.checked:
+        return Text("wire: not checked")
+    lines = [f"wire: {wire.frames:,} frames dissected, {wire.violations:,} violations"]
+    lines.extend(f"  {detail}" for detail in wire.details[:5])
+    return Text("\n".join(lines), style="red" if wire.violations else "")
+
+
+def _verdict(result: RunResult) -> Text:
+    manifest = result.manifest
+    shaper = _SHAPERS.get(manifest.impairment, manifest.impairment)
+    style = "bold green" if result.verdict is Verdict.PASS else "bold red"
+    told = f"  {manifest.lab} on {manifest.backend}; links impaired by {shaper}; seed {manifest.seed}"
+    return Text.assemble((result.verdict.value, style), told, f"\nfiles in {result.directory}")

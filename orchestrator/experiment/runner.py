@@ -1,0 +1,219 @@
+"""One experiment on any back end: deploy, run the flows, collect, destroy, check, judge.
+
+Whatever happens between deploy and destroy, destroy is called: on errors, on Ctrl-C, on a node's
+crash. A run that could be started ends with a result; what went wrong is in its reasons.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from orchestrator.backends.base import Backend, Collected, Deployment
+from orchestrator.errors import TestbedError
+from orchestrator.experiment.conduct import TROUBLE, Findings, run_flows
+from orchestrator.experiment.damage import corrupted_bytes
+from orchestrator.experiment.expectations import RUN_MEASURES, judge
+from orchestrator.experiment.flows import FlowTracker
+from orchestrator.experiment.manifest import make_manifest, new_run_id, started_at
+from orchestrator.experiment.progress import Observer, Phase, Progress, ignore
+from orchestrator.experiment.selection import select_backend
+from orchestrator.experiment.wire import check_wire
+from orchestrator.results import FlowResult, LinkResult, RunResult, WireResult, make_run_directory
+from orchestrator.topology.model import Expectation, Topology
+from orchestrator.topology.plan import DeploymentPlan
+from orchestrator.topology.planning import make_plan
+
+_log = logging.getLogger(__name__)
+
+
+async def run(
+    topology: Topology,
+    backend_name: str = "auto",
+    *,
+    directory: Path = Path("results"),
+    seed: int | None = None,
+    capture: bool = True,
+    keep: bool = False,
+    on_progress: Observer = ignore,
+) -> RunResult:
+    """Run a topology and return its result, which has been written to the run's directory too.
+
+    Args:
+        backend_name: a registered back end, or ``auto``: the most real one that can run here.
+        directory: the results directory; the run makes its own below it.
+        seed: takes the place of the topology's own.
+        capture: whether every link is captured and every frame checked.
+        keep: leave the lab up.
+        on_progress: called with each new snapshot.
+
+    Raises:
+        EnvironmentMissingError: this machine lacks what the back end needs.
+        NotSupportedError: the back end cannot do what the topology asks.
+        BackendError: the lab could not be made.
+        ResultsError: the results cannot be written.
+    """
+    plan = make_plan(topology, seed=seed)
+    backend = select_backend(backend_name, plan)
+    run_id = new_run_id()
+    place = make_run_directory(directory, plan.name, run_id)
+    experiment = _Experiment(plan, backend, run_id, place, on_progress, capture=capture)
+    result = await experiment.run(keep=keep)
+    result.write()
+    return result
+
+
+class _Experiment:
+    """One run, from deploy to result."""
+
+    def __init__(
+        self,
+        plan: DeploymentPlan,
+        backend: Backend,
+        run_id: str,
+        directory: Path,
+        observer: Observer,
+        *,
+        capture: bool,
+    ) -> None:
+        self._plan = plan
+        self._backend = backend
+        self._run_id = run_id
+        self._directory = directory
+        self._observer = observer
+        self._capture = capture
+        self._tracker = FlowTracker(plan, on_change=self._show)
+        self._findings = Findings()
+        self._collected = Collected()
+        self._phase = Phase.DEPLOYING
+        self._deployment: Deployment | None = None
+        self._began = 0
+
+    async def run(self, *, keep: bool) -> RunResult:
+        """Do all of it and return the result."""
+        started = started_at()
+        self._enter(Phase.DEPLOYING)
+        async with self._deployed(keep=keep) as deployment:
+            impairment = deployment.impairment
+            self._began = deployment.now()
+            self._enter(Phase.RUNNING)
+            await run_flows(
+                deployment, self._plan, self._tracker, self._findings,
+                virtual_time=self._backend.capabilities().virtual_time,
+            )
+            self._enter(Phase.COLLECTING)
+            await self._collect(deployment)
+            self._enter(Phase.DESTROYING)
+        self._enter(Phase.CHECKING)
+        flows = tuple(self._completed_with_damage(flow) for flow in self._tracker.results())
+        wire, links = await asyncio.to_thread(self._check_wire)
+        self._findings.failures += _failures(flows, wire, self._plan)
+        result = RunResult(
+            manifest=make_manifest(
+                self._plan, run_id=self._run_id, backend=self._backend.name, impairment=impairment,
+                started=started,
+            ),
+            flows=flows,
+            links=links,
+            wire=wire,
+            expectations=judge(self._judged(), flows, wire),
+            failures=tuple(self._findings.failures),
+            notes=tuple(self._findings.notes),
+            duration=self._findings.duration,
+            directory=self._directory,
+        )
+        self._enter(Phase.DONE)
+        return result
+
+    @asynccontextmanager
+    async def _deployed(self, *, keep: bool) -> AsyncIterator[Deployment]:
+        """Make the lab; remove it however the block ends, unless it is to be kept and nothing is wrong."""
+        deployment = await self._backend.deploy(
+            self._plan, run_id=self._run_id, directory=self._directory, capture=self._capture
+        )
+        self._deployment = deployment
+        kept = False
+        try:
+            yield deployment
+            kept = keep
+        finally:
+            self._deployment = None
+            if not kept:
+                await self._destroy(deployment)
+
+    async def _destroy(self, deployment: Deployment) -> None:
+        try:
+            await deployment.destroy()
+        except TROUBLE as error:
+            self._findings.failures.append(
+                f"the lab was not removed wholly: {error}; `narrows destroy --all` tries again"
+            )
+
+    # Afterwards.
+
+    async def _collect(self, deployment: Deployment) -> None:
+        try:
+            self._collected = await deployment.collect(self._directory)
+        except TROUBLE as error:
+            self._findings.failures.append(f"captures and logs could not be collected: {error}")
+
+    def _completed_with_damage(self, flow: FlowResult) -> FlowResult:
+        """Count the bytes that differ, where the profile lets damage through and the file was kept."""
+        if flow.integrity == "aead" or flow.intact or flow.workload != "bulk":
+            return flow
+        received = _received_file(self._directory, flow.name)
+        if received is None:
+            return flow
+        spec = next(spec for spec in self._plan.workloads if spec.name == flow.name)
+        return dataclasses.replace(flow, corrupted_bytes=corrupted_bytes(spec, received))
+
+    def _check_wire(self) -> tuple[WireResult, tuple[LinkResult, ...]]:
+        if not self._capture:
+            return WireResult(checked=False, frames=0, violations=0), ()
+        try:
+            return check_wire(self._plan, self._collected)
+        except TestbedError as error:
+            self._findings.failures.append(f"the captures could not be checked: {error}")
+            return WireResult(checked=False, frames=0, violations=0), ()
+
+    def _judged(self) -> list[Expectation]:
+        """Return the expectations to judge: those of the wire only when there was to be a capture."""
+        if self._capture:
+            return list(self._plan.expectations)
+        for expectation in self._plan.expectations:
+            if expectation.kind in RUN_MEASURES:
+                self._findings.note(f"{expectation.text}: not judged, since nothing was captured")
+        return [found for found in self._plan.expectations if found.kind not in RUN_MEASURES]
+
+    # Telling.
+
+    def _enter(self, phase: Phase) -> None:
+        _log.info("%s", phase.value)
+        self._phase = phase
+        self._show()
+
+    def _show(self) -> None:
+        deployment = self._deployment
+        elapsed = deployment.now() - self._began if deployment is not None else self._findings.duration
+        self._observer(Progress(self._phase, elapsed, self._tracker.progress()))
+
+
+def _received_file(directory: Path, flow: str) -> Path | None:
+    """Return the file that a target kept of a flow; None: it kept none."""
+    return next((path for path in sorted(directory.rglob(flow)) if path.is_file()), None)
+
+
+def _failures(flows: Iterable[FlowResult], wire: WireResult, plan: DeploymentPlan) -> Iterator[str]:
+    """Yield what no run may have, whether its topology expects it or not."""
+    for flow in flows:
+        if not flow.completed:
+            yield f"{flow.name}: {flow.error}"
+        elif not flow.intact and flow.integrity != "xor":
+            yield f"{flow.name}: what arrived is not what was sent"
+    judged = any(expectation.kind in RUN_MEASURES for expectation in plan.expectations)
+    if wire.violations and not judged:
+        yield f"{wire.violations} frames break the protocol"

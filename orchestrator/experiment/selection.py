@@ -1,0 +1,51 @@
+"""Which back end a run takes, and whether it can do what the plan asks."""
+
+from __future__ import annotations
+
+from orchestrator.backends.base import BACKENDS, Backend
+from orchestrator.errors import EnvironmentMissingError, NotSupportedError
+from orchestrator.topology.plan import DeploymentPlan
+
+AUTO = "auto"
+#: Most real first; the one inside Compose can only be found where it is the right one.
+PREFERENCE = ("compose", "netns", "docker", "simulation")
+
+
+def select_backend(name: str, plan: DeploymentPlan) -> Backend:
+    """Return the back end called ``name``, or for ``auto`` the most real one that can run here.
+
+    Raises:
+        UnknownNameError: there is none of that name.
+        NotSupportedError: it cannot do what the plan asks, on any machine.
+        EnvironmentMissingError: this machine lacks what it needs.
+    """
+    if name == AUTO:
+        return _most_real(plan)
+    backend = BACKENDS[name]()
+    lacking = missing_impairments(backend, plan)
+    if lacking:
+        raise NotSupportedError(
+            f"back end {name} has no {', '.join(lacking)}; take another with --backend, "
+            "or take it out of the topology"
+        )
+    problems = backend.check()
+    if problems:
+        listed = "\n".join(f"  - {problem.what}\n    {problem.remedy}" for problem in problems)
+        raise EnvironmentMissingError(f"back end {name} cannot run here:\n{listed}")
+    return backend
+
+
+def missing_impairments(backend: Backend, plan: DeploymentPlan) -> list[str]:
+    """Return the names of impairments that the plan asks for and the back end does not have."""
+    sides = [side for link in plan.links for side in (link.forward, link.reverse)]
+    asked = {name for side in sides for name in side.to_mapping()}
+    return sorted(asked - backend.capabilities().impairments)
+
+
+def _most_real(plan: DeploymentPlan) -> Backend:
+    for name in PREFERENCE:
+        if name in BACKENDS:
+            backend = BACKENDS[name]()
+            if not missing_impairments(backend, plan) and not backend.check():
+                return backend
+    raise EnvironmentMissingError("no back end can run here; `narrows doctor` says what each one lacks")
