@@ -26,7 +26,7 @@ class ShaperControlError(Exception):
 class ShaperReport:
     """What a shaper has done."""
 
-    #: By direction, by name: the fields of LinkCounters, and oversized, unsendable, refused.
+    #: By direction, by name: the fields of LinkCounters, and oversized, unchecksummed, unsendable, refused.
     counters: Mapping[str, Mapping[str, int]]
     #: By direction, as the models have them.
     impairments: Mapping[str, Impairments]

@@ -24,6 +24,8 @@ class Direction:
         self.model = LinkModel(impairments, Random(f"{seed}/{name}"))
         #: Frames longer than the MTU allows: an offload left bursts whole.
         self.oversized = 0
+        #: Of the first hundred frames, those with a checksum that an offload left unfinished.
+        self.unchecksummed = 0
         #: Frames that the kernel did not take when they were due.
         self.unsendable = 0
         #: Frames dropped since the shaper already held as much as it may.
@@ -34,6 +36,7 @@ class Direction:
         return {
             **asdict(self.model.counters()),
             "oversized": self.oversized,
+            "unchecksummed": self.unchecksummed,
             "unsendable": self.unsendable,
             "refused": self.refused,
         }

@@ -6,6 +6,8 @@ ETHERNET_BYTES = 14
 _ETHERTYPE_IPV4 = b"\x08\x00"
 _UDP = 17
 _UDP_BYTES = 8
+#: Where the checksum stands in the headers of UDP and TCP.
+_CHECKSUM_OFFSETS = {17: 6, 6: 16}
 
 
 def flip_bit(frame: bytes, bit: int) -> bytes:
@@ -26,6 +28,23 @@ def flip_bit(frame: bytes, bit: int) -> bytes:
     if payload is not None and position >= payload:
         _repair_checksum(damaged, frame, position, payload)
     return bytes(damaged)
+
+
+def has_unfinished_checksum(frame: bytes | bytearray) -> bool:
+    """Return whether a UDP or TCP checksum over IPv4 was left for a network card to finish.
+
+    The field then holds the sum of the pseudo-header alone. No card will finish it behind AF_PACKET, and
+    the receiver drops the packet.
+    """
+    protocol = frame[ETHERNET_BYTES + 9] if len(frame) >= ETHERNET_BYTES + 40 else 0
+    if frame[12:14] != _ETHERTYPE_IPV4 or protocol not in _CHECKSUM_OFFSETS:
+        return False
+    header = 4 * (frame[ETHERNET_BYTES] & 0x0F)
+    field = ETHERNET_BYTES + header + _CHECKSUM_OFFSETS[protocol]
+    length = int.from_bytes(frame[ETHERNET_BYTES + 2 : ETHERNET_BYTES + 4], "big") - header
+    addresses = int.from_bytes(frame[ETHERNET_BYTES + 12 : ETHERNET_BYTES + 20], "big")
+    pseudo_header = (addresses + protocol + length) % 0xFFFF
+    return int.from_bytes(frame[field : field + 2], "big") % 0xFFFF == pseudo_header
 
 
 def _udp_payload(frame: bytes) -> int | None:

@@ -46,15 +46,18 @@ def run_nfqueue(interface: str, configuration: NfqueueConfiguration, on_ready: C
     inbound = Direction("inbound", configuration.impairments, configuration.seed)
     queue = NetfilterQueue(number)
     shaper = _Inbound(loop, inbound, queue, interface, configuration.mtu)
-    control = ControlServer(loop, configuration.control, {"inbound": inbound}, shaper.on_set)
     try:
         install_rule(interface, number, configuration.protocol)
-        on_ready()
-        loop.run()
+        # Last, since who can connect takes the shaper for ready.
+        control = ControlServer(loop, configuration.control, {"inbound": inbound}, shaper.on_set)
+        try:
+            on_ready()
+            loop.run()
+        finally:
+            control.close()
     finally:
-        # The rule first: without a listener its --queue-bypass lets packets pass, but slower than none.
+        # The rule before the queue: until it is gone, packets are handed to whoever has the queue.
         remove_rules(interface)
-        control.close()
         shaper.close()
         queue.close()
 
