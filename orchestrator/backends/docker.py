@@ -1,0 +1,349 @@
+"""The docker back end: nodes are containers without a network of Docker's, wired as namespaces are.
+
+Each container starts with an empty network namespace, which the wiring adopts through ``/proc/<pid>/ns/net``:
+links, shaping and captures are those of the netns back end. Agents are reached over a Unix socket in a
+directory that both sides see, so no address of the lab is used for anything but the lab.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+import docker
+from docker.errors import DockerException, ImageNotFound, NotFound
+from docker.models.containers import Container
+from docker.types import Mount
+
+from node.control.client import ControlClient, ControlError
+from node.control.messages import Command, NodeEvent, Reply
+from node.links.impairments.base import IMPAIRMENTS
+from node.links.settings import Impairments
+from node.protocol.time import Duration, Instant
+from orchestrator.agents import Agents
+from orchestrator.backends.base import BACKENDS, Capabilities, Collected, NodeState, Problem
+from orchestrator.errors import BackendError, EnvironmentMissingError
+from orchestrator.images import (
+    BASE_IMAGE,
+    LAB_LABEL,
+    NODE_IMAGE,
+    NODE_LABEL,
+    RUN_LABEL,
+    SOURCE_LABEL,
+    node_source_digest,
+    source_directory,
+)
+from orchestrator.topology.model import LinkEndpoint, NodeKind
+from orchestrator.topology.plan import DeploymentPlan, NodePlan
+from orchestrator.wiring.lab import Lab
+from orchestrator.wiring.state import socket_directory
+
+#: Seconds for one call to the engine; starting twenty containers at once on two cores takes some.
+ENGINE_TIME_LIMIT = 120
+#: Seconds until an agent in a container that has just started listens.
+AGENT_TIME_LIMIT = 60.0
+_POLL_SECONDS = 0.02
+#: Seconds that an agent gets to say goodbye to its peers.
+STOP_SECONDS = 3
+#: Where a container sees its configuration and control socket, and its part of the results.
+_RUNTIME = "/run/narrows"
+_RESULTS = "/results"
+
+
+@BACKENDS.register("docker")
+class DockerBackend:
+    """Labs of containers on this machine's engine."""
+
+    name: ClassVar[str] = "docker"
+
+    def capabilities(self) -> Capabilities:
+        """Return what it can do: all impairments."""
+        return Capabilities(virtual_time=False, impairments=frozenset(IMPAIRMENTS.names()))
+
+    def check(self) -> list[Problem]:
+        """Return what is missing: root, an engine, an image or what it is made from."""
+        problems = []
+        if os.geteuid() != 0:
+            problems.append(Problem("links are made by root, and this is not root", "run it with sudo"))
+        try:
+            with _engine() as engine:
+                if _image_problem(engine) and not _has_image(engine, BASE_IMAGE):
+                    problems.append(_no_base_image())
+        except EnvironmentMissingError as error:
+            problems.append(Problem(str(error), "install Docker and start it: https://docs.docker.com/engine/"))
+        return problems
+
+    async def deploy(
+        self, plan: DeploymentPlan, *, run_id: str, directory: Path, capture: bool = True
+    ) -> DockerDeployment:
+        """Make the lab: build the image if it is stale, start the containers, wire them, reach the agents.
+
+        Raises:
+            BackendError: it cannot be made; what was made so far has been removed.
+        """
+        image = await asyncio.to_thread(_ensure_image)
+        deployment = DockerDeployment(plan, run_id, directory, image)
+        try:
+            await deployment.set_up(capture=capture)
+        except BaseException:
+            await deployment.destroy()
+            raise
+        return deployment
+
+
+class DockerDeployment:
+    """A lab of containers that is up; see ``Deployment``."""
+
+    def __init__(self, plan: DeploymentPlan, run_id: str, directory: Path, image: str) -> None:
+        self._plan = plan
+        self._directory = directory.absolute()
+        self._image = image
+        self._agents = Agents()
+        self._sockets = {node.name: socket_directory(run_id) / node.name for node in plan.nodes}
+        # Filled in once the containers run; the journal must be there before the first of them.
+        self._namespaces = {node.name: Path("/proc/0/ns/net") for node in plan.nodes}
+        self._lab = Lab.create(
+            plan,
+            run_id=run_id,
+            directory=self._directory,
+            backend="docker",
+            adopted=self._namespaces,
+            controls={node: path / "control.sock" for node, path in self._sockets.items()},
+        )
+        self.impairment = self._lab.impairment
+
+    async def set_up(self, *, capture: bool) -> None:
+        """Start the containers, wire them, start the captures, reach the agents."""
+        self._lab.journal.record({"kind": "docker"})
+        for node in self._plan.nodes:
+            self._write_configuration(node)
+        await asyncio.gather(*(asyncio.to_thread(self._start, node) for node in self._plan.nodes))
+        await self._lab.build()
+        if capture:
+            await self._lab.start_captures()
+        await self._agents.connect({node.name: self._connect(node.name) for node in self._plan.nodes})
+
+    async def request(self, node: str, command: Command) -> Reply:
+        """Hand a command to a node's agent and return its reply."""
+        return await self._agents.request(node, command)
+
+    async def set_impairments(self, endpoint: LinkEndpoint, impairments: Impairments) -> Impairments:
+        """Replace the whole set of what leaves ``endpoint``, and return what was read back."""
+        return await self._lab.set_impairments(endpoint, impairments)
+
+    async def set_node_state(self, node: str, state: NodeState) -> None:
+        """Pause a container, go on with it, or kill it; one that was killed does not come back.
+
+        Raises:
+            BackendError: there is no such node, or it cannot get into that state.
+        """
+        await asyncio.to_thread(self._set_state, node, state)
+
+    async def inject(self, endpoint: LinkEndpoint, frame: bytes) -> None:
+        """Put an Ethernet frame on the link as if ``endpoint`` had sent it."""
+        await self._lab.inject(endpoint, frame)
+
+    def events(self) -> AsyncIterator[NodeEvent]:
+        """Yield what the nodes report, in order of arrival, until the deployment is destroyed."""
+        return self._agents.events()
+
+    def now(self) -> Instant:
+        """Return this machine's monotonic clock, ns."""
+        return int(asyncio.get_running_loop().time() * 1_000_000_000)
+
+    async def sleep(self, duration: Duration) -> None:
+        """Wait for ``duration`` ns."""
+        await asyncio.sleep(duration / 1_000_000_000)
+
+    async def collect(self, directory: Path) -> Collected:
+        """End the captures, and fetch the containers' logs."""
+        captures = await self._lab.stop_captures()
+        logs = await asyncio.to_thread(self._fetch_logs)
+        key_logs = [found for node in self._plan.nodes if (found := self._key_log(node.name)).is_file()]
+        return Collected(captures=captures, key_logs=key_logs, logs=logs)
+
+    async def destroy(self) -> None:
+        """Remove containers, links and all else; may be called twice."""
+        await self._agents.close()
+        await self._lab.destroy()
+
+    def _write_configuration(self, node: NodePlan) -> None:
+        runtime = self._sockets[node.name]
+        runtime.mkdir(parents=True, exist_ok=True)
+        self._node_directory(node.name).mkdir(parents=True, exist_ok=True)
+        peers = {
+            peer.name: {"public_key": peer.public_key.hex(), "host": peer.ipv4, "port": peer.port}
+            for peer in self._plan.nodes
+            if peer.kind is NodeKind.HOST and peer.name != node.name
+        }
+        configuration = {
+            "name": node.name,
+            "private_key": node.private_key.hex(),
+            "listen": f"0.0.0.0:{node.port}",
+            "peers": peers,
+            "control": {"unix": f"{_RUNTIME}/control.sock"},
+            "key_log": f"{_RESULTS}/keys.log",
+            "files_directory": f"{_RESULTS}/files",
+            "results_directory": f"{_RESULTS}/received",
+        }
+        (runtime / "agent.json").write_text(json.dumps(configuration), encoding="utf-8")
+
+    def _start(self, node: NodePlan) -> None:
+        """Start a node's container, and note its network namespace."""
+        labels = {LAB_LABEL: self._plan.name, RUN_LABEL: self._lab.record.run_id, NODE_LABEL: node.name}
+        with _engine() as engine:
+            container = engine.containers.run(
+                self._image,
+                ["--config", f"{_RUNTIME}/agent.json"],
+                name=f"nw-{self._lab.record.run_id}-{node.name}",
+                hostname=node.name,
+                labels=labels,
+                network_mode="none",
+                init=True,
+                # The runner asks the agents itself; an engine's check starts a Python every few seconds.
+                healthcheck={"test": ["NONE"]},
+                cap_drop=["ALL"],
+                security_opt=["no-new-privileges"],
+                read_only=True,
+                tmpfs={"/tmp": ""},
+                mounts=[
+                    Mount(_RUNTIME, str(self._sockets[node.name]), type="bind"),
+                    Mount(_RESULTS, str(self._node_directory(node.name)), type="bind"),
+                ],
+                detach=True,
+            )
+            container.reload()
+            pid = int(container.attrs["State"]["Pid"])
+        if pid == 0:
+            raise BackendError(f"node {node.name}: its container ended at once: {_last_words(container)}")
+        self._namespaces[node.name] = Path(f"/proc/{pid}/ns/net")
+
+    async def _connect(self, node: str) -> ControlClient:
+        """Reach an agent as soon as it listens."""
+        path = str(self._sockets[node] / "control.sock")
+        deadline = time.monotonic() + AGENT_TIME_LIMIT
+        while True:
+            try:
+                return await ControlClient.connect_unix(path)
+            except ControlError:
+                if time.monotonic() >= deadline:
+                    raise
+            await asyncio.sleep(_POLL_SECONDS)
+
+    def _set_state(self, node: str, state: NodeState) -> None:
+        with _engine() as engine:
+            container = _labelled(engine, self._lab.record.run_id, f"{NODE_LABEL}={node}")[0]
+            match state:
+                case NodeState.STOPPED:
+                    container.kill()
+                case NodeState.PAUSED:
+                    container.pause()
+                case NodeState.RUNNING if container.status == "paused":
+                    container.unpause()
+                case NodeState.RUNNING if container.status != "running":
+                    raise BackendError(f"node {node} was stopped, and its links went with it: deploy again")
+
+    def _fetch_logs(self) -> list[Path]:
+        logs = []
+        with _engine() as engine:
+            for container in _labelled(engine, self._lab.record.run_id):
+                log = self._directory / "logs" / f"{container.labels[NODE_LABEL]}.log"
+                log.parent.mkdir(parents=True, exist_ok=True)
+                log.write_bytes(container.logs())
+                logs.append(log)
+        return logs
+
+    def _node_directory(self, node: str) -> Path:
+        return self._directory / "nodes" / node
+
+    def _key_log(self, node: str) -> Path:
+        return self._node_directory(node) / "keys.log"
+
+
+def remove_labelled(run_id: str) -> None:
+    """Remove the containers of a run, found by label; nothing happens if there are none.
+
+    Raises:
+        BackendError: one cannot be removed.
+    """
+    with _engine() as engine:
+        for container in _labelled(engine, run_id):
+            try:
+                container.remove(force=True, v=True)
+            except NotFound:
+                continue
+
+
+def _labelled(engine: docker.DockerClient, run_id: str, *labels: str) -> list[Container]:
+    wanted = [f"{RUN_LABEL}={run_id}", *labels]
+    return engine.containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
+
+
+def _ensure_image() -> str:
+    """Return the id of the node image, built if there is none or its sources have changed since."""
+    with _engine() as engine:
+        if _image_problem(engine):
+            if not _has_image(engine, BASE_IMAGE):
+                engine.images.pull(BASE_IMAGE)
+            directory = source_directory()
+            labels = {SOURCE_LABEL: node_source_digest(directory)}
+            engine.images.build(path=str(directory), target="node", tag=NODE_IMAGE, labels=labels, rm=True)
+        return str(engine.images.get(NODE_IMAGE).id)
+
+
+def _image_problem(engine: docker.DockerClient) -> str:
+    """Return why the node image must be built, empty if it is good as it is."""
+    try:
+        image = engine.images.get(NODE_IMAGE)
+    except ImageNotFound:
+        return "there is none"
+    try:
+        wanted = node_source_digest(source_directory())
+    except EnvironmentMissingError:
+        return ""  # an installed package has no sources to compare with
+    return "" if image.labels.get(SOURCE_LABEL) == wanted else "its sources have changed"
+
+
+def _has_image(engine: docker.DockerClient, name: str) -> bool:
+    try:
+        engine.images.get(name)
+    except ImageNotFound:
+        return False
+    return True
+
+
+def _no_base_image() -> Problem:
+    return Problem(
+        f"the image {NODE_IMAGE} must be built, and its base {BASE_IMAGE} is not on this machine",
+        f"docker pull {BASE_IMAGE}; without a registry: tests/lanes/scripts/base-images.sh {BASE_IMAGE}",
+    )
+
+
+def _last_words(container: Container) -> str:
+    return container.logs(tail=5).decode(errors="replace").strip() or "it said nothing"
+
+
+@contextmanager
+def _engine() -> Iterator[docker.DockerClient]:
+    """Give a client of the engine; what the engine refuses becomes a BackendError.
+
+    Raises:
+        EnvironmentMissingError: no engine answers.
+        BackendError: it refused something inside the block.
+    """
+    try:
+        engine = docker.from_env(timeout=ENGINE_TIME_LIMIT)
+    except DockerException as error:
+        raise EnvironmentMissingError(f"no Docker engine answers: {error}") from error
+    try:
+        yield engine
+    except DockerException as error:
+        raise BackendError(f"Docker: {error}") from error
+    finally:
+        engine.close()
