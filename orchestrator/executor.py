@@ -129,6 +129,17 @@ class Executor:
             raise CommandError(whole, done.returncode, done.stderr or done.stdout)
         return Completed(tuple(whole), done.returncode, done.stdout, done.stderr)
 
+    def call(self, argv: Sequence[str], *, namespace: Path | None = None) -> int:
+        """Run a command on this terminal, for as long as it takes; return its exit status.
+
+        Raises:
+            EnvironmentMissingError: there is no such program.
+        """
+        try:
+            return subprocess.call(_in_namespace(argv, namespace))
+        except FileNotFoundError as error:
+            raise _missing(str(error.filename or argv[0])) from error
+
     def spawn(
         self,
         argv: Sequence[str],

@@ -8,16 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-import orchestrator
 from node.links.settings import Impairments
 from orchestrator.backends.base import Impairment
-from orchestrator.executor import RUN_VARIABLE, Commands, Executor, Process, run_batch_async
+from orchestrator.executor import Commands, Executor, Process, run_batch_async
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan
 from orchestrator.wiring import captures, cleanup, commands, namespaces, offloads
 from orchestrator.wiring.injection import Injector
 from orchestrator.wiring.journal import Journal
-from orchestrator.wiring.processes import start_of
+from orchestrator.wiring.processes import spawn_for_run
 from orchestrator.wiring.shaping import LinkShaping, direction_from, kernel_netem_problem
 from orchestrator.wiring.state import LabRecord, LinkRecord, NodeRecord, socket_directory
 
@@ -64,6 +63,7 @@ class Lab:
         adopted: Mapping[str, Path] | None = None,
         detached: bool = False,
         controls: Mapping[str, Path] | None = None,
+        containers: Mapping[str, str] | None = None,
         impairment: Impairment | None = None,
         commands_: Commands | None = None,
     ) -> Lab:
@@ -78,6 +78,7 @@ class Lab:
                 (``/proc/<pid>/ns/net``); all others get one.
             detached: whether the lab outlives this process; else all its processes end with it.
             controls: node name → path of its agent's control socket, for other commands.
+            containers: node name → name of its container, for other commands.
             impairment: who impairs; None: the kernel if it can.
             commands_: runs commands.
 
@@ -88,7 +89,9 @@ class Lab:
         if impairment is None:
             lacking = kernel_netem_problem(doer)
             impairment = Impairment.USERSPACE if lacking else Impairment.KERNEL
-        record = _record(plan, run_id, backend, impairment, directory, controls or {})
+        record = _record(
+            plan, run_id, backend, impairment, directory, controls=controls or {}, containers=containers or {}
+        )
         journal = Journal.create(run_id)
         journal.record(
             {"kind": "lab", "name": plan.name, "backend": backend, "pid": os.getpid(), "detached": detached},
@@ -133,19 +136,16 @@ class Lab:
         if log is None:
             name = what.replace(" of ", "-").replace(":", ".").replace("/", "_")
             log = Path(self.record.directory) / "logs" / f"{name}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        # Written before; the label finds a process whose number did not reach the journal any more.
-        self.journal.record({"kind": "spawn", "what": what})
-        process = self._commands.spawn(
+        process = spawn_for_run(
+            self._commands,
+            self.journal,
+            what,
             argv,
             namespace=namespace,
             log=log,
-            environment={**_python_path(), **(environment or {}), RUN_VARIABLE: self.record.run_id},
+            environment=environment or {},
             attached=not self._detached,
         )
-        start = start_of(process.pid)
-        if start is not None:
-            self.journal.record({"kind": "process", "pid": process.pid, "start": start, "what": what})
         self.processes.append(process)
         return process
 
@@ -280,7 +280,9 @@ def _record(
     backend: str,
     impairment: Impairment,
     directory: Path,
+    *,
     controls: Mapping[str, Path],
+    containers: Mapping[str, str],
 ) -> LabRecord:
     sockets = socket_directory(run_id)
     return LabRecord(
@@ -296,6 +298,7 @@ def _record(
                 namespace=str(namespaces.path_of(namespaces.node_namespace(run_id, node.name))),
                 ipv4=node.ipv4,
                 control=str(controls.get(node.name, "")),
+                container=containers.get(node.name, ""),
             )
             for node in plan.nodes
         ),
@@ -318,10 +321,3 @@ def _record(
 def _switch_off(interfaces: Iterable[str]) -> None:
     for interface in interfaces:
         offloads.switch_off(interface)
-
-
-def _python_path() -> dict[str, str]:
-    # From a checkout that is not installed, `python -m node` must find the package from anywhere.
-    root = str(Path(orchestrator.__file__).resolve().parent.parent)
-    others = os.environ.get("PYTHONPATH")
-    return {"PYTHONPATH": f"{root}{os.pathsep}{others}" if others else root}

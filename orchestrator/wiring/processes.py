@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import select
 import signal
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.executor import RUN_VARIABLE
+import orchestrator
+from orchestrator.executor import RUN_VARIABLE, Commands, Process
+from orchestrator.wiring.journal import Journal
 
 _PROC = Path("/proc")
 #: A killed process is gone in milliseconds; one in an unkillable wait is not worth hanging for.
@@ -25,6 +27,45 @@ class ProcessIdentity:
     pid: int
     #: When it started, in clock ticks since boot.
     start: int
+
+
+def spawn_for_run(
+    commands: Commands,
+    journal: Journal,
+    what: str,
+    argv: Sequence[str],
+    *,
+    namespace: Path,
+    log: Path,
+    environment: Mapping[str, str],
+    attached: bool,
+) -> Process:
+    """Start a long-lived process of a run: labelled with it, and in its journal.
+
+    Args:
+        commands: starts it.
+        journal: of the run.
+        what: what it is, for the journal.
+        argv: what to run.
+        namespace: path of the network namespace.
+        log: file for its output.
+        environment: added to ours.
+        attached: whether it ends with this process.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    # Written before; the label finds a process whose number did not reach the journal any more.
+    journal.record({"kind": "spawn", "what": what})
+    process = commands.spawn(
+        argv,
+        namespace=namespace,
+        log=log,
+        environment={**_python_path(), **environment, RUN_VARIABLE: journal.run_id},
+        attached=attached,
+    )
+    start = start_of(process.pid)
+    if start is not None:
+        journal.record({"kind": "process", "pid": process.pid, "start": start, "what": what})
+    return process
 
 
 def start_of(pid: int) -> int | None:
@@ -79,6 +120,13 @@ def end_all(
             break
         _kill(left)
     return left
+
+
+def _python_path() -> dict[str, str]:
+    # From a checkout that is not installed, `python -m node` must find the package from anywhere.
+    root = str(Path(orchestrator.__file__).resolve().parent.parent)
+    others = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": f"{root}{os.pathsep}{others}" if others else root}
 
 
 def _kill(pids: list[int]) -> None:

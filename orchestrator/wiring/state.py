@@ -29,8 +29,8 @@ class NodeRecord:
     ipv4: str
     #: Path of its agent's control socket; empty: it has none here.
     control: str = ""
-    #: Its agent's log; empty: it has none here.
-    log: str = ""
+    #: Name of its container; empty: it is a namespace alone.
+    container: str = ""
 
     @property
     def is_router(self) -> bool:
