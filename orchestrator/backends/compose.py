@@ -162,11 +162,13 @@ class ComposeDeployment:
         await asyncio.sleep(duration / 1_000_000_000)
 
     async def collect(self, directory: Path) -> Collected:
-        """End the captures, and bring the key logs beside them."""
+        """End the captures, and bring key logs and received files beside them."""
         for node in self._plan.nodes:
             await self._agents.order(node.name, "end_captures")
         names = [node.name for node in self._plan.nodes]
         key_logs = await asyncio.to_thread(_copy_key_logs, names, directory)
+        for flow in self._plan.workloads:
+            await asyncio.to_thread(_move_received, flow.target, flow.name, directory)
         return Collected(captures=dict(self._captures), key_logs=key_logs)
 
     async def destroy(self) -> None:
@@ -205,6 +207,20 @@ class ComposeDeployment:
             commands.append(["ip", "neigh", "replace", *neighbour, "nud", "permanent"])
         routes = [["ip", "route", "replace", route.prefix, "via", route.via] for route in node.routes]
         return commands + routes
+
+
+def _move_received(node: str, flow: str, directory: Path) -> None:
+    """Move what a node received of a flow, if it kept that, into the run's directory."""
+    source = _agent_directory(node) / "files" / "received" / flow
+    if source.is_file():
+        target = directory / "received" / node
+        target.mkdir(parents=True, exist_ok=True)
+        source.replace(target / flow)
+
+
+def _agent_directory(node: str) -> Path:
+    """Return where an agent keeps its files; generate.py tells it so."""
+    return Path(RESULTS) / "agents" / node
 
 
 def _copy_key_logs(nodes: list[str], directory: Path) -> list[Path]:
