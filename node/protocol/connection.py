@@ -219,15 +219,21 @@ class Connection:
         return stream.backlog if stream is not None else 0
 
     def read(self, stream_id: int) -> bytearray:
-        """Return all bytes that arrived in order and were not read yet, and give the peer new credit."""
+        """Return all bytes that arrived in order and were not read yet, and give the peer new credit.
+
+        A stream that is over gives no bytes (LocalProtocolError: there never was such a stream).
+        """
+        if stream_id not in self.streams.receivers and self.streams.was_opened(stream_id):
+            return bytearray()
         stream = self.streams.receiver(stream_id)
         data = stream.read()
         if self.state not in OVER:
             if stream.window.consume(len(data)) and stream.final_size is None:
-                self._replace(MaxStreamData(stream_id, stream.window.raise_maximum()))
+                self.builder.queue_credit(MaxStreamData(stream_id, stream.window.raise_maximum()))
             if self.window.consume(len(data)):
-                self._replace(MaxData(self.window.raise_maximum()))
+                self.builder.queue_credit(MaxData(self.window.raise_maximum()))
             self.forget_if_done(stream_id)
+            self._on_work(self)
         return data
 
     def reset_stream(self, stream_id: int, code: int) -> None:
@@ -307,9 +313,13 @@ class Connection:
         HANDLERS[type(frame)](self, frame, now)
 
     def announce(self, stream: ReceiveStream) -> None:
-        """Tell the application that a stream has news, once until it reads."""
+        """Tell the application that a stream has news, once until it reads; and of its end."""
+        event = StreamDataReceived(stream.stream_id, stream.ended)
+        if stream.announced:  # news of the end takes the place of older news not taken yet
+            older = StreamDataReceived(stream.stream_id, ended=False)
+            self.events = deque(e for e in self.events if e != older)
         stream.announced = True
-        self.events.append(StreamDataReceived(stream.stream_id, stream.ended))
+        self.events.append(event)
 
     def take_credit(self, count: int) -> None:
         """Count new stream bytes against the connection's window (SPEC 6-2)."""
@@ -358,17 +368,6 @@ class Connection:
         self.timers.set(Timer.CLOSE, now + CLOSING_PROBE_TIMEOUTS * self.recovery.probe_timeout)
 
     # -- helpers
-
-    def _replace(self, frame: MaxData | MaxStreamData) -> None:
-        """Queue new credit in place of an older frame of its kind that has not gone yet."""
-        control = self.builder.control
-        for index, waiting in enumerate(control):
-            same_stream = getattr(waiting, "stream_id", None) == getattr(frame, "stream_id", None)
-            if type(waiting) is type(frame) and same_stream:
-                control[index] = frame
-                return
-        control.append(frame)
-        self._on_work(self)
 
     def _need_open(self) -> None:
         if self.state is not ConnectionState.ESTABLISHED:

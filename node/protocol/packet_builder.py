@@ -16,7 +16,7 @@ from node.protocol.datagrams import Transmit
 from node.protocol.recovery.sent_packets import SentBurst
 from node.protocol.streams.send import SendStream
 from node.protocol.time import Instant
-from node.protocol.wire.frames import Close, Frame, Ping, Stream
+from node.protocol.wire.frames import Close, Frame, MaxData, MaxStreamData, Ping, Stream
 from node.protocol.wire.packet_number import WIRE_MASK
 
 if TYPE_CHECKING:
@@ -62,16 +62,16 @@ class PacketBuilder:
         if c.recovery.probes_due:
             return self._probe(now)
         if self.control or (c.acks.deadline is not None and c.acks.deadline <= now):
-            return self._single(now, stream_bytes=self._allowance(now))
+            return self._single(now, stream_bytes=self._allowance(self.size, now))
         stream = c.streams.next_ready(c.credit)
         if stream is None:
             if c.streams.ready:
                 self.limited_by = "flow-control"
             return None
-        allowance = self._allowance(now)
+        start, end = stream.sendable(c.credit)
+        allowance = self._allowance(end - start, now)
         if not allowance:
             return None
-        start, end = stream.sendable(c.credit)
         if end - start >= self._data_size and stream.stream_id <= _MAX_BULK_STREAM_ID:
             return self._bulk(stream, start, end, allowance, now)
         return self._single(now, stream_bytes=allowance)
@@ -80,11 +80,20 @@ class PacketBuilder:
         """Return a packet with CLOSE."""
         return self._finish([Close(code, reason).encode()], [], [], now=now, eliciting=False)
 
+    def queue_credit(self, frame: MaxData | MaxStreamData) -> None:
+        """Queue new credit, in place of an older frame of its kind that has not gone yet."""
+        for index, waiting in enumerate(self.control):
+            same_stream = getattr(waiting, "stream_id", None) == getattr(frame, "stream_id", None)
+            if type(waiting) is type(frame) and same_stream:
+                self.control[index] = frame
+                return
+        self.control.append(frame)
+
     @property
     def _data_size(self) -> int:
         return self.size - HEADER_BYTES - BULK_FRAME_BYTES - self._connection.protection.tag_size
 
-    def _allowance(self, now: Instant) -> int:
+    def _allowance(self, wanted: int, now: Instant) -> int:
         """Bytes that window, ARQ mode and pacing let go now; 0 or at least one packet."""
         c = self._connection
         window = c.recovery.window_left
@@ -99,12 +108,14 @@ class PacketBuilder:
             self.limited_by = "congestion"
             c.recovery.note_window_full()
             return 0
-        paced = c.recovery.pacer.allowance(packet_size=self.size, now=now)
+        wanted = min(wanted, window)
+        pacer = c.recovery.pacer
+        paced = pacer.allowance(packet_size=self.size, wanted=wanted, now=now)
         if not paced:
             self.limited_by = "pacing"
             # RFC 9002 §7.8: who would fill the window but for pacing is not limited by the application.
             c.recovery.note_window_full()
-            self.paced_until = c.recovery.pacer.next_time(packet_size=self.size, now=now)
+            self.paced_until = pacer.next_time(packet_size=self.size, wanted=wanted, now=now)
         return min(window, paced)
 
     # -- the bulk path

@@ -236,5 +236,6 @@ def store(connection: Connection, stream: ReceiveStream, frame: Stream) -> None:
         raise RemoteProtocolError(ErrorCode.FLOW_CONTROL, "data beyond the connection's window")
     before, ended = stream.contiguous_end, stream.ended
     connection.take_credit(stream.receive(frame.offset, frame.data, fin=frame.fin))
-    if (stream.contiguous_end > before or stream.ended != ended) and not stream.announced:
+    # The end is told even if the news before it was not read yet: nothing else would ever tell it.
+    if stream.ended != ended or (stream.contiguous_end > before and not stream.announced):
         connection.announce(stream)

@@ -29,28 +29,34 @@ class Pacer:
         window = congestion_window * GAIN_NUMERATOR // GAIN_DENOMINATOR
         self._rate = max(1, window * SECOND // max(1, smoothed_rtt))
 
-    def allowance(self, *, packet_size: int, now: Instant) -> int:
-        """Return how many bytes may be sent now, 0 or at least one packet."""
-        burst = self._burst(packet_size)
+    def allowance(self, *, packet_size: int, wanted: int, now: Instant) -> int:
+        """Return how many bytes may be sent now; 0: wait for ``next_time``.
+
+        Args:
+            wanted: bytes there are to send. Where that is more, half a burst is waited for: a
+                packet at every token would be a system call for each.
+        """
         if self._updated is None:
             self._updated = now
         gained = (now - self._updated) * self._rate // SECOND
         if gained:
-            self._tokens = min(max(burst, self._tokens), self._tokens + gained)
+            self._tokens = min(max(self._burst(packet_size), self._tokens), self._tokens + gained)
             self._updated = now
-        return self._tokens if self._tokens >= packet_size else 0
+        return self._tokens if self._tokens >= self._threshold(packet_size, wanted) else 0
 
     def on_sent(self, size: int) -> None:
         """Take the tokens of what was sent; probes may drive it below zero."""
         self._tokens -= size
 
-    def next_time(self, *, packet_size: int, now: Instant) -> Instant:
-        """Return when enough for half a burst will be there: fewer wake-ups, same rate."""
-        wanted = max(packet_size, self._burst(packet_size) // 2)
-        missing = wanted - self._tokens
+    def next_time(self, *, packet_size: int, wanted: int, now: Instant) -> Instant:
+        """Return when ``allowance`` will let something go."""
+        missing = self._threshold(packet_size, wanted) - self._tokens
         if missing <= 0 or not self._rate:
             return now
         return (self._updated or now) + -(-missing * SECOND // self._rate)
+
+    def _threshold(self, packet_size: int, wanted: int) -> int:
+        return max(packet_size, min(wanted, self._burst(packet_size) // 2))
 
     def _burst(self, packet_size: int) -> int:
         in_time = self._rate * BURST_TIME // SECOND
