@@ -36,7 +36,7 @@ def has_unfinished_checksum(frame: bytes | bytearray) -> bool:
     The field then holds the sum of the pseudo-header alone. No card will finish it behind AF_PACKET, and
     the receiver drops the packet.
     """
-    protocol = frame[ETHERNET_BYTES + 9] if len(frame) >= ETHERNET_BYTES + 40 else 0
+    protocol = frame[ETHERNET_BYTES + 9] if len(frame) >= ETHERNET_BYTES + 28 else 0
     if frame[12:14] != _ETHERTYPE_IPV4 or protocol not in _CHECKSUM_OFFSETS:
         return False
     header = 4 * (frame[ETHERNET_BYTES] & 0x0F)

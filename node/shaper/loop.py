@@ -95,8 +95,10 @@ class Loop:
     def _turn_until_stopped(self) -> None:
         held, readers = self._held, self._readers
         clock = time.monotonic_ns
-        while not self._stopping:
+        while True:
             self._release_due(clock())
+            if self._stopping:
+                return
             timeout = max(0, held[0][0] - clock()) / SECOND if held else None
             readable, _, _ = select.select(list(readers), (), (), timeout)
             for source in readable:

@@ -140,8 +140,9 @@ class _Path:
         # One in 65,535 good checksums looks like it; two in a hundred do not.
         if self._direction.unchecksummed == 2:
             self._loop.warn(
-                f"{self._source_name}: packets come without checksum, since the sender leaves that to a network "
-                "card; the receiver will drop them: run `ethtool -K INTERFACE tx off` on the sender's interface"
+                f"{self._source_name}: packets come without checksum, which the sender leaves to a network "
+                "card; the receiver will drop them: run `ethtool -K INTERFACE tx off` on the sender's "
+                "interface"
             )
 
     def _on_oversized(self, size: int) -> None:

@@ -97,11 +97,27 @@ def ends(*, middle: bool) -> Iterator[Ends]:
             run("ip", "-n", name, "link", "set", "lo", "up")
         if middle:
             for side, name in (("a", lab.a), ("b", lab.b)):
-                run(*["ip", "-n", lab.middle, "link", "add", f"to-{side}", "type", "veth"],
-                    *["peer", "name", "eth0", "netns", name])
+                run(
+                    *["ip", "-n", lab.middle, "link", "add", f"to-{side}", "type", "veth"],
+                    *["peer", "name", "eth0", "netns", name],
+                )
                 run("ip", "-n", lab.middle, "link", "set", f"to-{side}", "up")
         else:
-            run("ip", "-n", lab.a, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", lab.b)
+            run(
+                "ip",
+                "-n",
+                lab.a,
+                "link",
+                "add",
+                "eth0",
+                "type",
+                "veth",
+                "peer",
+                "name",
+                "eth0",
+                "netns",
+                lab.b,
+            )
         for name, address in ((lab.a, ADDRESS_A), (lab.b, ADDRESS_B)):
             run("ip", "-n", name, "addr", "add", f"{address}/24", "dev", "eth0")
             run("ip", "-n", name, "link", "set", "eth0", "up")

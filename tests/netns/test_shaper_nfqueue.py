@@ -44,7 +44,9 @@ def test_what_arrives_is_delayed(lab: Ends, tmp_path: Path) -> None:
 
 def test_loss_is_the_asked_share(lab: Ends, tmp_path: Path) -> None:
     with shaper(lab, tmp_path, "nfqueue", {"impairments": {"loss": "10%"}}) as running:
-        got, _ = lab.measure(["serve-count", "7002", "200"], ["count", ADDRESS_B, "7002", str(PACKETS), "200"])
+        got, _ = lab.measure(
+            ["serve-count", "7002", "200"], ["count", ADDRESS_B, "7002", str(PACKETS), "200"]
+        )
         counters = running.client.counters().counters["inbound"]
     low, high = binomial_interval(PACKETS, 0.10, confidence=0.999)
     assert low <= PACKETS - got["received"] <= high

@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import socket
 import sys
 import time
+from collections.abc import Callable
 
 #: A receiver of counted datagrams ends when nothing came for this long.
 SILENCE_SECONDS = 1.5
@@ -55,8 +57,13 @@ def serve_count(port: str, size: str) -> object:
             damaged += data[4:] != expected
     except TimeoutError:
         pass
-    overtaken = sum(later < earlier for earlier, later in zip(numbers, numbers[1:], strict=False))
-    return {"received": len(numbers), "distinct": len(set(numbers)), "damaged": damaged, "overtaken": overtaken}
+    overtaken = sum(later < earlier for earlier, later in itertools.pairwise(numbers))
+    return {
+        "received": len(numbers),
+        "distinct": len(set(numbers)),
+        "damaged": damaged,
+        "overtaken": overtaken,
+    }
 
 
 def count(host: str, port: str, number: str, size: str) -> object:
@@ -112,7 +119,7 @@ def _ready() -> None:
 
 
 if __name__ == "__main__":
-    actions = {
+    actions: dict[str, Callable[..., object]] = {
         "serve-echo": serve_echo,
         "echo": echo,
         "serve-count": serve_count,
