@@ -1,4 +1,4 @@
-"""Print a topology as docker-compose.yml."""
+"""Write a topology as a docker-compose.yml that `docker compose up` runs."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from orchestrator.cli.support.options import topology_options
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write there instead of to stdout.",
+    help="File to write; stdout if it is not given.",
 )
 def command(file: str, output: Path | None) -> None:
-    """Print a topology as docker-compose.yml.
+    """Write the topology FILE as a Compose file: nodes, link networks and the orchestrator.
 
-    The file in this project is made by `narrows compose topologies/demo.lab.yml -o docker-compose.yml`.
-    The topology must lie in topologies/: the orchestrator's image holds that directory.
+    docker-compose.yml beside this project's README is what `narrows compose topologies/demo.lab.yml`
+    writes. FILE must lie in the checkout: the orchestrator's container runs the same file.
     """
     from orchestrator.compose.generate import generate
+    from orchestrator.results import write_atomically
     from orchestrator.topology.load import load
 
-    text = generate(load(file), f"topologies/{Path(file).name}")
+    text = generate(load(file), path=file)
     if output is None:
         click.echo(text, nl=False)
     else:
-        output.write_text(text, encoding="utf-8")
+        write_atomically(output, text)
+        click.echo(f"wrote {output}", err=True)

@@ -155,6 +155,10 @@ class _Conductor:
         message = str(event.data.get("message", "no reason given"))
         if event.kind == "node_failed":
             self._on_node_failed(event.node, message)
+        elif event.kind == "exited":
+            log = event.data.get("log")
+            ending = f"its agent ended with exit code {event.data.get('exit_code')}"
+            self._on_node_failed(event.node, f"{ending}; its log ends: {log}" if log else ending)
         elif event.kind == "warning":
             _log.warning("%s: %s", event.node, message)
             self._findings.note(f"{event.node}: {message}")

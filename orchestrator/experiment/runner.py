@@ -11,6 +11,7 @@ import dataclasses
 import logging
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from orchestrator.backends.base import Backend, Collected, Deployment
@@ -19,6 +20,7 @@ from orchestrator.experiment.conduct import TROUBLE, Findings, run_flows
 from orchestrator.experiment.damage import corrupted_bytes
 from orchestrator.experiment.expectations import RUN_MEASURES, judge
 from orchestrator.experiment.flows import FlowTracker
+from orchestrator.experiment.lasting import check_can_last, deploy_lasting, leave
 from orchestrator.experiment.manifest import make_manifest, new_run_id, started_at
 from orchestrator.experiment.progress import Observer, Phase, Progress, ignore
 from orchestrator.experiment.selection import select_backend
@@ -59,6 +61,8 @@ async def run(
     """
     plan = make_plan(topology, seed=seed)
     backend = select_backend(backend_name, plan)
+    if keep:
+        check_can_last(backend)
     run_id = new_run_id()
     place = make_run_directory(directory, plan.name, run_id)
     experiment = _Experiment(plan, backend, run_id, place, on_progress, capture=capture)
@@ -132,7 +136,8 @@ class _Experiment:
     @asynccontextmanager
     async def _deployed(self, *, keep: bool) -> AsyncIterator[Deployment]:
         """Make the lab; remove it however the block ends, unless it is to be kept and nothing is wrong."""
-        deployment = await self._backend.deploy(
+        deploy = partial(deploy_lasting, self._backend) if keep else self._backend.deploy
+        deployment = await deploy(
             self._plan, run_id=self._run_id, directory=self._directory, capture=self._capture
         )
         self._deployment = deployment
@@ -142,7 +147,10 @@ class _Experiment:
             kept = keep
         finally:
             self._deployment = None
-            if not kept:
+            if kept:
+                await leave(deployment)
+                self._findings.note(f"the lab is up; remove it with: narrows destroy {self._run_id}")
+            else:
                 await self._destroy(deployment)
 
     async def _destroy(self, deployment: Deployment) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
@@ -12,6 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.results import FlowResult, RunResult, Verdict
+
+if TYPE_CHECKING:
+    from orchestrator.wiring.live import LiveDirection
 
 #: Columns where stdout is no terminal and COLUMNS is not set: logs need not be narrow.
 DEFAULT_WIDTH = 120
@@ -29,15 +33,30 @@ def show_tables(*parts: RenderableType) -> None:
     Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False).print(Group(*parts))
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
-    """Return a plain table; columns whose name starts with ``>`` are aligned to the right."""
-    made = Table(title=title, title_justify="left", box=SIMPLE_HEAD, title_style="bold", pad_edge=False)
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Group:
+    """Return a plain table below its title; columns whose name starts with ``>`` are aligned to the right."""
+    made = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         right = column.startswith(">")
         made.add_column(column.removeprefix(">"), justify="right" if right else "left", overflow="fold")
     for row in rows:
         made.add_row(*row)
-    return made
+    # Not rich's own title, which is broken into lines as narrow as the table.
+    return Group(Text(title, style="bold"), made)
+
+
+def impairment_table(directions: Iterable[LiveDirection]) -> Group:
+    """Return what each direction of each link does to packets, and what became of them."""
+    rows = [
+        (
+            way.endpoint,
+            way.towards,
+            ", ".join(f"{name} {value}" for name, value in way.impairments.to_mapping().items()) or "-",
+            ", ".join(f"{name} {count:,}" for name, count in way.counters.items() if count),
+        )
+        for way in directions
+    ]
+    return table("Links", ("from", "to", "impairments", "packets"), rows)
 
 
 def run_tables(result: RunResult) -> tuple[RenderableType, ...]:
@@ -54,7 +73,7 @@ def run_tables(result: RunResult) -> tuple[RenderableType, ...]:
     return tuple(parts)
 
 
-def _flows(result: RunResult) -> Table:
+def _flows(result: RunResult) -> Group:
     figures = (">bytes", ">seconds", ">Mbit/s", ">RTT ms", ">sent", ">lost", ">again")
     columns = ("flow", "path", *figures, "SHA-256")
     rows = [
@@ -84,7 +103,7 @@ def _sum(flow: FlowResult) -> Text:
     return Text(f"differs{damage}", style="red")
 
 
-def _links(result: RunResult) -> Table:
+def _links(result: RunResult) -> Group:
     rows = [
         (end.sender, end.receiver, f"{end.frames_in:,}", f"{end.frames_out:,}", f"{end.loss * 100:.2f} %")
         for end in result.links
@@ -92,7 +111,7 @@ def _links(result: RunResult) -> Table:
     return table("Links", ("from", "to", ">frames in", ">frames out", ">loss"), rows)
 
 
-def _expectations(result: RunResult) -> Table:
+def _expectations(result: RunResult) -> Group:
     rows = [
         (
             Text("ok", style="green") if found.passed else Text("missed", style="red"),

@@ -1,0 +1,49 @@
+"""Draw a topology: as text, for Mermaid, for Graphviz, or as JSON."""
+
+from __future__ import annotations
+
+import click
+
+from orchestrator.cli.support.options import topology_options
+
+
+@click.command("graph")
+@topology_options
+@click.option(
+    "-f",
+    "--format",
+    "form",
+    type=click.Choice(["text", "mermaid", "dot", "json"]),
+    default="text",
+    show_default=True,
+    help="What to write.",
+)
+def command(file: str, form: str) -> None:
+    """Draw the topology FILE on stdout.
+
+    mermaid is what GitHub and many editors draw; dot is for `dot -Tsvg`; json has nodes and links.
+    """
+    import json
+
+    from orchestrator.topology import graph
+    from orchestrator.topology.load import load
+
+    topology = load(file)
+    if form == "json":
+        drawn = {
+            "name": topology.name,
+            "nodes": [{"name": node.name, "kind": node.kind.value} for node in topology.nodes],
+            "links": [
+                {
+                    "a": str(link.a),
+                    "b": str(link.b),
+                    "forward": link.forward.to_mapping(),
+                    "reverse": link.reverse.to_mapping(),
+                }
+                for link in topology.links
+            ],
+        }
+        click.echo(json.dumps(drawn))
+        return
+    render = {"text": graph.render_text, "mermaid": graph.render_mermaid, "dot": graph.render_dot}[form]
+    click.echo(render(topology), nl=False)
