@@ -4,8 +4,7 @@
 ``SetUp`` and ``Data`` are bound to UDP port 4433. What a Data packet holds is protected: :func:`unprotect`
 turns it into ``Data / Frames``, given a key log's line, and :func:`protect` goes back.
 
-    >>> packet = Data(target_cid=7, packet_number=1) / Frames(frames=[Ping(), MaxData(maximum=4096)])
-    >>> datagram = protect(packet, "aead", key)
+    >>> datagram = protect(Data(target_cid=7) / Frames(frames=[Ping(), MaxData(maximum=9)]), "aead", key)
     >>> unprotect(Data(datagram), "aead", key).show()
 
 Dissecting raises :class:`MalformedError` where the specification is broken; scapy itself, dissecting a
@@ -419,8 +418,8 @@ class Parameter(Item):
 
 
 #: SPEC 3.2, in the order of their ids.
-_PARAMETER_NAMES = """connection_id integrity arq initial_max_data initial_max_stream_data initial_max_streams_bidi
-    initial_max_streams_uni max_idle_timeout max_ack_delay max_datagram_size"""
+_PARAMETER_NAMES = """connection_id integrity arq initial_max_data initial_max_stream_data
+    initial_max_streams_bidi initial_max_streams_uni max_idle_timeout max_ack_delay max_datagram_size"""
 PARAMETERS = dict(enumerate(_PARAMETER_NAMES.split(), start=0x01))
 
 
@@ -442,7 +441,7 @@ class Parameters(Packet):
             if name in ("connection_id", "integrity", "arq"):
                 found[name] = int.from_bytes(parameter.value, "big")
                 continue
-            rest, found[name] = _LENGTH.getfield(parameter, parameter.value)
+            rest, found[name] = _GAP.getfield(parameter, parameter.value)
             if rest:
                 raise MalformedError("3.2", f"{name} has {len(rest)} bytes too many")
         return found
