@@ -1,0 +1,65 @@
+"""The table at the end of `make test` is honest: what did not run is never counted as passed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.lanes.outcome import Outcome, read_report, table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CASES = {
+    "passed": "<testcase/>",
+    "failed": "<testcase><failure/></testcase>",
+    "error": "<testcase><error/></testcase>",
+    "skipped": '<testcase><skipped message="no netem"/></testcase>',
+}
+
+
+def report(directory: Path, *cases: str, status: int) -> Outcome:
+    """What is read from a report of such cases."""
+    path = directory / "report.xml"
+    inside = "".join(CASES[case] for case in cases)
+    path.write_text(f"<testsuites><testsuite>{inside}</testsuite></testsuites>")
+    return read_report(path, lane="unit", status=status, seconds=1.0)
+
+
+def test_passed_failed_and_skipped_tests_are_counted(tmp_path: Path) -> None:
+    outcome = report(tmp_path, "passed", "passed", "failed", "error", "skipped", status=1)
+    assert (outcome.passed, outcome.failed, outcome.skipped.total()) == (2, 2, 1)
+    assert not outcome.ok
+
+
+@pytest.mark.parametrize(
+    ("cases", "status", "words"),
+    [
+        ((), 5, "no test was collected"),
+        (("skipped", "skipped"), 0, "every test was skipped: no netem"),
+        (("passed",), 2, "status 2"),
+        (("passed",), 124, "status 124"),
+    ],
+)
+def test_a_lane_that_did_not_really_run_fails(
+    tmp_path: Path, cases: tuple[str, ...], status: int, words: str
+) -> None:
+    outcome = report(tmp_path, *cases, status=status)
+    assert not outcome.ok
+    assert words in outcome.broken
+    assert table([outcome]).splitlines()[-1].split(",")[1] == " 1 failed"
+
+
+def test_a_lane_that_left_no_report_fails(tmp_path: Path) -> None:
+    assert not read_report(tmp_path / "none.xml", lane="unit", status=0, seconds=0.0).ok
+
+
+def test_a_lane_that_this_machine_cannot_run_is_skipped_with_its_reason() -> None:
+    text = table([Outcome("docker", why_not="no Docker engine answers"), Outcome("unit", passed=3)])
+    assert "cannot run here: no Docker engine answers" in text
+    assert text.splitlines()[-1] == "3 passed, 0 failed, 0 skipped"
+
+
+def test_each_reason_for_skipping_is_named(tmp_path: Path) -> None:
+    assert "1 skipped: no netem" in table([report(tmp_path, "passed", "skipped", status=0)])
