@@ -36,8 +36,8 @@ _SIZE = {
 _RATE_NAMES = ((10**12, "Tbit"), (10**9, "Gbit"), (10**6, "Mbit"), (10**3, "kbit"), (1, "bit"))
 _SIZE_NAMES = tuple((_SIZE[unit], unit) for unit in ("TB", "GB", "MB", "kB", "B"))
 _DURATION_NAMES = tuple((_DURATION[unit], unit) for unit in ("s", "ms", "us", "ns"))
-#: Digits on each side of the point: more is a mistake, and keeps every result far below 2**63.
-_NUMBER = re.compile(r"\s*([+-]?)(\d{1,15}(?:\.\d{1,15})?)\s*(\S*)\s*", re.ASCII)
+#: At most 18 digits on each side of the point: more is a mistake.
+_NUMBER = re.compile(r"\s*([+-]?)(\d{1,18}(?:\.\d{1,18})?)\s*((?:[^\d\s.]\S*)?)\s*", re.ASCII)
 
 
 class UnitError(ValueError):

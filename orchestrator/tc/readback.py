@@ -28,8 +28,9 @@ from orchestrator.tc.commands import (
     delay_line_limit,
 )
 
-#: The kernel keeps probabilities as 32-bit fractions, and tc prints few digits of them.
-_RATIO_TOLERANCE = 1e-6
+#: The kernel keeps probabilities as 32-bit fractions, and tc prints six digits of them.
+_RATIO_STEP = 1e-9
+_RATIO_DIGITS = 1e-4
 #: Old tc counts in ticks of 64 ns and prints µs.
 _TIME_TOLERANCE = 2 * MICROSECOND
 _RATIOS: tuple[tuple[str, str, type[Ratio]], ...] = (
@@ -97,13 +98,16 @@ def counters(text: str) -> QueueCounters:
 
 def differences(asked: Impairments, got: Impairments) -> list[str]:
     """Return, in words, where what was read back is not what was asked; empty: it took."""
+    ratios = (
+        ("loss", asked.loss, got.loss),
+        ("duplicate", asked.duplicate, got.duplicate),
+        ("corrupt", asked.corrupt, got.corrupt),
+        ("reorder", asked.reorder, got.reorder),
+    )
     pairs: list[tuple[str, float, float, float]] = [
         ("delay", asked.delay, got.delay, _TIME_TOLERANCE + asked.delay * 1e-6),
         ("jitter", asked.jitter, got.jitter, _TIME_TOLERANCE + asked.jitter * 1e-6),
-        ("loss", asked.loss, got.loss, _RATIO_TOLERANCE),
-        ("duplicate", asked.duplicate, got.duplicate, _RATIO_TOLERANCE),
-        ("corrupt", asked.corrupt, got.corrupt, _RATIO_TOLERANCE),
-        ("reorder", asked.reorder, got.reorder, _RATIO_TOLERANCE),
+        *((name, wanted, found, _RATIO_STEP + wanted * _RATIO_DIGITS) for name, wanted, found in ratios),
         # tc hands the kernel bytes per second.
         ("rate", asked.rate, got.rate, 8.0),
     ]

@@ -108,7 +108,7 @@ def read_document(content: bytes, file: str) -> Document:
 
 def _decode(content: bytes, file: str) -> str:
     if len(content) > MAX_BYTES:
-        problem = Problem(1, 1, f"the file has {len(content)} bytes, more than {MAX_BYTES}", ())
+        problem = Problem(1, 1, f"the file has {len(content)} bytes, more than {MAX_BYTES}", ("split it",))
         raise TopologyError(file, "", [problem])
     try:
         return content.decode("utf-8-sig")
@@ -154,7 +154,9 @@ def _compose(document: Document) -> Node | None:
     except ReaderError as error:
         before = document.text[: error.position]
         column = len(before) - (before.rfind("\n") + 1) + 1
-        problem = Problem(before.count("\n") + 1, column, f"unprintable character {error.character!r}", ())
+        character = error.character if isinstance(error.character, int) else ord(error.character)
+        message = f"the character U+{character:04X} cannot stand in YAML"
+        problem = Problem(before.count("\n") + 1, column, message, ("take it out",))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -213,16 +215,15 @@ class _Builder:
         for key_node, value_node in node.value:
             place = Place(key_node.start_mark.line + 1, key_node.start_mark.column + 1)
             if not isinstance(key_node, ScalarNode):
-                self._document.problems.append(
-                    Problem(place.line, place.column, f"a key must be a word, found {_kind(key_node)}", ())
-                )
+                message = f"a key must be a word, found {_kind(key_node)}"
+                self._document.problems.append(Problem(place.line, place.column, message, ("write a word",)))
                 continue
             key = str(key_node.value)
             if key in built:
                 first = self._document.keys[(*path, key)]
+                advice = f"the first is in line {first.line}: keep one of them"
                 self._document.problems.append(
-                    Problem(place.line, place.column, f"key {key!r} is given twice",
-                            (f"the first is in line {first.line}: keep one of them",))
+                    Problem(place.line, place.column, f"key {key!r} is given twice", (advice,))
                 )
                 continue
             self._document.keys[(*path, key)] = place

@@ -18,7 +18,7 @@ from orchestrator.topology.model import (
     WorkloadSpec,
 )
 from orchestrator.topology.references import check_references, expressions, split_endpoint
-from orchestrator.topology.routing import reachable
+from orchestrator.topology.routing import Paths
 from orchestrator.topology.schema import (
     BulkEntry,
     KindEntry,
@@ -163,16 +163,17 @@ class _Builder:
         options["file"] = str(found_file.resolve())
 
     def _check_paths(self, topology: Topology) -> None:
-        cut = False
+        cut, paths = False, Paths(topology)
         for flow, key in zip(topology.workloads, self._flow_keys(), strict=True):
-            if flow.target not in reachable(topology, flow.source):
+            if flow.target not in paths.reachable(flow.source):
                 cut = True
                 self._document.report(
                     ("workloads", key, "to"), f"no path from {flow.source!r} to {flow.target!r}",
                     "connect them by links; only nodes of kind router forward",
                 )
         first = topology.nodes[0].name
-        alone = [node.name for node in topology.nodes if node.name not in reachable(topology, first)]
+        together = paths.reachable(first)
+        alone = [node.name for node in topology.nodes if node.name not in together]
         if alone and not cut:
             self._document.report(
                 ("topology", "nodes", alone[0]), f"{alone[0]!r} cannot be reached from {first!r}",

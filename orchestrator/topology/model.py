@@ -103,3 +103,10 @@ class Topology:
     seed: int
     #: The run is stopped after this long (of the back end's clock).
     time_limit: Duration
+
+    def node(self, name: str) -> Node:
+        """Return the node called ``name`` (KeyError if there is none)."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network
 
 from node.protocol.configuration import Configuration
 from node.protocol.identity import Identity
 from orchestrator.topology.addressing import PORT, InterfaceAddress, addresses, private_key
-from orchestrator.topology.model import Expectation, LinkEndpoint, Node, Topology, WorkloadSpec
+from orchestrator.topology.model import (
+    Expectation,
+    Link,
+    LinkEndpoint,
+    Node,
+    Topology,
+    WorkloadSpec,
+)
 from orchestrator.topology.plan import DeploymentPlan, InterfacePlan, LinkPlan, NodePlan, RoutePlan
-from orchestrator.topology.routing import first_hops, path_links
+from orchestrator.topology.routing import Hop, Paths
 
 #: IPv4 and UDP headers: a link's MTU less these is the largest datagram that crosses it whole.
 HEADER_BYTES = 28
@@ -26,22 +33,24 @@ def make_plan(topology: Topology, *, seed: int | None = None) -> DeploymentPlan:
     """
     if seed is not None:
         topology = dataclasses.replace(topology, seed=seed)
-    table = addresses(topology)
+    table, paths = addresses(topology), Paths(topology)
     return DeploymentPlan(
         name=topology.name,
         seed=topology.seed,
-        nodes=tuple(_node(topology, node, table) for node in topology.nodes),
+        nodes=tuple(_node(topology, node, table, paths) for node in topology.nodes),
         links=tuple(
             LinkPlan(link.name, index, link.a, link.b, link.forward, link.reverse, link.mtu)
             for index, link in enumerate(topology.links)
         ),
-        workloads=tuple(_workload(topology, flow) for flow in topology.workloads),
+        workloads=tuple(_workload(topology, flow, paths) for flow in topology.workloads),
         expectations=topology.expectations,
         time_limit=topology.time_limit,
     )
 
 
-def _node(topology: Topology, node: Node, table: Mapping[LinkEndpoint, InterfaceAddress]) -> NodePlan:
+def _node(
+    topology: Topology, node: Node, table: Mapping[LinkEndpoint, InterfaceAddress], paths: Paths
+) -> NodePlan:
     identity = Identity(private_key(topology.seed, node.name))
     interfaces = tuple(
         InterfacePlan(end.interface, link.name, f"{table[end].ipv4}/{table[end].subnet.prefixlen}",
@@ -59,34 +68,63 @@ def _node(topology: Topology, node: Node, table: Mapping[LinkEndpoint, Interface
         ipv4=interfaces[0].ipv4.partition("/")[0] if interfaces else "127.0.0.1",
         port=PORT,
         interfaces=interfaces,
-        routes=_routes(topology, node, table),
+        routes=_routes(topology, node, table, paths),
     )
 
 
 def _routes(
-    topology: Topology, node: Node, table: Mapping[LinkEndpoint, InterfaceAddress]
+    topology: Topology, node: Node, table: Mapping[LinkEndpoint, InterfaceAddress], paths: Paths
 ) -> tuple[RoutePlan, ...]:
-    """Return a route to every subnet that the node is not on, by the nearer of its two ends."""
-    hops = first_hops(topology, node.name)
-    routes: list[RoutePlan] = []
-    for link in topology.links:
-        if node.name in (link.a.node, link.b.node):
-            continue
-        ends = [hops[end.node] for end in (link.a, link.b) if end.node in hops]
-        if not ends:
-            continue
-        hop = min(ends, key=lambda found: found.distance)
-        first = topology.links[hop.link]
-        own, other = (first.a, first.b) if first.a.node == node.name else (first.b, first.a)
-        routes.append(RoutePlan(str(table[link.a].subnet), str(table[other].ipv4), own.interface))
+    """Return routes to all addresses that the node can reach and is not on a link with."""
+    hops = paths.first_hops(node.name)
+    routes = [
+        _route(topology, node, hop, prefix, table)
+        for link in topology.links
+        if node.name not in (link.a.node, link.b.node)
+        for prefix, hop in _ways(link, hops, table, paths.routers)
+    ]
     return tuple(sorted(routes, key=lambda route: IPv4Network(route.prefix)))
 
 
-def _workload(topology: Topology, flow: WorkloadSpec) -> WorkloadSpec:
+def _ways(
+    link: Link,
+    hops: Mapping[str, Hop],
+    table: Mapping[LinkEndpoint, InterfaceAddress],
+    routers: frozenset[str],
+) -> Iterator[tuple[IPv4Network, Hop]]:
+    """Yield (prefix, first hop) that together cover a link's addresses.
+
+    The subnet goes to the nearer end that is a router. A host does not forward to the link's other
+    end, so an end that is a host and lies in another direction has a route of its own.
+    """
+    ends = sorted(
+        (end for end in (link.a, link.b) if end.node in hops), key=lambda end: hops[end.node].distance
+    )
+    router = next((end for end in ends if end.node in routers), None)
+    if router is not None:
+        yield table[router].subnet, hops[router.node]
+    for end in ends:
+        if end.node not in routers and (router is None or hops[end.node].link != hops[router.node].link):
+            yield IPv4Network(table[end].ipv4), hops[end.node]
+
+
+def _route(
+    topology: Topology,
+    node: Node,
+    hop: Hop,
+    prefix: IPv4Network,
+    table: Mapping[LinkEndpoint, InterfaceAddress],
+) -> RoutePlan:
+    first = topology.links[hop.link]
+    own, other = (first.a, first.b) if first.a.node == node.name else (first.b, first.a)
+    return RoutePlan(str(prefix), str(table[other].ipv4), own.interface)
+
+
+def _workload(topology: Topology, flow: WorkloadSpec, paths: Paths) -> WorkloadSpec:
     """Complete a flow: transport of its source's node below its own, datagrams that fit its path."""
-    source = next(node for node in topology.nodes if node.name == flow.source)
+    source = topology.node(flow.source)
     transport = {**source.transport, **flow.transport}
-    mtus = [topology.links[index].mtu for index in path_links(topology, flow.source, flow.target)]
+    mtus = [topology.links[index].mtu for index in paths.links(flow.source, flow.target)]
     largest = min(mtus) - HEADER_BYTES
     if "max_datagram_size" not in transport and largest < Configuration().max_datagram_size:
         transport["max_datagram_size"] = largest

@@ -32,7 +32,7 @@ def _positive(parse: Callable[[object], int], what: str) -> Callable[[object], i
     def check(value: object) -> int:
         number = parse(value)
         if number == 0:
-            raise UnitError(f"{value!r}: a {what} must be more than zero")
+            raise UnitError(f"{value!r}: a {what} must be more than zero; write more")
         return number
 
     return check
@@ -53,7 +53,8 @@ def parse_frequency(value: object) -> int:
 def name_problem(name: str, what: str) -> str | None:
     """Return what is wrong with the name of a node, flow or lab, or None."""
     if len(name) > MAX_NODE_NAME:
-        return f"the name of a {what} has at most {MAX_NODE_NAME} characters, {name!r} has {len(name)}"
+        most = f"the name of a {what} {MAX_NODE_NAME} at most"
+        return f"{name!r} has {len(name)} characters, {most}: shorten it"
     if NODE_NAME.fullmatch(name) is None:
         return f"{name!r} cannot name a {what}: use letters, digits and inner hyphens"
     return None

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
-from orchestrator.topology.model import Link, NodeKind, Topology
+from orchestrator.topology.model import NodeKind, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,49 +24,50 @@ class Hop:
     distance: int
 
 
-@lru_cache(maxsize=16)
-def _neighbours(topology_links: tuple[Link, ...]) -> Mapping[str, list[tuple[int, str]]]:
-    found: dict[str, list[tuple[int, str]]] = {}
-    for index, link in enumerate(topology_links):
-        found.setdefault(link.a.node, []).append((index, link.b.node))
-        found.setdefault(link.b.node, []).append((index, link.a.node))
-    return found
+class Paths:
+    """The shortest paths of a topology, found when first asked for."""
 
+    def __init__(self, topology: Topology) -> None:
+        self.routers = frozenset(node.name for node in topology.nodes if node.kind is NodeKind.ROUTER)
+        self._neighbours: dict[str, list[tuple[int, str]]] = {node.name: [] for node in topology.nodes}
+        for index, link in enumerate(topology.links):
+            self._neighbours[link.a.node].append((index, link.b.node))
+            self._neighbours[link.b.node].append((index, link.a.node))
+        self._hops: dict[str, Mapping[str, Hop]] = {}
 
-def first_hops(topology: Topology, source: str) -> Mapping[str, Hop]:
-    """Return for each other node that ``source`` can reach the first step towards it."""
-    neighbours = _neighbours(topology.links)
-    routers = {node.name for node in topology.nodes if node.kind is NodeKind.ROUTER}
-    hops: dict[str, Hop] = {}
-    queue: deque[str] = deque([source])
-    while queue:
-        here = queue.popleft()
-        if here != source and here not in routers:
-            continue
-        for link, there in neighbours.get(here, []):
-            if there == source or there in hops:
+    def first_hops(self, source: str) -> Mapping[str, Hop]:
+        """Return for each other node that ``source`` can reach the first step towards it."""
+        if source not in self._hops:
+            self._hops[source] = self._search(source)
+        return self._hops[source]
+
+    def reachable(self, source: str) -> frozenset[str]:
+        """Return the nodes that packets from ``source`` can get to, itself included."""
+        return frozenset((source, *self.first_hops(source)))
+
+    def links(self, source: str, target: str) -> tuple[int, ...]:
+        """Return the indices of the links from source to target, in order; empty if there is no path."""
+        links: list[int] = []
+        while source != target:
+            hop = self.first_hops(source).get(target)
+            if hop is None:
+                return ()
+            links.append(hop.link)
+            source = hop.node
+        return tuple(links)
+
+    def _search(self, source: str) -> Mapping[str, Hop]:
+        """Search breadth first: what is found first is nearest."""
+        hops: dict[str, Hop] = {}
+        queue: deque[str] = deque([source])
+        while queue:
+            here = queue.popleft()
+            if here != source and here not in self.routers:
                 continue
-            before = hops.get(here)
-            hops[there] = (
-                Hop(link, there, 1) if before is None else Hop(before.link, before.node, before.distance + 1)
-            )
-            queue.append(there)
-    return hops
-
-
-def reachable(topology: Topology, source: str) -> frozenset[str]:
-    """Return the nodes that packets from ``source`` can get to, itself included."""
-    return frozenset((source, *first_hops(topology, source)))
-
-
-def path_links(topology: Topology, source: str, target: str) -> tuple[int, ...]:
-    """Return the indices of the links from source to target, in order; empty if there is no path."""
-    links: list[int] = []
-    here = source
-    while here != target:
-        hop = first_hops(topology, here).get(target)
-        if hop is None:
-            return ()
-        links.append(hop.link)
-        here = hop.node
-    return tuple(links)
+            for link, there in self._neighbours[here]:
+                if there == source or there in hops:
+                    continue
+                first = hops.get(here, Hop(link, there, 0))
+                hops[there] = Hop(first.link, first.node, first.distance + 1)
+                queue.append(there)
+        return hops

@@ -47,6 +47,20 @@ _TYPES = {
     "bool_type": "true or false",
 }
 
+_HOW_TO_WRITE = {
+    "int_type": "write digits only, without unit or quotes",
+    "string_type": "write one text, in quotes if it has special characters",
+    "list_type": "write each item on a line of its own that starts with '- '",
+    "dict_type": "write 'key: value' lines below it, or {} for none",
+    "model_type": "write 'key: value' lines below it, or {} for none",
+    "bool_type": "write true or false",
+}
+_BOUNDS = {
+    "greater_than_equal": ("ge", "at least"),
+    "less_than_equal": ("le", "at most"),
+    "less_than": ("lt", "less than"),
+}
+
 
 def check_structure(document: Document) -> TopologyFile | None:
     """Return the file as models, or None after reporting every problem to ``document``."""
@@ -98,11 +112,15 @@ def _report(document: Document, details: ErrorDetails) -> None:
         message, _, advice = str(context["error"]).partition("; ")
         document.report(path, f"{what}: {message}", *([advice] if advice else []))
     elif kind in _TYPES:
-        document.report(path, f"{what}: found {found}, must be {_TYPES[kind]}", *_type_advice(kind, details))
+        message = f"{what}: found {found}, must be {_TYPES[kind]}"
+        document.report(path, message, _type_advice(kind, details["input"]))
+    elif kind in _BOUNDS:
+        key, words = _BOUNDS[kind]
+        document.report(path, f"{what}: found {found}", f"write a number of {words} {context[key]}")
     elif kind in ("too_short", "too_long"):
         document.report(path, *_length(what, details))
     else:
-        document.report(path, f"{what}: found {found}: {details['msg'].lower()}")
+        document.report(path, f"{what}: found {found}", details["msg"])
 
 
 def _length(what: str, details: ErrorDetails) -> tuple[str, ...]:
@@ -112,13 +130,12 @@ def _length(what: str, details: ErrorDetails) -> tuple[str, ...]:
     return f"{what} is empty", f"add at least one to {what}:"
 
 
-def _type_advice(kind: str, details: ErrorDetails) -> tuple[str, ...]:
-    found = details["input"]
+def _type_advice(kind: str, found: object) -> str:
     if kind == "int_type" and isinstance(found, str) and found.isdigit():
-        return (f"take the quotes off: {found}",)
+        return f"take the quotes off: {found}"
     if kind == "string_type" and isinstance(found, int | float):
-        return (f'put it into quotes: "{found}"',)
-    return ()
+        return f'put it into quotes: "{found}"'
+    return _HOW_TO_WRITE[kind]
 
 
 def _path(document: Document, location: tuple[str | int, ...]) -> Path:

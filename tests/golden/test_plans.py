@@ -1,0 +1,36 @@
+"""The plan of each topology that we ship, as a file: addresses, routes, keys, in order."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from orchestrator.topology.graph import RENDERERS
+from orchestrator.topology.load import load
+from orchestrator.topology.planning import make_plan
+from tests.golden import golden
+
+TOPOLOGIES = sorted((Path(__file__).parents[2] / "topologies").glob("*.lab.yml"))
+NAMES = [path.name.removesuffix(".lab.yml") for path in TOPOLOGIES]
+
+
+@pytest.mark.parametrize("path", TOPOLOGIES, ids=NAMES)
+def test_plan_is_as_reviewed(path: Path) -> None:
+    plan = make_plan(load(path)).to_json()
+    golden.check(f"plans/{path.name.removesuffix('.lab.yml')}.json", json.dumps(plan, indent=1) + "\n")
+
+
+@pytest.mark.parametrize("style", sorted(RENDERERS))
+def test_drawing_is_as_reviewed(style: str) -> None:
+    (demo,) = (path for path in TOPOLOGIES if path.name.startswith("demo."))
+    golden.check(f"plans/demo.{style}.txt", RENDERERS[style](load(demo)))
+
+
+@pytest.mark.parametrize("path", TOPOLOGIES, ids=NAMES)
+def test_topology_has_a_line_in_the_readme(path: Path) -> None:
+    topology = load(path)
+    readme = (path.parent / "README.md").read_text(encoding="utf-8")
+    assert f"| `{path.name}` | {topology.description} |" in readme
+    assert topology.expectations

@@ -1,0 +1,135 @@
+"""What a topology file means once it is read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from orchestrator.topology.errors import TopologyError
+from orchestrator.topology.expectations import EXPECTATION_KINDS, parse_expectation
+from orchestrator.topology.load import load, parse
+from orchestrator.topology.model import Expectation, NodeKind, Topology
+from orchestrator.topology.schema import json_schema_text
+
+TOPOLOGIES = Path(__file__).parents[3] / "topologies"
+
+LAB = """
+name: lab
+topology:
+  defaults: {netem: {delay: 5ms, loss: 1%}, mtu: 1400, transport: {arq: go-back-n}}
+  kinds: {host: {transport: {integrity: xor}}}
+  nodes:
+    a:
+    b: {transport: {arq: stop-and-wait, idle-timeout: 5s}}
+    r: {kind: router}
+  links:
+    - endpoints: ["a:eth1", "r:eth1"]
+      netem: {rate: 10Mbit}
+      netem-forward: {delay: 20ms}
+      netem-reverse: {loss: 0%}
+    - {endpoints: ["r:eth2", "b:eth1"], mtu: 9000}
+"""
+
+
+def read(text: str) -> Topology:
+    return parse(text.encode(), file="lab.yml")
+
+
+def test_defaults_are_overridden_key_by_key() -> None:
+    first, second = read(LAB).links
+    assert first.forward.to_mapping() == {"loss": "1%", "delay": "20ms", "rate": "10Mbit"}
+    assert first.reverse.to_mapping() == {"delay": "5ms", "rate": "10Mbit"}
+    assert second.forward.to_mapping() == {"loss": "1%", "delay": "5ms"}
+    assert (first.mtu, second.mtu) == (1400, 9000)
+
+
+def test_transport_of_a_node_is_merged_from_defaults_kind_and_node() -> None:
+    a, b, r = read(LAB).nodes
+    assert a.transport == {"arq": "go-back-n", "integrity": "xor"}
+    assert b.transport == {"arq": "stop-and-wait", "integrity": "xor", "idle_timeout": 5 * 10**9}
+    assert r.kind is NodeKind.ROUTER
+    assert r.transport == {"arq": "go-back-n"}
+
+
+def test_flows_are_a_list_or_a_mapping() -> None:
+    listed = read(LAB + "workloads:\n  - {name: f, kind: bulk, from: a, to: b, size: 1kB}\n")
+    mapped = read(LAB + "workloads:\n  f: {kind: bulk, from: a, to: b, size: 1kB}\n")
+    assert listed.workloads == mapped.workloads
+    assert listed.workloads[0].options == {"size": 1000}
+
+
+def test_options_are_in_base_units() -> None:
+    flows = """workloads:
+  e: {kind: echo, from: a, to: b, size: 64B, count: 10, interval: 20ms, start: 1s}
+  m: {kind: messages, from: a, to: b, rate: 100/s, transport: {stream-window: 64KiB}}
+"""
+    echo, messages = read(LAB + flows).workloads
+    assert echo.options == {"size": 64, "count": 10, "interval": 20_000_000}
+    assert echo.start == 10**9
+    assert messages.options == {"rate": 100}
+    assert messages.transport == {"stream_window": 65_536}
+
+
+def test_a_node_may_be_called_like_a_number_or_a_truth_value() -> None:
+    text = LAB.replace("    a:\n", "    no:\n").replace("a:eth1", "no:eth1")
+    topology = read(text.replace("    b:", "    1:").replace("b:eth1", "1:eth1"))
+    assert [node.name for node in topology.nodes] == ["no", "1", "r"]
+
+
+def test_a_file_is_looked_for_beside_the_topology(tmp_path: Path) -> None:
+    (tmp_path / "film").write_bytes(b"x")
+    (tmp_path / "lab.yml").write_text(LAB + "workloads: {f: {kind: bulk, from: a, to: b, file: film}}\n")
+    assert load(tmp_path / "lab.yml").workloads[0].options == {"file": str((tmp_path / "film").resolve())}
+
+
+def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
+    with pytest.raises(TopologyError, match="No such file"):
+        load(tmp_path / "missing.yml")
+
+
+def test_anchors_may_be_shared() -> None:
+    text = LAB.replace("netem: {rate: 10Mbit}", "netem: &n {rate: 10Mbit}").replace("mtu: 9000", "netem: *n")
+    first, second = read(text).links
+    assert first.forward.rate == second.forward.rate == 10**7
+
+
+def test_unknown_congestion_controller_names_those_there_are() -> None:
+    with pytest.raises(TopologyError, match="new-reno"):
+        read(LAB.replace("arq: go-back-n", "congestion: cubik"))
+
+
+def test_schema_file_is_current() -> None:
+    assert (TOPOLOGIES / "schema.json").read_text(encoding="utf-8") == json_schema_text(), (
+        "the language changed: write topologies/schema.json anew with json_schema_text()"
+    )
+
+
+def test_schema_knows_every_top_level_key() -> None:
+    schema = json.loads(json_schema_text())
+    assert set(schema["properties"]) == {
+        "name", "description", "topology", "workloads", "expect", "seed", "time-limit"
+    }
+    assert schema["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("completion <= 30s", Expectation("completion", None, "<=", 30e9, "completion <= 30s")),
+        ("goodput>=5Mbit", Expectation("goodput", None, ">=", 5e6, "goodput >= 5Mbit")),
+        ("rtt  p50 <= 90ms", Expectation("rtt p50", None, "<=", 90e6, "rtt p50 <= 90ms")),
+        ("loss <= 1%", Expectation("loss", None, "<=", 0.01, "loss <= 1%")),
+        ("integrity == ok", Expectation("integrity", None, "==", 1.0, "integrity == ok")),
+        ("wire violations == 0", Expectation("wire violations", None, "==", 0.0, "wire violations == 0")),
+    ],
+)
+def test_expectations_are_read(text: str, expected: Expectation) -> None:
+    assert parse_expectation(text, None) == expected
+
+
+def test_every_expectation_is_described_in_the_readme() -> None:
+    readme = (TOPOLOGIES / "README.md").read_text(encoding="utf-8")
+    for name in EXPECTATION_KINDS:
+        assert f"`{name}`" in readme

@@ -1,0 +1,165 @@
+"""Plans: deterministic, shortest paths, addresses that do not collide."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from ipaddress import ip_address, ip_interface, ip_network
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from node.links.settings import NONE
+from node.protocol.identity import Identity
+from orchestrator.topology.load import load
+from orchestrator.topology.model import Link, LinkEndpoint, Node, NodeKind, Topology, WorkloadSpec
+from orchestrator.topology.plan import DeploymentPlan, NodePlan
+from orchestrator.topology.planning import make_plan
+from orchestrator.topology.routing import Paths
+
+ROOT = Path(__file__).parents[3]
+DEMO = ROOT / "topologies" / "demo.lab.yml"
+
+
+def network(kinds: str, pairs: list[tuple[int, int]]) -> Topology:
+    """Build a lab: ``kinds`` is a letter a node (h or r), links are pairs of indices."""
+    meaning = {"h": NodeKind.HOST, "r": NodeKind.ROUTER}
+    nodes = tuple(Node(f"n{index}", meaning[kind]) for index, kind in enumerate(kinds))
+    links = tuple(
+        Link(LinkEndpoint(f"n{a}", f"e{index}"), LinkEndpoint(f"n{b}", f"e{index}"), NONE, NONE)
+        for index, (a, b) in enumerate(pairs)
+    )
+    return Topology(
+        name="lab", description="", nodes=nodes, links=links, workloads=(), expectations=(), seed=1,
+        time_limit=10**9,
+    )
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> Topology:
+    kinds = draw(st.text(alphabet="hr", min_size=1, max_size=8))
+    ends = st.integers(0, len(kinds) - 1)
+    pairs = draw(st.lists(st.tuples(ends, ends).filter(lambda pair: pair[0] != pair[1]), max_size=14))
+    return network(kinds, pairs)
+
+
+def walk(plan: DeploymentPlan, source: str, address: str) -> Iterator[str]:
+    """Yield the nodes that a packet from ``source`` to ``address`` visits, by the plan's routes alone."""
+    here = plan.node(source)
+    yield here.name
+    while all(interface.ipv4.partition("/")[0] != address for interface in here.interfaces):
+        here = next_node(plan, here, address)
+        yield here.name
+
+
+def next_node(plan: DeploymentPlan, here: NodePlan, address: str) -> NodePlan:
+    via = address
+    if all(ip_address(address) not in ip_interface(found.ipv4).network for found in here.interfaces):
+        fitting = [found for found in here.routes if ip_address(address) in ip_network(found.prefix)]
+        via = max(fitting, key=lambda found: ip_network(found.prefix).prefixlen).via
+    (there,) = (
+        node for node in plan.nodes for found in node.interfaces if found.ipv4.partition("/")[0] == via
+    )
+    return there
+
+
+@given(networks())
+def test_routes_lead_to_every_address_that_can_be_reached(topology: Topology) -> None:
+    plan, paths = make_plan(topology), Paths(topology)
+    for source in plan.nodes:
+        for target in plan.nodes:
+            if source == target or target.name not in paths.reachable(source.name):
+                continue
+            visited = list(walk(plan, source.name, target.ipv4))
+            assert visited[-1] == target.name
+            assert len(visited) == len(set(visited)), "a loop"
+            assert all(plan.node(name).kind is NodeKind.ROUTER for name in visited[1:-1])
+            assert len(visited) - 1 <= len(paths.links(source.name, target.name)) + 1
+
+
+@given(networks())
+def test_addresses_and_macs_are_unique(topology: Topology) -> None:
+    interfaces = [found for node in make_plan(topology).nodes for found in node.interfaces]
+    assert len({found.ipv4 for found in interfaces}) == len(interfaces)
+    assert len({found.mac for found in interfaces}) == len(interfaces)
+    for found in interfaces:
+        address = ip_interface(found.ipv4)
+        assert address.ip not in (address.network.network_address, address.network.broadcast_address)
+        assert found.mac.startswith("02:")
+
+
+def test_ends_of_a_link_share_a_subnet() -> None:
+    plan = make_plan(network("hrh", [(0, 1), (1, 2)]))
+    for link in plan.links:
+        ends = [found for node in plan.nodes for found in node.interfaces if found.link == link.name]
+        assert len({ip_interface(found.ipv4).network for found in ends}) == 1
+
+
+def test_shortest_path_is_taken() -> None:
+    ring = network("hrrrh", [(0, 1), (1, 2), (2, 3), (3, 4), (0, 3)])
+    assert Paths(ring).links("n0", "n4") == (4, 3)
+
+
+def test_of_two_shortest_paths_the_first_in_the_file_is_taken() -> None:
+    assert Paths(network("hrrh", [(0, 1), (0, 2), (1, 3), (2, 3)])).links("n0", "n3") == (0, 2)
+    assert Paths(network("hrrh", [(0, 2), (0, 1), (1, 3), (2, 3)])).links("n0", "n3") == (0, 3)
+
+
+def test_hosts_do_not_forward() -> None:
+    assert Paths(network("hhh", [(0, 1), (1, 2)])).links("n0", "n2") == ()
+    assert Paths(network("hhh", [(0, 1), (1, 2)])).reachable("n0") == {"n0", "n1"}
+
+
+def test_keys_follow_from_seed_and_name() -> None:
+    topology = network("hh", [(0, 1)])
+    plan, again, other = make_plan(topology), make_plan(topology), make_plan(topology, seed=2)
+    assert plan == again
+    assert plan.node("n0").private_key != other.node("n0").private_key
+    assert plan.node("n0").private_key != plan.node("n1").private_key
+    for node in plan.nodes:
+        identity = Identity(node.private_key)
+        assert (node.public_key, node.address) == (identity.public_key, identity.address)
+
+
+def test_adding_a_node_leaves_the_other_keys_alone() -> None:
+    assert make_plan(network("hh", [])).node("n0") == make_plan(network("hhh", [])).node("n0")
+
+
+@pytest.mark.parametrize(("mtu", "size"), [(1500, None), (1480, None), (1479, 1451), (1280, 1252)])
+def test_datagrams_fit_the_narrowest_link(mtu: int, size: int | None) -> None:
+    flow = WorkloadSpec("f", "bulk", "n0", "n1", {"size": 1}, {})
+    whole = network("hh", [(0, 1)])
+    narrow = Link(whole.links[0].a, whole.links[0].b, NONE, NONE, mtu)
+    topology = Topology(
+        "lab", "", whole.nodes, (narrow,), (flow,), (), seed=1, time_limit=10**9
+    )
+    (planned,) = make_plan(topology).workloads
+    assert planned.transport.get("max_datagram_size") == size
+
+
+def test_generated_bytes_follow_from_seed_and_flow() -> None:
+    plan = make_plan(load(DEMO))
+    seeds = {flow.name: flow.options["seed"] for flow in plan.workloads}
+    assert seeds == {name: f"7/flow/{name}" for name in ("film", "ping", "news")}
+
+
+def test_plan_does_not_depend_on_hash_seeds() -> None:
+    program = (
+        "import json, sys; from orchestrator.topology.load import load;"
+        "from orchestrator.topology.planning import make_plan;"
+        "print(json.dumps(make_plan(load(sys.argv[1])).to_json()))"
+    )
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", program, str(DEMO)], cwd=ROOT, check=True, capture_output=True, timeout=60,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("0", "1", "77")
+    }
+    assert len(outputs) == 1
+    assert json.loads(outputs.pop())["name"] == "demo"
