@@ -12,6 +12,9 @@ from node.control.messages import Command, NodeEvent, Reply
 
 #: Seconds a node has to answer: it answers between two bursts, so this is for machines in trouble.
 REQUEST_TIME_LIMIT = 30.0
+#: Events waiting to be read beyond which progress is dropped, and beyond which the connection ends.
+MAX_PROGRESS = 1024
+MAX_EVENTS = 65_536
 #: Longest line a node sends, in bytes.
 MAX_LINE_BYTES = 4 << 20
 
@@ -125,11 +128,19 @@ class ControlClient:
 
     def _take(self, message: dict[str, object]) -> None:
         if "event" in message:
-            self._events.put_nowait(decode_event(message))
+            self._take_event(decode_event(message))
             return
         answer = self._replies.get(int(str(message.get("id") or 0)))
         if answer is not None and not answer.done():
             answer.set_result(decode_reply(message))
+
+    def _take_event(self, event: NodeEvent) -> None:
+        """Queue an event for a reader that may be slow, or may not be there at all."""
+        waiting = self._events.qsize()
+        if waiting >= MAX_EVENTS:
+            raise ValueError("nobody reads the events")
+        if waiting < MAX_PROGRESS or event.kind != "flow_progress":
+            self._events.put_nowait(event)
 
     def _end(self) -> None:
         if self._closed:

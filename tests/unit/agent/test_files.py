@@ -88,14 +88,14 @@ def test_a_planted_link_is_not_written_through(tmp_path: Path) -> None:
     assert victim.read_bytes() == b"mine"
 
 
-def test_a_full_disk_is_said() -> None:
-    sink = FileSink.__new__(FileSink)
-    sink._path = Path("/dev/full")
-    sink._descriptor = os.open("/dev/full", os.O_WRONLY)
-    sink._temporary = Path("/nonexistent/part")
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    sink = FileSink(tmp_path / "f")
+    with open("/dev/full", "wb", buffering=0) as full:
+        os.dup2(full.fileno(), sink._descriptor)
     with pytest.raises(WorkloadError, match="No space left on device"):
         sink.write(b"abc")
     sink.abort()
+    assert os.listdir(tmp_path) == []
 
 
 def test_the_key_log_is_appended_at_once_and_private(tmp_path: Path) -> None:
