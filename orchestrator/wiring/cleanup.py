@@ -11,7 +11,9 @@ import shutil
 from dataclasses import dataclass
 
 from orchestrator.errors import BackendError
+from orchestrator.executor import Executor, run_batch
 from orchestrator.wiring import namespaces, processes, state
+from orchestrator.wiring.commands import DEVICE_A, DEVICE_B
 from orchestrator.wiring.journal import Journal, LabInUseError, read_entries, run_ids
 
 _LOG = logging.getLogger(__name__)
@@ -92,6 +94,8 @@ def remove(journal: Journal) -> None:
         raise BackendError(f"lab {journal.run_id}: processes {left} do not end, even when killed")
     if any(entry.kind == "docker" for entry in entries):
         _remove_containers(journal.run_id)
+    if adopted:
+        _cut_off(own)
     for name in [*own, *adopted]:
         namespaces.remove(name)
     # Again: one that was between two steps of its start may have entered a namespace since.
@@ -146,6 +150,19 @@ def _summary(run_id: str) -> LabSummary:
         owner=entry.number("pid") if entry and owned else None,
         detached=bool(entry and entry.fields.get("detached")),
     )
+
+
+def _cut_off(names: list[str]) -> None:
+    """Remove the interfaces in link namespaces, and so their peers in namespaces that are not ours.
+
+    The kernel takes a namespace apart some time after its removal; a container would see its
+    interfaces for that long.
+    """
+    for name in names:
+        path = namespaces.path_of(name)
+        if namespaces.is_namespace(path):
+            lines = [("link", "delete", "dev", device) for device in (DEVICE_A, DEVICE_B)]
+            run_batch(Executor(), "ip", lines, namespace=path, force=True)
 
 
 def _remove_empty(run_id: str) -> None:

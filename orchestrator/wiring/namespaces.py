@@ -81,6 +81,15 @@ def identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+def is_namespace(path: Path) -> bool:
+    """Return whether a network namespace is to be had at a path (its file alone is not enough)."""
+    try:
+        inside({path: lambda: None})
+    except BackendError:
+        return False
+    return True
+
+
 def inside(work: Mapping[Path, Callable[[], T]]) -> dict[Path, T]:
     """Call functions, each inside its network namespace, one after the other.
 
