@@ -1,0 +1,74 @@
+"""A lab that was left up can be looked at and changed by any later process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from node.control.messages import Command
+from orchestrator.errors import BackendError
+from orchestrator.topology.model import LinkEndpoint
+from orchestrator.wiring import cleanup, live
+from orchestrator.wiring.state import LabRecord
+from tests.netns.labs import left_over, new_run_id
+from tests.netns.test_destroy import await_line, kill, orchestrate
+
+pytestmark = [pytest.mark.netns, pytest.mark.slow]
+
+LEFT = LinkEndpoint("left", "eth1")
+MIDDLE = LinkEndpoint("middle", "eth2")
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LabRecord]:
+    monkeypatch.setenv("NARROWS_STATE", str(tmp_path / "state"))
+    run_id = new_run_id()
+    process = orchestrate(run_id, tmp_path / "run", "detached")
+    assert await_line(process) == "up"
+    assert process.wait() == 0
+    kill(process)
+    yield live.find()
+    cleanup.destroy_all()
+    assert left_over(run_id) == []
+
+
+def test_a_lab_left_up_is_found_inspected_and_changed(lab: LabRecord) -> None:
+    assert lab == live.find("line") == live.find(lab.run_id)
+    states = {node.name: node.state for node in asyncio.run(live.inspect(lab))}
+    assert states == {"left": "running", "middle": "forwarding", "right": "running"}
+    shown = {found.endpoint: found.impairments.to_mapping() for found in live.show_impairments(lab)}
+    assert shown == {
+        "left:eth1": {"delay": "1ms"},
+        "middle:eth1": {"delay": "1ms"},
+        "middle:eth2": {},
+        "right:eth1": {},
+    }
+    assert asyncio.run(live.request(lab, "left", Command("status"))).ok
+
+
+def test_only_the_named_impairments_change(lab: LabRecord) -> None:
+    assert live.set_impairments(lab, LEFT, {"loss": "5%"}).to_mapping() == {"delay": "1ms", "loss": "5%"}
+    assert live.set_impairments(lab, LEFT, {"delay": None}).to_mapping() == {"loss": "5%"}
+    # On a link that nothing impaired so far.
+    assert live.set_impairments(lab, MIDDLE, {"rate": "1Mbit"}).to_mapping() == {"rate": "1Mbit"}
+    (found,) = [found for found in live.show_impairments(lab, link="right") if found.endpoint == str(MIDDLE)]
+    assert found.impairments.rate == 1_000_000
+    assert found.towards == "right:eth1"
+
+
+def test_commands_run_inside_nodes(lab: LabRecord, capfd: pytest.CaptureFixture[str]) -> None:
+    assert live.execute(lab, "left", ["ip", "-o", "-4", "address", "show", "eth1"]) == 0
+    assert lab.node("left").ipv4 in capfd.readouterr().out
+    assert live.execute(lab, "left", ["false"]) == 1
+
+
+def test_what_is_not_there_is_named_with_what_is(lab: LabRecord) -> None:
+    with pytest.raises(BackendError, match="use one of left, middle, right"):
+        live.execute(lab, "nobody", ["true"])
+    with pytest.raises(BackendError, match="use one of left:eth1, middle:eth1"):
+        live.set_impairments(lab, LinkEndpoint("left", "eth9"), {"loss": "5%"})
+    with pytest.raises(BackendError, match=rf"no lab 'other' is up; up are: line \({lab.run_id}\)"):
+        live.find("other")
