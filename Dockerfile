@@ -36,7 +36,7 @@ WORKDIR /opt/narrows/app
 COPY node/ node/
 # Bytecode is compiled once here: containers start faster, and write nothing.
 RUN python -m compileall -q /opt/narrows/app /opt/narrows/lib
-HEALTHCHECK --interval=3s --timeout=5s --start-period=10s --retries=3 CMD ["python", "-m", "node", "health"]
+HEALTHCHECK --interval=5s --timeout=5s --start-period=10s --retries=3 CMD ["python", "-m", "node", "health"]
 ENTRYPOINT ["python", "-m", "node"]
 
 

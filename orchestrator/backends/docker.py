@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from node.control.messages import Command, NodeEvent, Reply
 from node.links.impairments.base import IMPAIRMENTS
 from node.links.settings import Impairments
 from node.protocol.time import Duration, Instant
+from orchestrator import doctor
 from orchestrator.agents import Agents
 from orchestrator.backends.base import BACKENDS, Capabilities, Collected, NodeState, Problem
 from orchestrator.errors import BackendError, EnvironmentMissingError
@@ -67,10 +67,12 @@ class DockerBackend:
         return Capabilities(virtual_time=False, impairments=frozenset(IMPAIRMENTS.names()))
 
     def check(self) -> list[Problem]:
-        """Return what is missing: root, an engine, an image or what it is made from."""
-        problems = []
-        if os.geteuid() != 0:
-            problems.append(Problem("links are made by root, and this is not root", "run it with sudo"))
+        """Return what is missing: the right to make links, an engine, an image or what it is made from."""
+        problems = [
+            Problem(f"{finding.name}: {finding.detail}", finding.remedy)
+            for finding in doctor.namespace_findings()
+            if not finding.ok
+        ]
         try:
             with _engine() as engine:
                 if _image_problem(engine) and not _has_image(engine, BASE_IMAGE):
@@ -80,15 +82,28 @@ class DockerBackend:
         return problems
 
     async def deploy(
-        self, plan: DeploymentPlan, *, run_id: str, directory: Path, capture: bool = True
+        self,
+        plan: DeploymentPlan,
+        *,
+        run_id: str,
+        directory: Path,
+        capture: bool = True,
+        detached: bool = False,
     ) -> DockerDeployment:
         """Make the lab: build the image if it is stale, start the containers, wire them, reach the agents.
+
+        Args:
+            plan: what is to be made.
+            run_id: eight lower-case hex digits; part of every name and label.
+            directory: where the run's files go.
+            capture: whether each link is captured.
+            detached: whether the lab outlives this process (``narrows deploy``).
 
         Raises:
             BackendError: it cannot be made; what was made so far has been removed.
         """
         image = await asyncio.to_thread(_ensure_image)
-        deployment = DockerDeployment(plan, run_id, directory, image)
+        deployment = DockerDeployment(plan, run_id, directory, image, detached=detached)
         try:
             await deployment.set_up(capture=capture)
         except BaseException:
@@ -100,11 +115,14 @@ class DockerBackend:
 class DockerDeployment:
     """A lab of containers that is up; see ``Deployment``."""
 
-    def __init__(self, plan: DeploymentPlan, run_id: str, directory: Path, image: str) -> None:
+    def __init__(
+        self, plan: DeploymentPlan, run_id: str, directory: Path, image: str, *, detached: bool
+    ) -> None:
         self._plan = plan
         self._directory = directory.absolute()
         self._image = image
         self._agents = Agents()
+        self._containers = {node.name: f"nw-{run_id}-{node.name}" for node in plan.nodes}
         self._sockets = {node.name: socket_directory(run_id) / node.name for node in plan.nodes}
         # Filled in once the containers run; the journal must be there before the first of them.
         self._namespaces = {node.name: Path("/proc/0/ns/net") for node in plan.nodes}
@@ -114,6 +132,8 @@ class DockerDeployment:
             directory=self._directory,
             backend="docker",
             adopted=self._namespaces,
+            detached=detached,
+            containers=self._containers,
             controls={node: path / "control.sock" for node, path in self._sockets.items()},
         )
         self.impairment = self._lab.impairment
@@ -173,6 +193,11 @@ class DockerDeployment:
         await self._agents.close()
         await self._lab.destroy()
 
+    async def leave(self) -> None:
+        """Let go of a detached lab: it stays up, for other commands to change and to destroy."""
+        await self._agents.close()
+        self._lab.leave()
+
     def _write_configuration(self, node: NodePlan) -> None:
         runtime = self._sockets[node.name]
         runtime.mkdir(parents=True, exist_ok=True)
@@ -201,7 +226,7 @@ class DockerDeployment:
             container = engine.containers.run(
                 self._image,
                 ["--config", f"{_RUNTIME}/agent.json"],
-                name=f"nw-{self._lab.record.run_id}-{node.name}",
+                name=self._containers[node.name],
                 hostname=node.name,
                 labels=labels,
                 network_mode="none",
