@@ -72,12 +72,10 @@ class SimulationDeployment:
 
     def __init__(self, plan: DeploymentPlan, directory: Path, *, capture: bool) -> None:
         self._artefacts = Artefacts(directory)
-        # Received bytes are hashed and forgotten: what was sent lies in this file system already.
-        files = FlowFiles(directory / "files", None)
         self._lab = SimulatedLab(
             plan,
-            source_of=files.source_of,
-            sink_of=files.sink_of,
+            # The places where every back end has them.
+            files_of=lambda node: FlowFiles(directory / "files", directory / "received" / node),
             key_log_of=self._artefacts.key_log_of,
         )
         if capture:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from random import Random
+from typing import Protocol
 
 from node.control.messages import Command, NodeEvent, Reply
 from node.core import NodeCore
 from node.protocol.identity import Peer
 from node.settings import NodeSettings
-from node.workloads.base import SinkFactory, SourceFactory
+from node.workloads.base import ByteSink, ByteSource
 from orchestrator.simulation.host import Host
 from orchestrator.simulation.network import Network
 from orchestrator.simulation.scheduler import Scheduler
@@ -21,11 +22,23 @@ from orchestrator.topology.plan import DeploymentPlan
 MAX_EVENTS = 1_000_000
 
 
+class Files(Protocol):
+    """Makes a node's byte sources and sinks of flows' options."""
+
+    def source_of(self, options: Mapping[str, object]) -> ByteSource:
+        """Return the bytes that a flow sends (WorkloadError if there are none)."""
+        ...
+
+    def sink_of(self, options: Mapping[str, object]) -> ByteSink:
+        """Return where a flow's received bytes go (WorkloadError if they cannot)."""
+        ...
+
+
 class SimulatedLab:
     """Nodes and links of a plan, at virtual time zero.
 
     Args:
-        source_of: makes byte sources for all nodes; sink_of: sinks likewise.
+        files_of: returns what makes the byte sources and sinks of a node.
         key_log_of: returns what takes the key log lines of a node.
     """
 
@@ -33,8 +46,7 @@ class SimulatedLab:
         self,
         plan: DeploymentPlan,
         *,
-        source_of: SourceFactory,
-        sink_of: SinkFactory,
+        files_of: Callable[[str], Files],
         key_log_of: Callable[[str], Callable[[str], None] | None] = lambda name: None,
     ) -> None:
         self.plan = plan
@@ -42,8 +54,7 @@ class SimulatedLab:
         self.network = Network(plan, self.scheduler)
         #: What the nodes reported and nobody has read, in order.
         self.events: deque[NodeEvent] = deque(maxlen=MAX_EVENTS)
-        self._source_of = source_of
-        self._sink_of = sink_of
+        self._files_of = files_of
         self._key_log_of = key_log_of
         self._starts: dict[str, int] = {}
         # Flows that a node was told to run and has not finished: (node, flow). A dict, to keep order.
@@ -70,12 +81,13 @@ class SimulatedLab:
             listen=(node.ipv4, node.port),
             peers={peer: found for peer, found in self._peers.items() if peer != name},
         )
+        files = self._files_of(name)
         core = NodeCore(
             settings,
             # A host that starts again must not draw its old connection IDs.
             rng=Random(f"{self.plan.seed}/node/{name}" + (f"/{count}" if count > 1 else "")),
-            source_of=self._source_of,
-            sink_of=self._sink_of,
+            source_of=files.source_of,
+            sink_of=files.sink_of,
             key_log=self._key_log_of(name),
         )
         station = self.network.stations[name]
