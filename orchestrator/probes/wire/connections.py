@@ -1,0 +1,148 @@
+"""Checks DATA packets (SPEC 4 to 6) connection by connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from node.dissectors.protection import HEADER_BYTES, TAG_BYTES, Bytes, TagError, full_packet_number, opener
+from node.dissectors.scapy_layer import MalformedError, dissect_frames
+from orchestrator.probes.wire.flow import Flow
+from orchestrator.probes.wire.key_log import Secrets
+from orchestrator.probes.wire.report import WireReport
+from orchestrator.probes.wire.setups import Attempt, SetUps
+from orchestrator.probes.wire.sightings import Datagram, address_bytes
+from orchestrator.probes.wire.suspects import Suspects
+from orchestrator.topology.plan import NodePlan
+
+#: SPEC 3-3: what a responder may send for each byte received, before the initiator is validated.
+MAX_AMPLIFICATION = 3
+
+
+@dataclass(slots=True, eq=False)
+class Connection:
+    """One connection; index 0 is from initiator to responder, 1 is back."""
+
+    secrets: Secrets
+    initiation: Attempt | None
+    response: Attempt | None
+    openers: tuple[Callable[[Bytes, int], Bytes], Callable[[Bytes, int], Bytes]]
+    flows: tuple[Flow, Flow] = field(default_factory=lambda: (Flow(), Flow()))
+
+    @property
+    def name(self) -> str:
+        """Its initiator's connection ID."""
+        return self.secrets.initiator_cid.hex()
+
+    @property
+    def whole(self) -> bool:
+        """Whether it was captured from its first packet on."""
+        return self.initiation is not None and self.response is not None
+
+    def nodes(self, direction: int) -> tuple[NodePlan, NodePlan] | None:
+        """Return sender and receiver of a direction, if the handshake told them."""
+        if self.initiation is None:
+            return None
+        ends = self.initiation.source, self.initiation.target
+        return ends if direction == 0 else (ends[1], ends[0])
+
+
+class Connections:
+    """All connections of a run.
+
+    Args:
+        secrets: from the key logs.
+        setups: what the set-up packets told.
+        suspects: takes what is wrong.
+        report: takes notes.
+    """
+
+    def __init__(
+        self,
+        secrets: dict[tuple[bytes, bytes], Secrets],
+        setups: SetUps,
+        suspects: Suspects,
+        report: WireReport,
+    ) -> None:
+        self._suspects = suspects
+        self._report = report
+        self._setups = setups
+        self._keys_known = bool(secrets)
+        self._by_cid: dict[bytes, tuple[Connection, int]] = {}
+        self.all: list[Connection] = []
+        self.good: list[Datagram] = []
+        for (initiator_cid, responder_cid), found in secrets.items():
+            first, second = (opener(found.profile, key) for key in found.keys)
+            initiation = setups.initiations.get(initiator_cid)
+            response = setups.responses.get(responder_cid)
+            connection = Connection(found, initiation, response, (first, second))
+            self.all.append(connection)
+            # SPEC 2-3: a packet carries its target's ID.
+            self._by_cid[responder_cid] = connection, 0
+            self._by_cid[initiator_cid] = connection, 1
+
+    def check(self, datagram: Datagram) -> None:
+        """Check one DATA packet; to be called in order of time."""
+        payload = datagram.payload
+        if len(payload) <= HEADER_BYTES:
+            self._suspects.add(
+                datagram, "4", f"a DATA packet of {len(payload)} bytes", "header, frames and tag"
+            )
+            return
+        found = self._by_cid.get(bytes(payload[1:9]))
+        if found is None:
+            self._unknown(datagram)
+            return
+        connection, direction = found
+        if not self._fits(datagram, connection, direction):
+            return
+        flow = connection.flows[direction]
+        size = TAG_BYTES[connection.secrets.profile]
+        if len(payload) <= HEADER_BYTES + size:
+            self._suspects.add(
+                datagram, "4", f"a DATA packet of {len(payload)} bytes", f"a frame and {size} bytes of tag"
+            )
+            return
+        number = full_packet_number(flow.largest, int.from_bytes(payload[9:HEADER_BYTES], "big"))
+        try:
+            clear = bytes(connection.openers[direction](payload, number))
+        except TagError as error:
+            self._suspects.add(datagram, "4.1-4", str(error), f"a right tag ({connection.secrets.profile})")
+            return
+        self._take(datagram, clear, number, flow)
+
+    def _take(self, datagram: Datagram, clear: bytes, number: int, flow: Flow) -> None:
+        earlier = flow.packets.get(number)
+        if earlier is not None:
+            if earlier.payload != datagram.payload:
+                found = f"packet number {number} used for different bytes (first in frame {earlier.frame})"
+                self._suspects.add(datagram, "4-1", found, "a new number for each packet", intact=True)
+            return
+        try:
+            frames = dissect_frames(clear)
+        except MalformedError as error:
+            self._suspects.add(datagram, error.rule, str(error), "frames of section 5", intact=True)
+            return
+        flow.packets[number] = datagram
+        flow.largest = max(flow.largest, number)
+        self.good.append(datagram)
+        flow.take(datagram, frames, self._suspects)
+
+    def _unknown(self, datagram: Datagram) -> None:
+        cid = bytes(datagram.payload[1:9])
+        if cid in self._setups.initiations or cid in self._setups.responses or not self._keys_known:
+            self._report.note(f"no key log for connection ID {cid.hex()}: its packets were not opened")
+            return
+        self._suspects.add(datagram, "2-3", f"connection ID {cid.hex()}", "one of a connection of this run")
+
+    def _fits(self, datagram: Datagram, connection: Connection, direction: int) -> bool:
+        nodes = connection.nodes(direction)
+        if nodes is None:
+            self._report.note(f"the handshake of connection {connection.name} was not captured")
+            return True
+        for node, ip, end in zip(nodes, (datagram.source, datagram.destination), ("from", "to"), strict=True):
+            if ip not in {address_bytes(interface.ipv4) for interface in node.interfaces}:
+                shown = ".".join(map(str, ip))
+                self._suspects.add(datagram, "2-3", f"a packet {end} {shown}", f"{node.name} at {node.ipv4}")
+                return False
+        return True

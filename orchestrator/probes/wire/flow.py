@@ -1,0 +1,147 @@
+"""One direction of a connection: its packets, what they carry, and what they may."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from node.dissectors.scapy_layer import (
+    Ack,
+    Close,
+    Frame,
+    MalformedError,
+    MaxData,
+    MaxStreamData,
+    ResetStream,
+    Stream,
+)
+from orchestrator.probes.wire.sightings import Datagram
+from orchestrator.probes.wire.streams import StreamBytes
+from orchestrator.probes.wire.suspects import Suspects
+
+#: SPEC 5-3.
+_MAX_RANGES = 64
+
+
+@dataclass(slots=True)
+class Claim:
+    """What a packet used of the receiver's windows: stream → end of its data there."""
+
+    datagram: Datagram
+    ends: list[tuple[int, int]]
+
+
+@dataclass(slots=True)
+class Announcement:
+    """A maximum that a packet announced: of a stream, or of the connection (stream None)."""
+
+    datagram: Datagram
+    stream: int | None
+    maximum: int
+
+
+@dataclass(slots=True)
+class Acknowledgement:
+    """The numbers that a packet acknowledged, as (smallest, largest)."""
+
+    datagram: Datagram
+    intervals: list[tuple[int, int]]
+
+
+@dataclass(slots=True, eq=False)
+class Flow:
+    """What one end of a connection sent."""
+
+    packets: dict[int, Datagram] = field(default_factory=dict)
+    largest: int = -1
+    streams: dict[int, StreamBytes] = field(default_factory=dict)
+    claims: list[Claim] = field(default_factory=list)
+    announcements: list[Announcement] = field(default_factory=list)
+    acknowledgements: list[Acknowledgement] = field(default_factory=list)
+
+    def take(self, datagram: Datagram, frames: list[Frame], suspects: Suspects) -> None:
+        """Take the frames of a packet whose tag is right, and check what needs no other packet."""
+        ends: list[tuple[int, int]] = []
+        for frame in frames:
+            try:
+                problem = self._take(datagram, frame, ends)
+            except (MalformedError, UnicodeDecodeError) as error:
+                problem = ("5-1", f"{frame.name}: {error}", "a frame that can be read")
+            if problem is not None:
+                suspects.add(datagram, *problem, intact=True)
+        if ends:
+            self.claims.append(Claim(datagram, ends))
+
+    def sent_numbers(self) -> SentNumbers:
+        """Return what acknowledgements are checked against; call it when all packets are there."""
+        return SentNumbers(self.packets)
+
+    def _take(
+        self, datagram: Datagram, frame: Frame, ends: list[tuple[int, int]]
+    ) -> tuple[str, str, str] | None:
+        fields = frame.fields
+        match frame:
+            case Stream():
+                stream, offset, data = fields["stream_id"], fields["offset"], fields["data"]
+                ends.append((stream, offset + len(data)))
+                return self._stream(stream).add(offset, data, fin=frame.fin)
+            case ResetStream():
+                ends.append((fields["stream_id"], fields["final_size"]))
+                return self._stream(fields["stream_id"]).end_at(fields["final_size"])
+            case Ack():
+                intervals = frame.intervals()
+                self.acknowledgements.append(Acknowledgement(datagram, intervals))
+                if len(intervals) > _MAX_RANGES:
+                    return "5-3", f"an ACK of {len(intervals)} ranges", f"at most {_MAX_RANGES}"
+            case MaxData():
+                self.announcements.append(Announcement(datagram, None, fields["maximum"]))
+            case MaxStreamData():
+                self.announcements.append(Announcement(datagram, fields["stream_id"], fields["maximum"]))
+            case Close():
+                fields["reason"].decode("utf-8")
+            case _:
+                pass
+        return None
+
+    def _stream(self, number: int) -> StreamBytes:
+        stream = self.streams.get(number)
+        if stream is None:
+            stream = self.streams[number] = StreamBytes()
+        return stream
+
+
+class SentNumbers:
+    """Which packet numbers had been sent at a time. Ranges are never walked number by number."""
+
+    def __init__(self, packets: dict[int, Datagram]) -> None:
+        self._times: list[int] = []
+        self._largest: list[int] = []
+        largest = -1
+        for at, number in sorted((datagram.at, number) for number, datagram in packets.items()):
+            largest = max(largest, number)
+            self._times.append(at)
+            self._largest.append(largest)
+        numbers = sorted(packets)
+        #: Numbers that were never sent, as [start, end), between those that were.
+        self._gaps = list(_gaps(numbers))
+        self._starts = [start for start, _ in self._gaps]
+
+    def unsent(self, smallest: int, largest: int, at: int) -> str | None:
+        """Return what of [smallest, largest] had not been sent by ``at``; None if all of it had."""
+        before = bisect_right(self._times, at)
+        sent = self._largest[before - 1] if before else -1
+        if largest > sent:
+            return f"packet {largest}, when {sent} was the largest sent"
+        gap = bisect_right(self._starts, largest) - 1
+        if gap >= 0 and self._gaps[gap][1] > smallest:
+            return f"packet {max(smallest, self._starts[gap])}, which was never sent"
+        return None
+
+
+def _gaps(numbers: list[int]) -> Iterator[tuple[int, int]]:
+    expected = 0
+    for number in numbers:
+        if number > expected:
+            yield expected, number
+        expected = number + 1

@@ -1,0 +1,80 @@
+"""Reads key logs (SPEC 11): what a dissector needs to open a connection's packets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from node.dissectors.protection import TAG_BYTES
+from orchestrator.errors import ProbeError
+from orchestrator.probes.wire.report import WireReport
+
+_CID_BYTES = 8
+_KEY_BYTES = 32
+
+
+@dataclass(slots=True)
+class Secrets:
+    """What the key logs tell of one connection."""
+
+    initiator_cid: bytes
+    responder_cid: bytes
+    profile: str
+    #: Key from initiator to responder, and back.
+    keys: tuple[bytes, bytes]
+    #: What the initiator, and the responder, let the other side send at first: (connection, each stream),
+    #: in bytes; None: not in the logs.
+    windows: tuple[tuple[int, int], tuple[int, int]] | None = None
+
+
+def read_key_logs(paths: Iterable[Path], report: WireReport) -> dict[tuple[bytes, bytes], Secrets]:
+    """Return the connections of all logs, by initiator's and responder's connection ID.
+
+    Both ends of a connection log the same; a line that cannot be read is noted.
+
+    Raises:
+        ProbeError: a file cannot be read.
+    """
+    found: dict[tuple[bytes, bytes], Secrets] = {}
+    for path in paths:
+        try:
+            lines = path.read_text(encoding="ascii").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ProbeError(f"key log {path}: {error}") from error
+        for number, line in enumerate(lines, start=1):
+            try:
+                _take(line.split(), found)
+            except ValueError as error:
+                report.note(f"key log {path.name}, line {number}: {error}")
+    return found
+
+
+def _take(words: list[str], found: dict[tuple[bytes, bytes], Secrets]) -> None:
+    match words:
+        case ["STRAIT_DATA", initiator, responder, profile, forward, back]:
+            if profile not in TAG_BYTES:
+                raise ValueError(f"unknown profile {profile!r}")
+            cids = _hex(initiator, _CID_BYTES), _hex(responder, _CID_BYTES)
+            keys = _hex(forward, _KEY_BYTES), _hex(back, _KEY_BYTES)
+            secrets = found.setdefault(cids, Secrets(*cids, profile, keys))
+            if (secrets.profile, secrets.keys) != (profile, keys):
+                raise ValueError(f"connection {initiator} {responder} is logged twice with different keys")
+        case ["STRAIT_WINDOWS", initiator, responder, *numbers] if len(numbers) == 4:
+            cids = _hex(initiator, _CID_BYTES), _hex(responder, _CID_BYTES)
+            if cids not in found:
+                raise ValueError(f"windows of connection {initiator} {responder} before its keys")
+            a, b, c, d = map(int, numbers)
+            found[cids].windows = ((a, b), (c, d))
+        case [word, *_] if word.startswith("STRAIT_"):
+            raise ValueError(f"cannot read {word}")
+        case _:
+            # Other programs' lines and empty ones are not ours to judge.
+            return
+
+
+def _hex(text: str, size: int) -> bytes:
+    value = bytes.fromhex(text)
+    if len(value) != size:
+        raise ValueError(f"{text!r} is not {size} bytes in hex")
+    return value

@@ -1,0 +1,101 @@
+"""What the wire probe says of a run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+#: So many violations are described; all are counted. One mistake often shows in every packet that follows.
+MAX_DESCRIBED = 100
+MAX_NOTES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One broken rule."""
+
+    link: str
+    #: Number of the frame in the link's capture, as Wireshark counts; 0: not about one frame.
+    frame: int
+    #: When the frame was captured, in ns of the capture's clock.
+    at: int
+    #: The rule, by its number in SPEC.md.
+    rule: str
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.link} frame {self.frame}: SPEC {self.rule}: {self.found}; expected {self.expected}"
+
+
+@dataclass(slots=True)
+class LinkReport:
+    """What was seen on one link."""
+
+    #: Frames with Strait packets.
+    frames: int = 0
+    #: Frames of anything else (ARP, ICMP …).
+    other: int = 0
+    #: Frames whose headers the link damaged, as the plan asks.
+    damaged: int = 0
+    #: Frames of which the capture kept too little to check.
+    cut: int = 0
+    #: Frames that the capture lost.
+    dropped: int = 0
+    #: A capture of this link that was not ended in order.
+    truncated: bool = False
+    #: Sending end → Strait frames that entered the link there.
+    entered: dict[str, int] = field(default_factory=dict)
+    #: Sending end → Strait frames that left the link at the other end; empty if only entries were captured.
+    left: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class WireReport:
+    """The verdict on all captures of a run."""
+
+    #: Frames with Strait packets, on all links together.
+    frames: int = 0
+    #: Different datagrams in them.
+    distinct: int = 0
+    #: The first violations, in order of time.
+    violations: list[Violation] = field(default_factory=list)
+    #: All of them.
+    violation_count: int = 0
+    #: Datagrams and headers that a link damaged, as the plan asks, and that no receiver may accept.
+    damaged: int = 0
+    #: Of these, datagrams whose integrity check is right nevertheless.
+    slipped: int = 0
+    #: Datagrams that a probe put on the wire.
+    injected: int = 0
+    #: Connections seen.
+    connections: int = 0
+    #: Whether every link was captured whole. If not, windows and acknowledgements were not checked.
+    complete: bool = True
+    links: dict[str, LinkReport] = field(default_factory=dict)
+    #: What could not be checked, and why.
+    notes: list[str] = field(default_factory=list)
+    #: What read the frames of each distinct datagram.
+    dissected_by: str = "scapy"
+
+    @property
+    def passed(self) -> bool:
+        """Whether no rule was broken."""
+        return self.violation_count == 0
+
+    def add(self, violation: Violation) -> None:
+        """Count a violation, and keep it if it is among the first."""
+        self.violation_count += 1
+        if len(self.violations) < MAX_DESCRIBED:
+            self.violations.append(violation)
+
+    def note(self, text: str) -> None:
+        """Say once what could not be checked."""
+        if text not in self.notes and len(self.notes) < MAX_NOTES:
+            self.notes.append(text)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the report as JSON-able data; ``violations`` is their number."""
+        described = asdict(self)
+        described["first_violations"] = described.pop("violations")
+        described["violations"] = described.pop("violation_count")
+        return described

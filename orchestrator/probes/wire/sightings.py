@@ -1,0 +1,199 @@
+"""From captures to datagrams: the same datagram on several links, or twice on one, is one Datagram."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from node.capture.pcapng import LINKTYPE_ETHERNET, Capture, CaptureError, Direction
+from orchestrator.backends.base import Collected
+from orchestrator.errors import ProbeError
+from orchestrator.probes.wire.report import LinkReport, Violation, WireReport
+from orchestrator.topology.plan import DeploymentPlan, LinkPlan
+
+#: Frames with this DSCP were put on the wire by a probe; it survives routers, and nodes do not use it.
+INJECTED_DSCP = 42
+
+_ETHERTYPE_IPV4 = 0x0800
+_PROTOCOL_UDP = 17
+_HEADERS_BYTES = 42
+_LAYER2_BYTES = 14
+# EtherType · version and length, TOS, total length, protocol, source, destination · ports, UDP length.
+_HEADERS = struct.Struct(">12xHBBH5xB2x4s4sHHH")
+_PLAIN_HEADER = 0x45
+
+
+@dataclass(slots=True, eq=False)
+class Datagram:
+    """One distinct datagram and where it was seen."""
+
+    payload: memoryview
+    source: bytes
+    destination: bytes
+    source_port: int
+    destination_port: int
+    #: The earliest sighting: link, number of the frame, ns.
+    link: str
+    frame: int
+    at: int
+    injected: bool
+    #: When it came out of a link at its target: None, if it never did or only entries were captured.
+    delivered: int | None = None
+    #: When it entered a link that ends at its target; None: it never did.
+    approached: int | None = None
+    #: How often it entered such a link.
+    approaches: int = 0
+
+
+class Sightings:
+    """Reads all captures of a run.
+
+    Args:
+        plan: what was deployed.
+        report: takes counts, notes, and the violations that concern frames as such.
+    """
+
+    def __init__(self, plan: DeploymentPlan, report: WireReport) -> None:
+        self._plan = plan
+        self._report = report
+        self._datagrams: dict[tuple[int, bytes], Datagram] = {}
+        self._ports = {node.port for node in plan.nodes}
+        self._corrupting = any(link.forward.corrupt or link.reverse.corrupt for link in plan.links)
+        #: Whether what left each link was captured, too.
+        self.exits_captured = True
+
+    def read(self, collected: Collected) -> list[Datagram]:
+        """Return all distinct datagrams, in order of their first sighting.
+
+        Raises:
+            ProbeError: a capture cannot be read or is damaged.
+        """
+        for link in self._plan.links:
+            report = self._report.links[link.name] = LinkReport()
+            paths = collected.captures.get(link.name, [])
+            if not paths:
+                self._incomplete(f"{link.name}: there is no capture")
+            for path in paths:
+                self._read_file(path, link, report)
+            self._report.frames += report.frames
+            if report.frames and not report.left:
+                self.exits_captured = False
+        found = sorted(self._datagrams.values(), key=lambda datagram: datagram.at)
+        self._report.distinct = len(found)
+        return found
+
+    def _read_file(self, path: Path, link: LinkPlan, report: LinkReport) -> None:
+        try:
+            capture = Capture.open(path)
+            self._read_frames(capture, link, report)
+        except CaptureError as error:
+            raise ProbeError(f"link {link.name}: {error}") from error
+        dropped = sum(interface.dropped or 0 for interface in capture.interfaces)
+        report.dropped += dropped
+        if dropped:
+            self._incomplete(f"{link.name}: the capture lost {dropped} frames")
+        if capture.truncated_at is not None:
+            report.truncated = True
+            self._incomplete(f"{path.name} is cut off at offset {capture.truncated_at}")
+
+    def _incomplete(self, text: str) -> None:
+        self._report.complete = False
+        self._report.note(f"{text}: windows and acknowledgements were not checked")
+
+    def _read_frames(self, capture: Capture, link: LinkPlan, report: LinkReport) -> None:
+        senders = dict(self._senders(link))
+        targets = self._targets(link)
+        datagrams, ports, unpack = self._datagrams, self._ports, _HEADERS.unpack_from
+        for number, interface, at, data, original, direction in capture:
+            if len(data) < _HEADERS_BYTES or capture.interfaces[interface].link_type != LINKTYPE_ETHERNET:
+                report.other += 1
+                continue
+            kind, version, tos, length, protocol, source, destination, *udp = unpack(data)
+            source_port, destination_port, udp_length = udp
+            if kind != _ETHERTYPE_IPV4 or protocol != _PROTOCOL_UDP:
+                report.other += 1
+                continue
+            if source_port not in ports and destination_port not in ports:
+                report.other += 1
+                continue
+            report.frames += 1
+            outbound = direction == Direction.OUTBOUND
+            sender = senders.get(bytes(data[6:12]), "unknown")
+            counted = report.left if outbound else report.entered
+            counted[sender] = counted.get(sender, 0) + 1
+            if original > len(data):
+                report.cut += 1
+                self._incomplete(f"{link.name}: frames are cut to the snap length")
+                continue
+            # The Internet checksum over a header with a right checksum is the number modulo 0xFFFF: 0.
+            if (
+                version != _PLAIN_HEADER
+                or int.from_bytes(data[14:34], "big") % 0xFFFF
+                or length + _LAYER2_BYTES > len(data)
+                or udp_length != length - 20
+            ):
+                self._bad_headers(link, report, number, at)
+                continue
+            if length > link.mtu:
+                found = f"an IP packet of {length} bytes (an unsplit burst: are the sender's offloads on?)"
+                self._report.add(Violation(link.name, number, at, "1-1", found, f"at most {link.mtu}"))
+                continue
+            payload = data[_HEADERS_BYTES : _LAYER2_BYTES + length]
+            key = (hash(payload), bytes(data[26:38]))
+            datagram = datagrams.get(key)
+            if datagram is None:
+                injected = tos >> 2 == INJECTED_DSCP
+                datagram = datagrams[key] = Datagram(
+                    payload,
+                    source,
+                    destination,
+                    source_port,
+                    destination_port,
+                    link.name,
+                    number,
+                    at,
+                    injected,
+                )
+            elif at < datagram.at:
+                datagram.link, datagram.frame, datagram.at = link.name, number, at
+            if destination in targets:
+                _arrive(datagram, at, outbound=outbound)
+
+    def _bad_headers(self, link: LinkPlan, report: LinkReport, number: int, at: int) -> None:
+        if self._corrupting:
+            report.damaged += 1
+            self._report.damaged += 1
+            return
+        found = "an IPv4 or UDP header with wrong lengths or checksum"
+        self._report.add(Violation(link.name, number, at, "1", found, "whole headers: no link corrupts here"))
+
+    def _senders(self, link: LinkPlan) -> Iterator[tuple[bytes, str]]:
+        for end in (link.a, link.b):
+            for interface in self._plan.node(end.node).interfaces:
+                if interface.name == end.interface:
+                    yield bytes.fromhex(interface.mac.replace(":", "")), str(end)
+
+    def _targets(self, link: LinkPlan) -> set[bytes]:
+        """Return the addresses of the link's two nodes, those of their other interfaces included."""
+        return {
+            address_bytes(interface.ipv4)
+            for end in (link.a, link.b)
+            for interface in self._plan.node(end.node).interfaces
+        }
+
+
+def address_bytes(text: str) -> bytes:
+    """Return the four bytes of ``10.0.0.1`` or ``10.0.0.1/30``."""
+    return bytes(map(int, text.partition("/")[0].split(".")))
+
+
+def _arrive(datagram: Datagram, at: int, *, outbound: bool) -> None:
+    if outbound:
+        if datagram.delivered is None or at < datagram.delivered:
+            datagram.delivered = at
+        return
+    datagram.approaches += 1
+    if datagram.approached is None or at < datagram.approached:
+        datagram.approached = at

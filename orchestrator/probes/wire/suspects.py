@@ -1,0 +1,94 @@
+"""Datagrams that break a rule: the node's fault, or damage done by a link that was asked to do it?
+
+Decided when all good datagrams are known: damage is a few flipped bits in a copy of one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from orchestrator.probes.wire.report import Violation, WireReport
+from orchestrator.probes.wire.sightings import Datagram
+
+#: A datagram is compared by parts, of which a flipped bit spoils only one.
+_PARTS = 4
+#: So many bits may differ from the good copy: netem flips one on each corrupting link.
+_MAX_FLIPPED = 8
+#: Parts of different datagrams may be equal (zeros, say); so many are looked at.
+_MAX_CANDIDATES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A datagram that broke a rule."""
+
+    datagram: Datagram
+    rule: str
+    found: str
+    expected: str
+    #: Whether its integrity check was right.
+    intact: bool = False
+
+
+class Suspects:
+    """Collects suspects, then judges them.
+
+    Args:
+        report: takes the verdicts.
+        blind: links that corrupt and are captured behind the corruption only (by name).
+        corrupting: whether any link was asked to corrupt.
+    """
+
+    def __init__(self, report: WireReport, *, corrupting: bool, blind: frozenset[str]) -> None:
+        self._report = report
+        self._corrupting = corrupting
+        self._blind = blind
+        self._suspects: list[Suspect] = []
+
+    def add(self, datagram: Datagram, rule: str, found: str, expected: str, *, intact: bool = False) -> None:
+        """Report that ``datagram`` broke ``rule``."""
+        self._suspects.append(Suspect(datagram, rule, found, expected, intact))
+
+    def judge(self, good: Iterable[Datagram]) -> None:
+        """Count each suspect as damaged or as a violation."""
+        index = _index(good) if self._suspects and self._corrupting else {}
+        for suspect in sorted(self._suspects, key=lambda suspect: suspect.datagram.at):
+            datagram = suspect.datagram
+            if self._corrupting and (datagram.link in self._blind or _is_copy(datagram, index)):
+                self._report.damaged += 1
+                self._report.slipped += suspect.intact
+                continue
+            self._report.add(
+                Violation(
+                    datagram.link, datagram.frame, datagram.at, suspect.rule, suspect.found, suspect.expected
+                )
+            )
+
+
+_Key = tuple[int, int, int]
+
+
+def _index(good: Iterable[Datagram]) -> Mapping[_Key, list[memoryview]]:
+    index: dict[_Key, list[memoryview]] = {}
+    for datagram in good:
+        for key in _keys(datagram.payload):
+            candidates = index.setdefault(key, [])
+            if len(candidates) < _MAX_CANDIDATES:
+                candidates.append(datagram.payload)
+    return index
+
+
+def _keys(payload: memoryview) -> list[_Key]:
+    size = len(payload)
+    cuts = [size * part // _PARTS for part in range(_PARTS + 1)]
+    return [(size, part, hash(payload[cuts[part] : cuts[part + 1]])) for part in range(_PARTS)]
+
+
+def _is_copy(datagram: Datagram, index: Mapping[_Key, list[memoryview]]) -> bool:
+    number = int.from_bytes(datagram.payload, "big")
+    for key in _keys(datagram.payload):
+        for candidate in index.get(key, ()):
+            if (number ^ int.from_bytes(candidate, "big")).bit_count() <= _MAX_FLIPPED:
+                return True
+    return False

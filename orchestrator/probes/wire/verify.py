@@ -1,0 +1,80 @@
+"""Reads all captures of a run and gives the verdict."""
+
+from __future__ import annotations
+
+from node.dissectors.scapy_layer import DATA, INITIATION, RESPONSE
+from orchestrator.backends.base import Collected
+from orchestrator.probes.wire.connections import Connections
+from orchestrator.probes.wire.key_log import read_key_logs
+from orchestrator.probes.wire.order import OrderChecks
+from orchestrator.probes.wire.report import WireReport
+from orchestrator.probes.wire.setups import SetUps
+from orchestrator.probes.wire.sightings import Datagram, Sightings
+from orchestrator.probes.wire.suspects import Suspects
+from orchestrator.topology.plan import DeploymentPlan
+
+
+def verify(plan: DeploymentPlan, collected: Collected) -> WireReport:
+    """Return what the captures and key logs of a run say.
+
+    The captures of one run must share a clock, as those of one kernel or one simulation do.
+
+    Raises:
+        ProbeError: a capture or key log cannot be read, or is damaged.
+    """
+    report = WireReport()
+    sightings = Sightings(plan, report)
+    datagrams = sightings.read(collected)
+    suspects = _suspects(plan, collected, report)
+    setups = SetUps(plan, suspects)
+    by_type = _sort(datagrams, suspects, report)
+    # RESPONSEs refer to INITIATIONs, and DATA packets to both.
+    for kind in (INITIATION, RESPONSE):
+        for datagram in by_type[kind]:
+            setups.check(datagram)
+    connections = Connections(read_key_logs(collected.key_logs, report), setups, suspects, report)
+    for datagram in by_type[DATA]:
+        connections.check(datagram)
+    _check_order(connections, suspects, report, exits_captured=sightings.exits_captured)
+    suspects.judge([*setups.good, *connections.good])
+    return report
+
+
+def _suspects(plan: DeploymentPlan, collected: Collected, report: WireReport) -> Suspects:
+    corrupting = [link for link in plan.links if link.forward.corrupt or link.reverse.corrupt]
+    # One capture at each end of a link, instead of one in its middle, sees what comes out of it only.
+    blind = frozenset(link.name for link in corrupting if len(collected.captures.get(link.name, ())) > 1)
+    return Suspects(report, corrupting=bool(corrupting), blind=blind)
+
+
+def _sort(datagrams: list[Datagram], suspects: Suspects, report: WireReport) -> dict[int, list[Datagram]]:
+    by_type: dict[int, list[Datagram]] = {INITIATION: [], RESPONSE: [], DATA: []}
+    for datagram in datagrams:
+        if datagram.injected:
+            report.injected += 1
+            continue
+        kind = datagram.payload[0] if datagram.payload else None
+        if kind in by_type:
+            by_type[kind].append(datagram)
+        else:
+            found = "an empty datagram" if kind is None else f"packet type 0x{kind:02x}"
+            suspects.add(datagram, "1-2", found, "0x41, 0xc1 or 0xc2")
+    return by_type
+
+
+def _check_order(
+    connections: Connections, suspects: Suspects, report: WireReport, *, exits_captured: bool
+) -> None:
+    checks = OrderChecks(suspects, exits_captured=exits_captured)
+    for connection in connections.all:
+        if not any(flow.packets for flow in connection.flows):
+            continue
+        report.connections += 1
+        if connection.secrets.windows is None:
+            report.note(f"connection {connection.name}: initial windows unknown, so windows were not checked")
+        if report.complete and connection.whole:
+            checks.check(connection)
+        elif not connection.whole:
+            report.note(
+                f"connection {connection.name} was not captured from its start: order was not checked"
+            )
