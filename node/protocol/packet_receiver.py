@@ -98,6 +98,9 @@ class PacketReceiver:
         buffer, stream_id, offset, room = stream.buffer, self._bulk_id, self._bulk_offset, self._bulk_room
         number, count, opened, begin = self._run_end, 0, False, offset
         size, total = segment_size, len(packets)
+        # Room for all at once: growing packet by packet copies the buffer nine times over.
+        filled = len(buffer)
+        buffer.extend(bytes(total - position))
         while position < total:
             packet = packets[position : position + size]
             length = len(packet) - _BULK_DATA - tag_size
@@ -111,13 +114,15 @@ class PacketReceiver:
             if kind != _BULK_KIND or found_id != stream_id or found_offset != offset or length > room:
                 opened = True
                 break
-            buffer += packet[_BULK_DATA : _BULK_DATA + length]
+            buffer[filled : filled + length] = packet[_BULK_DATA : _BULK_DATA + length]
+            filled += length
             offset += length
             room -= length
             number += 1
             count += 1
             position += size
             self.bytes += len(packet)
+        del buffer[filled:]
         stream.contiguous_end = stream.highest = stream.highest + offset - begin
         c.take_credit(offset - begin)
         self.packets += count
