@@ -20,6 +20,8 @@ Traps that this avoids, each seen in a kernel:
 * *Two netems where one duplicates* are refused by kernels from 6.16 on, and stable ones of that time ("cannot
   mix duplicating netems with other netems in tree"): tbf is the bottleneck there. Its bucket lets a frame
   or two go without being serialised, so an idle link is faster by that; a busy one has the same rate.
+* *Packets that netem reorders* leave it past its child: they skip the bottleneck too. The model serialises
+  them; on a saturated link with ``reorder`` the kernel lets that share of packets through on top of the rate.
 * *Replacing a qdisc by another kind under the same handle* is refused: each kind has its own handle.
 * *The default limit* of 1000 packets drops on long fast links.
 """
