@@ -30,7 +30,6 @@ from node.workloads.flow import (
     FlowHeader,
     HeaderReader,
     check_flow_name,
-    read_stream,
     statistics_data,
 )
 
@@ -196,8 +195,7 @@ class NodeCore:
         elif isinstance(event, StreamDataReceived) and connection in self._incoming:
             reader = self._incoming[connection]
             try:
-                data, ended = read_stream(connection, event)
-                whole = reader.receive(data, ended=ended)
+                whole = reader.receive(connection.read(event.stream_id), ended=event.ended)
                 if whole is None:
                     return
                 flow = self._announced(connection, whole[0])
@@ -210,10 +208,10 @@ class NodeCore:
             header, rest = whole
             flow.attach(connection, now=now)
             self._flow_of[connection] = flow
-            self._emit("flow_started", now, {"flow": flow.name, "role": flow.role, **header.announcement})
+            self._emit("flow_started", now, {**header.announcement, "flow": flow.name, "role": flow.role})
             self._guarded(
                 flow,
-                lambda: flow.start_target(header, event.stream_id, rest, ended=ended, now=now),
+                lambda: flow.start_target(header, event.stream_id, rest, ended=event.ended, now=now),
                 now,
             )
 
@@ -232,8 +230,12 @@ class NodeCore:
         """Let a flow act; end it if it failed or is done."""
         try:
             action()
-        except (WorkloadError, LocalProtocolError) as error:
+        except WorkloadError as error:
             flow.fail(str(error))
+        except LocalProtocolError as error:
+            # A connection that is over takes no more writes; its ConnectionClosed is on the way and says why.
+            if flow.connection is None or not flow.connection.closed:
+                flow.fail(str(error))
         if flow.outcome is not None:
             self._finish(flow, now)
 
@@ -315,7 +317,7 @@ class NodeCore:
                 raise
             flow.attach(connection, now=now)
             self._flow_of[connection] = flow
-            self._emit("flow_started", now, {"flow": name, "role": role, **side.announcement()})
+            self._emit("flow_started", now, {**side.announcement(), "flow": name, "role": role})
         self._flows[name] = flow
         return {"flow": name}
 

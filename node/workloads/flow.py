@@ -121,8 +121,6 @@ class Flow:
         self.connection: Connection | None = None
         self.started_at: Instant | None = None
         self._stream: FlowStream | None = None
-        #: Whether the side has been given the stream's end.
-        self._ended = False
         self._next_progress: Instant = 0
         self._reported_bytes = 0
         self._reported_at: Instant = 0
@@ -158,7 +156,6 @@ class Flow:
         assert self.connection is not None
         self.side.accept(header.announcement)
         self._stream = FlowStream(self.connection, stream_id)
-        self._ended = ended
         self.side.start(self._stream, now=now)
         self.side.receive(data, ended=ended, now=now)
 
@@ -174,9 +171,7 @@ class Flow:
             return
         if isinstance(event, StreamDataReceived):
             assert self.connection is not None
-            if not self._ended:
-                data, self._ended = read_stream(self.connection, event)
-                self.side.receive(data, ended=self._ended, now=now)
+            self.side.receive(self.connection.read(event.stream_id), ended=event.ended, now=now)
         elif isinstance(event, StreamAcknowledged):
             self.side.on_acknowledged(now=now)
         elif isinstance(event, StreamReset | SendingStopped):
@@ -235,16 +230,6 @@ class Flow:
             "results": dict(outcome.results),
             "statistics": statistics_data(statistics) if statistics is not None else {},
         }
-
-
-def read_stream(connection: Connection, event: StreamDataReceived) -> tuple[bytearray, bool]:
-    """Return what has come on a stream, and whether that is all.
-
-    The end may have come after the event was made and before it is handled: so the stream is asked, too.
-    """
-    stream = connection.streams.receivers.get(event.stream_id)
-    ended = event.ended or (stream is not None and stream.ended)
-    return connection.read(event.stream_id), ended
 
 
 def describe_close(event: ConnectionClosed) -> str:

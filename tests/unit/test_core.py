@@ -348,3 +348,26 @@ def test_a_target_takes_a_flow_only_from_the_peer_it_expects() -> None:
     assert "expected from third" in str(end["error"])
     status = pair.nodes["right"].handle_command(Command("status"), now=pair.now)
     assert status.data["flows"] != []
+
+
+def test_a_peer_that_goes_while_we_write_is_named_as_the_reason() -> None:
+    pair = NodePair()
+    pair.flow("f", "messages", count=10_000, rate=10_000, size=100)
+    for _ in range(50):
+        pair.step()
+    pair.command("right", "stop_flow", flow="f")
+    source, _ = pair.run_until_finished("f")
+    assert str(source["error"]).endswith("stopped by command")
+    assert "the peer closed the connection with code 0x102" in str(source["error"])
+
+
+def test_a_header_cannot_change_what_its_flow_is_called() -> None:
+    stranger = Stranger(b"", end=False)
+    pair = stranger.pair
+    pair.command("right", "start_flow", **started(role="target", peer="left"))
+    header = FlowHeader("f", "bulk", {"size": 1000, "role": "king"})
+    stranger.connection.write(0, header.encode() + bytes(1000), end=True)
+    while pair.finished("right", "f") is None:
+        assert pair.step()
+    begun = next(e for e in pair.events if e.kind == "flow_started")
+    assert begun.data == {"size": 1000, "flow": "f", "role": "target"}
