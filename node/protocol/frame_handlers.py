@@ -44,7 +44,7 @@ def _stream(c: Connection, frame: Stream, now: Instant) -> None:
     if stream is not None:
         store(c, stream, frame)
         if stream.ended:
-            c.acks.hurry(now)
+            c.acks.hurry()
 
 
 def _reset_stream(c: Connection, frame: ResetStream, now: Instant) -> None:

@@ -35,5 +35,11 @@ def snapshot(c: Connection) -> Statistics:
         bytes_in_flight=c.recovery.bytes_in_flight if started else 0,
         stream_bytes_acked=c.stream_bytes_acked,
         stream_bytes_delivered=c.window.consumed,
-        limited_by=c.builder.limited_by,
+        limited_by=_limit(c) if started else "application",
     )
+
+
+def _limit(c: Connection) -> str:
+    """What keeps the sender from sending: what it met last, or the peer's credit for its streams."""
+    waiting = any(s.next_offset < s.written for s in c.streams.senders.values())
+    return "flow-control" if waiting and c.builder.limited_by == "application" else c.builder.limited_by

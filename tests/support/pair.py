@@ -112,14 +112,19 @@ class Pair:
         if any(e._work for e in (self.left, self.right)):
             self.drain()
 
-    def step(self) -> bool:
-        """Go on to the next thing that happens; False: nothing ever will."""
+    def next_time(self) -> Instant | None:
+        """When the next thing happens."""
         times = [t for t in (self.left.next_timeout(), self.right.next_timeout()) if t is not None]
         if self._queue:
             times.append(self._queue[0][0])
-        if not times:
+        return min(times, default=None)
+
+    def step(self) -> bool:
+        """Go on to the next thing that happens; False: nothing ever will."""
+        following = self.next_time()
+        if following is None:
             return False
-        self.now = max(self.now, min(times))
+        self.now = max(self.now, following)
         while self._queue and self._queue[0][0] <= self.now:
             _, _, from_left, datagram = heapq.heappop(self._queue)
             endpoint, source = (self.right, LEFT) if from_left else (self.left, RIGHT)
@@ -140,9 +145,9 @@ class Pair:
     def run_for(self, duration: Duration) -> None:
         """Go on for a time."""
         end = self.now + duration
-        while self.step():
-            if self.now >= end:
-                return
+        while (following := self.next_time()) is not None and following <= end:
+            self.step()
+        self.now = end
 
     def closed(self, *, right: bool) -> ConnectionClosed | None:
         """Return the event that ended the connection on one side."""

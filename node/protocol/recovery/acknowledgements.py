@@ -28,6 +28,7 @@ class Acknowledgements:
         self._floor = 0
         self._largest_time: Instant = 0
         self._eliciting = 0
+        self._urgent = False
         self._max_ack_delay = max_ack_delay
         self._threshold = 1 if at_once else ELICITING_THRESHOLD
 
@@ -49,15 +50,15 @@ class Acknowledgements:
         if not eliciting:
             return
         self._eliciting += eliciting
-        if not in_order or self._eliciting >= self._threshold:
+        if not in_order or self._urgent or self._eliciting >= self._threshold:
             self.deadline = now
+            self._urgent = False
         elif self.deadline is None:
             self.deadline = now + self._max_ack_delay
 
-    def hurry(self, now: Instant) -> None:
-        """Acknowledge at once whatever is owed."""
-        if self.deadline is not None:
-            self.deadline = now
+    def hurry(self) -> None:
+        """Acknowledge the packets at hand at once: the sender waits for nothing else."""
+        self._urgent = True
 
     def frame(self, *, now: Instant) -> Ack | None:
         """Return the ACK frame for everything received, if anything ever was; nothing is owed then."""

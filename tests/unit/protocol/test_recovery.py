@@ -1,0 +1,226 @@
+"""RFC 9002 as behaviours."""
+
+from __future__ import annotations
+
+from node.protocol.congestion.new_reno import NewReno
+from node.protocol.recovery.acknowledgements import MAX_KEPT_RANGES, Acknowledgements
+from node.protocol.recovery.loss import detect_lost
+from node.protocol.recovery.pacer import Pacer
+from node.protocol.recovery.persistent_congestion import is_persistent
+from node.protocol.recovery.rtt import INITIAL_RTT, RttEstimator
+from node.protocol.recovery.sent_packets import SentBurst, SentPackets, runs
+from node.protocol.time import MILLISECOND, SECOND
+from node.protocol.wire.frames import MAX_ACK_RANGES
+
+SIZE = 1200
+
+
+def burst(first: int, count: int, time_sent: int) -> SentBurst:
+    return SentBurst(first, count, time_sent, size=SIZE, last_size=SIZE)
+
+
+# RFC 9002 §5
+
+
+def test_the_first_sample_sets_all_estimates() -> None:
+    rtt = RttEstimator()
+    assert (rtt.smoothed_rtt, rtt.rttvar) == (INITIAL_RTT, INITIAL_RTT // 2)
+    rtt.update(100, ack_delay=90)  # §5.3: the delay of the first sample is ignored
+    assert (rtt.min_rtt, rtt.smoothed_rtt, rtt.rttvar) == (100, 100, 50)
+
+
+def test_ack_delay_is_taken_off_but_never_below_min_rtt() -> None:
+    rtt = RttEstimator()
+    rtt.update(1000, 0)
+    rtt.update(1800, 800)
+    assert rtt.smoothed_rtt == 1000
+    rtt.update(1400, 800)  # would go below min_rtt: not taken off
+    assert rtt.smoothed_rtt == (7 * 1000 + 1400) // 8
+
+
+def test_the_probe_timeout_is_srtt_plus_four_rttvar_plus_ack_delay() -> None:
+    rtt = RttEstimator()
+    rtt.update(100 * MILLISECOND, 0)
+    assert rtt.probe_timeout(25 * MILLISECOND) == (100 + 4 * 50 + 25) * MILLISECOND
+
+
+# RFC 9002 §6.1
+
+
+def test_three_later_packets_make_a_packet_lost_and_two_do_not() -> None:
+    record = burst(0, 10, time_sent=0)
+    record.acked = 1 << 4
+    lost, again = detect_lost([record], largest_acked=4, loss_delay=SECOND, now=1)
+    assert lost == [(record, 0b00011)]  # 0 and 1 are three or more behind
+    assert again == SECOND  # 2 and 3 are looked at when the time threshold comes
+
+
+def test_time_makes_an_earlier_packet_lost() -> None:
+    record = burst(0, 3, time_sent=0)
+    record.acked = 0b100
+    lost, again = detect_lost([record], largest_acked=2, loss_delay=SECOND, now=SECOND - 1)
+    assert (lost, again) == ([], SECOND)
+    lost, again = detect_lost([record], largest_acked=2, loss_delay=SECOND, now=SECOND)
+    assert (lost, again) == ([(record, 0b011)], None)
+
+
+def test_packets_after_the_largest_acknowledged_are_not_lost() -> None:
+    lost, _ = detect_lost([burst(5, 4, 0)], largest_acked=4, loss_delay=1, now=SECOND)
+    assert lost == []
+
+
+# RFC 9002 §7.6
+
+
+def test_losses_over_three_probe_timeouts_are_persistent_congestion() -> None:
+    first, second, third = burst(0, 1, 10), burst(1, 1, 40), burst(2, 1, 71)
+    lost = [(r, r.full) for r in (first, second, third)]
+    assert is_persistent(lost, probe_timeout=20, first_sample=0)
+    assert not is_persistent(lost, probe_timeout=21, first_sample=0)
+    assert not is_persistent(lost, probe_timeout=20, first_sample=None)
+    assert not is_persistent(lost, probe_timeout=20, first_sample=11)  # the first was before
+
+
+def test_a_packet_acknowledged_in_between_breaks_the_period() -> None:
+    lost = [(r, r.full) for r in (burst(0, 1, 10), burst(2, 1, 100))]
+    assert not is_persistent(lost, probe_timeout=20, first_sample=0)
+
+
+# records
+
+
+def test_runs_of_bits_are_found_from_the_lowest() -> None:
+    assert list(runs(0b1100_1011)) == [(0, 2), (3, 4), (6, 8)]
+    assert list(runs(0)) == []
+
+
+def test_the_last_packet_of_a_burst_may_be_shorter() -> None:
+    record = SentBurst(0, 3, 0, size=1000, last_size=10)
+    assert [record.bytes_of(mask) for mask in (0b001, 0b100, 0b111)] == [1000, 10, 2010]
+
+
+def test_sent_packets_are_found_by_range_and_forgotten_from_the_front() -> None:
+    sent = SentPackets()
+    records = [burst(first, 10, 0) for first in range(0, 2000, 10)]
+    for record in records:
+        sent.append(record)
+    assert list(sent.overlapping(15, 31)) == records[1:4]
+    for record in records[:150]:
+        record.acked = record.full
+    sent.trim()
+    assert len(sent) == 50
+    assert list(sent.overlapping(0, 1501)) == [records[150]]
+
+
+# RFC 9002 §7
+
+
+def acked(controller: NewReno, size: int, *, time_sent: int, window_used: bool = True) -> None:
+    controller.on_packets_acked(
+        size, time_sent=time_sent, now=time_sent + 1, rtt=RttEstimator(), window_used=window_used
+    )
+
+
+def test_slow_start_grows_by_what_is_acknowledged() -> None:
+    reno = NewReno(1200)
+    assert reno.congestion_window == 12_000
+    acked(reno, 2400, time_sent=0)
+    assert reno.congestion_window == 14_400
+
+
+def test_an_unused_window_does_not_grow() -> None:
+    reno = NewReno(1200)
+    acked(reno, 2400, time_sent=0, window_used=False)
+    assert reno.congestion_window == 12_000
+
+
+def test_loss_halves_once_in_a_recovery_period() -> None:
+    reno = NewReno(1200)
+    reno.on_packets_lost(1200, last_sent=5, now=10)
+    reno.on_packets_lost(1200, last_sent=10, now=12)
+    assert reno.congestion_window == reno.ssthresh == 6000
+    acked(reno, 6000, time_sent=9)  # sent before the recovery period: no growth
+    assert reno.congestion_window == 6000
+    reno.on_packets_lost(1200, last_sent=11, now=20)
+    assert reno.congestion_window == 3000
+
+
+def test_congestion_avoidance_grows_by_a_packet_a_window() -> None:
+    reno = NewReno(1200)
+    reno.on_packets_lost(1200, last_sent=5, now=10)
+    for _ in range(5):
+        acked(reno, 1200, time_sent=11)
+    assert reno.congestion_window == 7200
+
+
+def test_the_window_never_falls_below_two_packets() -> None:
+    reno = NewReno(1200)
+    for time in range(20):
+        reno.on_packets_lost(1200, last_sent=2 * time + 1, now=2 * time + 2)
+    assert reno.congestion_window == 2400
+    reno.on_persistent_congestion()
+    assert reno.congestion_window == 2400
+
+
+def test_the_pacer_lets_a_window_and_a_quarter_go_in_a_round_trip() -> None:
+    pacer = Pacer(0)
+    pacer.set_rate(congestion_window=100_000, smoothed_rtt=100 * MILLISECOND)
+    sent = now = 0
+    while now < 10 * SECOND:
+        allowed = pacer.allowance(packet_size=1000, wanted=1 << 30, now=now)
+        if allowed:
+            pacer.on_sent(allowed // 1000 * 1000)
+            sent += allowed // 1000 * 1000
+        else:
+            now = pacer.next_time(packet_size=1000, wanted=1 << 30, now=now)
+    assert abs(sent - 12_500_000) < 10_000
+
+
+def test_a_long_pause_does_not_save_up_tokens() -> None:
+    pacer = Pacer(0)
+    pacer.set_rate(congestion_window=100_000, smoothed_rtt=100 * MILLISECOND)
+    assert pacer.allowance(packet_size=1000, wanted=1 << 30, now=0) == 0
+    assert pacer.allowance(packet_size=1000, wanted=1 << 30, now=60 * SECOND) == 2000
+
+
+# RFC 9000 §13.2, SPEC 4-2 and 5-3
+
+
+def test_every_second_packet_is_acknowledged_at_once() -> None:
+    acks = Acknowledgements(max_ack_delay=25, at_once=False)
+    acks.on_received(0, 1, 1, now=100)
+    assert acks.deadline == 125
+    acks.on_received(1, 2, 1, now=110)
+    assert acks.deadline == 110
+    frame = acks.frame(now=110)
+    assert frame is not None
+    assert (frame.ranges, acks.deadline) == (((0, 2),), None)
+
+
+def test_a_gap_is_reported_at_once() -> None:
+    acks = Acknowledgements(max_ack_delay=25, at_once=False)
+    acks.on_received(0, 1, 1, now=0)
+    acks.frame(now=0)
+    acks.on_received(2, 3, 1, now=5)
+    assert acks.deadline == 5
+
+
+def test_a_packet_that_elicits_nothing_is_not_acknowledged_by_itself() -> None:
+    acks = Acknowledgements(max_ack_delay=25, at_once=True)
+    acks.on_received(0, 1, 0, now=0)
+    assert acks.deadline is None
+
+
+def test_duplicates_are_told_from_news_and_the_very_old_count_as_duplicates() -> None:
+    acks = Acknowledgements(max_ack_delay=25, at_once=False)
+    for number in range(0, 4 * MAX_KEPT_RANGES, 2):
+        assert not acks.is_duplicate(number)
+        acks.on_received(number, number + 1, 1, now=0)
+        assert acks.is_duplicate(number)
+    assert acks.is_duplicate(1)  # never came, but is too old to be told from one that did
+    assert not acks.is_duplicate(4 * MAX_KEPT_RANGES - 3)
+    assert len(acks.received) == MAX_KEPT_RANGES
+    frame = acks.frame(now=0)
+    assert frame is not None
+    assert len(frame.ranges) == MAX_ACK_RANGES
+    assert frame.ranges[0] == (4 * MAX_KEPT_RANGES - 2, 4 * MAX_KEPT_RANGES - 1)
