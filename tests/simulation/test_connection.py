@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -190,7 +191,7 @@ def test_stop_and_wait_has_one_data_packet_on_the_way_at_a_time() -> None:
     begin = pair.now
     transfer(pair, bytes(50_000))
     times = [t for t, from_left, d in pair.wire if from_left and t >= begin and len(d) > 500]
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
     assert min(gaps) >= 10 * MILLISECOND  # a round trip
 
 
@@ -406,9 +407,10 @@ def test_more_streams_than_the_limit_can_be_used_one_after_the_other() -> None:
         pair.accepted.write(stream_id, b"", end=True)
         pair.drain()
         pair.run_for(SECOND)
+    opened = [connection.open_stream() for _ in range(4)]
     with pytest.raises(LocalProtocolError, match="allows"):
-        for _ in range(6):
-            connection.open_stream()
+        connection.open_stream()
+    assert opened == [80, 84, 88, 92]
 
 
 def test_datagrams_of_no_length_are_ignored() -> None:
