@@ -19,8 +19,8 @@ class Command:
     """Something a node is told to do.
 
     Commands: ``status`` · ``start_flow`` (flow, workload, role ``source``|``target``, peer: name,
-    options, transport) · ``statistics`` (per connection) · ``stop_flow`` (flow) · ``stop``.
-    Real agents also take ``shape`` (interface, impairments, netem: bool).
+    options, transport) · ``stop_flow`` (flow) · ``statistics`` (flow, or all) · ``windows`` (flow)
+    · ``stop``. Real agents also take those of ``node.agent.shaping``.
     """
 
     name: str
@@ -41,9 +41,11 @@ class Reply:
 class NodeEvent:
     """Something that happened at a node.
 
-    Events: ``ready`` · ``flow_started`` · ``flow_progress`` (flow, bytes, bytes_total,
-    statistics) · ``flow_finished`` (flow, role, ok, error, bytes, sha256, seconds, statistics) ·
-    ``connection_closed`` · ``warning`` (message).
+    Events: ``ready`` (address, listen) · ``flow_started`` (flow, role) · ``flow_progress`` (flow, role,
+    bytes, bytes_total, bits_per_second, rtt_ms, congestion_window, packets_lost,
+    retransmitted_packets) · ``flow_finished`` (flow, workload, role, peer, ok, error, bytes, sha256,
+    seconds, bits_per_second, results, statistics) · ``connection_closed`` (peer, peer_address, code,
+    reason, remote) · ``warning`` (message).
     """
 
     #: Name of the node.
