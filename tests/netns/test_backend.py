@@ -97,7 +97,7 @@ def test_a_crashed_agent_is_reported_with_the_end_of_its_log(run_id: str, tmp_pa
             pytest.fail("the end of the agent was not reported")
         assert (event.node, event.data["exit_code"]) == ("left", -signal.SIGKILL)
         with pytest.raises(
-            BackendError, match=r"left has ended with exit code -9; its log ends:\n.*listens at"
+            BackendError, match=r"left has ended with exit code -9; its log ends:\n(?s:.*)listens at"
         ):
             await deployment.request("left", Command("status"))
         # It can be started again.

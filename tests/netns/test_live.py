@@ -14,7 +14,7 @@ from orchestrator.topology.model import LinkEndpoint
 from orchestrator.wiring import cleanup, live
 from orchestrator.wiring.state import LabRecord
 from tests.netns.labs import left_over, new_run_id
-from tests.netns.test_destroy import await_line, kill, orchestrate
+from tests.netns.test_destroy import await_line, orchestrate
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
@@ -26,10 +26,9 @@ MIDDLE = LinkEndpoint("middle", "eth2")
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LabRecord]:
     monkeypatch.setenv("NARROWS_STATE", str(tmp_path / "state"))
     run_id = new_run_id()
-    process = orchestrate(run_id, tmp_path / "run", "detached")
-    assert await_line(process) == "up"
-    assert process.wait() == 0
-    kill(process)
+    with orchestrate(run_id, tmp_path / "run", "detached") as process:
+        assert await_line(process) == "up"
+        assert process.wait() == 0
     yield live.find()
     cleanup.destroy_all()
     assert left_over(run_id) == []
