@@ -49,8 +49,9 @@ ENGINE_TIME_LIMIT = 120
 #: Seconds until an agent in a container that has just started listens.
 AGENT_TIME_LIMIT = 60.0
 _POLL_SECONDS = 0.02
-#: Seconds that an agent gets to say goodbye to its peers.
-STOP_SECONDS = 3
+#: How often, and after how long, the engine is asked again whether a container of a run is left.
+_LOOKS = 2
+_LOOK_AGAIN_SECONDS = 0.2
 #: Where a container sees its configuration and control socket, and its part of the results.
 _RUNTIME = "/run/narrows"
 _RESULTS = "/results"
@@ -275,14 +276,14 @@ class DockerDeployment:
                     raise BackendError(f"node {node} was stopped, and its links went with it: deploy again")
 
     def _fetch_logs(self) -> list[Path]:
-        logs = []
         with _engine() as engine:
-            for container in _labelled(engine, self._lab.record.run_id):
-                log = self._directory / "logs" / f"{container.labels[NODE_LABEL]}.log"
-                log.parent.mkdir(parents=True, exist_ok=True)
-                log.write_bytes(container.logs())
-                logs.append(log)
-        return logs
+            containers = _labelled(engine, self._lab.record.run_id)
+            said = {container.labels[NODE_LABEL]: container.logs() for container in containers}
+        directory = self._directory / "logs"
+        directory.mkdir(parents=True, exist_ok=True)
+        for node, text in said.items():
+            (directory / f"{node}.log").write_bytes(text)
+        return [directory / f"{node}.log" for node in said]
 
     def _node_directory(self, node: str) -> Path:
         return self._directory / "nodes" / node
@@ -298,11 +299,14 @@ def remove_labelled(run_id: str) -> None:
         BackendError: one cannot be removed.
     """
     with _engine() as engine:
-        for container in _labelled(engine, run_id):
-            try:
-                container.remove(force=True, v=True)
-            except NotFound:
-                continue
+        for _ in range(_LOOKS):
+            for container in _labelled(engine, run_id):
+                try:
+                    container.remove(force=True, v=True)
+                except NotFound:
+                    continue
+            # A killed orchestrator may have asked for one more, which the engine does not list yet.
+            time.sleep(_LOOK_AGAIN_SECONDS)
 
 
 def _labelled(engine: docker.DockerClient, run_id: str, *labels: str) -> list[Container]:
@@ -368,7 +372,7 @@ def _engine() -> Iterator[docker.DockerClient]:
         raise EnvironmentMissingError(f"no Docker engine answers: {error}") from error
     try:
         yield engine
-    except DockerException as error:
+    except (DockerException, OSError) as error:  # the SDK lets errors of the connection through: OSError
         raise BackendError(f"Docker: {error}") from error
     finally:
         engine.close()

@@ -1,0 +1,118 @@
+"""docker-compose.yml is what its topology says, and asks for no more rights than it needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from node.links.settings import NONE, Impairments
+from orchestrator.compose.egress import SPLITTER_HANDLE, set_own_egress
+from orchestrator.compose.generate import generate
+from orchestrator.compose.networks import alias, endpoints_of
+from orchestrator.tc.commands import ROOT_HANDLE, set_impairments
+from orchestrator.topology.load import load
+from orchestrator.topology.model import NodeKind
+from orchestrator.topology.plan import DeploymentPlan
+from orchestrator.topology.planning import make_plan
+from tests.lanes.machine import ROOT
+
+DEMO = "topologies/demo.lab.yml"
+
+
+@pytest.fixture(scope="module")
+def plan() -> DeploymentPlan:
+    return make_plan(load(ROOT / DEMO))
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    """The committed file, as Compose reads it."""
+    found = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_committed_file_is_what_the_demo_topology_generates() -> None:
+    """Made anew by ``narrows compose topologies/demo.lab.yml -o docker-compose.yml``."""
+    assert (ROOT / "docker-compose.yml").read_text() == generate(load(ROOT / DEMO), DEMO)
+
+
+def test_the_same_topology_gives_the_same_file() -> None:
+    assert generate(load(ROOT / DEMO), DEMO) == generate(load(ROOT / DEMO), DEMO)
+
+
+def test_every_topology_becomes_a_file_with_a_service_a_node_and_a_network_a_link() -> None:
+    for path in sorted((ROOT / "topologies").glob("*.lab.yml")):
+        planned = make_plan(load(path))
+        read = yaml.safe_load(generate(load(path), f"topologies/{path.name}"))
+        assert set(read["services"]) == {node.name for node in planned.nodes} | {"orchestrator"}
+        assert len(read["networks"]) == len(planned.links) + 1, "the links and the management network"
+
+
+def test_services_drop_all_capabilities_but_the_needed(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert set(service["cap_add"]) <= {"NET_ADMIN", "NET_RAW", "DAC_OVERRIDE"}, name
+        assert service["init"] is True, name
+        assert not {"privileged", "pid", "ipc", "devices", "network_mode"} & set(service), name
+    assert compose["services"]["orchestrator"]["cap_add"] == ["DAC_OVERRIDE"]
+
+
+def test_no_service_mounts_more_than_the_results(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert service["volumes"] == ["./results:/results"], name
+
+
+def test_only_routers_forward(compose: dict[str, Any], plan: DeploymentPlan) -> None:
+    for node in plan.nodes:
+        sysctls = compose["services"][node.name]["sysctls"]
+        forwards = sysctls.get("net.ipv4.ip_forward") == "1"
+        assert forwards == (node.kind is NodeKind.ROUTER), node.name
+
+
+def test_each_end_of_a_link_has_an_alias_of_its_own(compose: dict[str, Any], plan: DeploymentPlan) -> None:
+    found = [
+        found
+        for name, service in compose["services"].items()
+        if name != "orchestrator"
+        for network, settings in service["networks"].items()
+        if network != "management"
+        for found in settings["aliases"]
+    ]
+    wanted = [alias(end) for node in plan.nodes for _, end in endpoints_of(plan, node.name)]
+    assert sorted(found) == sorted(wanted)
+    assert len(set(found)) == len(found)
+
+
+def test_no_network_puts_the_plan_on_the_users_machine(compose: dict[str, Any]) -> None:
+    """A subnet in the file would become a route of the host, and shadow a network of the user's."""
+    for name, network in compose["networks"].items():
+        assert set(network or {}) <= {"driver_opts"}, name
+
+
+def test_the_orchestrator_starts_when_all_agents_are_healthy(
+    compose: dict[str, Any], plan: DeploymentPlan
+) -> None:
+    conditions = compose["services"]["orchestrator"]["depends_on"]
+    assert conditions == {node.name: {"condition": "service_healthy"} for node in plan.nodes}
+
+
+def test_a_nodes_own_egress_has_the_same_tree_below_a_splitter() -> None:
+    impairments = Impairments.parse({"delay": "10ms", "loss": "1%", "rate": "10Mbit", "queue": "50p"})
+    splitter, *rest = set_own_egress("eth0", impairments)
+    assert splitter[:9] == ["tc", "qdisc", "replace", "dev", "eth0", "root", "handle", SPLITTER_HANDLE, "tbf"]
+    assert rest[0][5:9] == ["parent", f"{SPLITTER_HANDLE}1", "handle", ROOT_HANDLE]
+    assert rest[1:] == set_impairments("eth0", impairments)[1:]
+
+
+def test_the_splitters_bucket_holds_the_largest_frame() -> None:
+    """A frame longer than tbf's bucket is dropped."""
+    for mtu in (1280, 1500, 9000):
+        splitter = set_own_egress("eth0", Impairments.parse({"delay": "1ms"}), mtu=mtu)[0]
+        assert int(splitter[splitter.index("burst") + 1].removesuffix("b")) >= mtu + 14
+
+
+def test_an_unimpaired_egress_has_no_splitter() -> None:
+    assert set_own_egress("eth0", NONE) == set_impairments("eth0", NONE)
