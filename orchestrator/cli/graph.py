@@ -45,5 +45,4 @@ def command(file: str, form: str) -> None:
         }
         click.echo(json.dumps(drawn))
         return
-    render = {"text": graph.render_text, "mermaid": graph.render_mermaid, "dot": graph.render_dot}[form]
-    click.echo(render(topology), nl=False)
+    click.echo(graph.RENDERERS[form](topology), nl=False)

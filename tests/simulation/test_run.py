@@ -1,0 +1,104 @@
+"""`narrows run` on virtual time: the whole path from YAML to verdict."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import ROOT, await_line, narrows, started
+
+TOPOLOGIES = sorted((ROOT / "topologies").glob("*.lab.yml"))
+LINE = ROOT / "topologies" / "line.lab.yml"
+TOO_MUCH = """
+name: too-much
+time-limit: 2s
+topology:
+  nodes: {a: {}, b: {}}
+  links:
+    - endpoints: ["a:eth1", "b:eth1"]
+      netem: {delay: 10ms, rate: 1Mbit, queue: 20p}
+workloads:
+  - {name: film, kind: bulk, from: a, to: b, size: 5MB}
+expect:
+  - film: completion <= 1s
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("topology", TOPOLOGIES, ids=lambda path: path.name.removesuffix(".lab.yml"))
+def test_topology_that_we_ship_passes(topology: Path, tmp_path: Path) -> None:
+    ended = narrows("run", topology, "--backend", "simulation", "--results", tmp_path, "-f", "json")
+    result = ended.json()
+    assert result["verdict"] == "PASS", result["reasons"]
+    assert ended.code == 0
+    assert (result["backend"], result["impairment"]) == ("simulation", "simulated")
+    assert result["wire"]["frames"] > 0
+    assert result["wire"]["violations"] == 0
+    for flow in result["flows"].values():
+        assert flow["completed"]
+        assert flow["sha256"] == flow["source_sha256"] != ""
+        assert flow["bits_per_second"] > 0
+        assert flow["rtt_ms"] > 0
+        assert flow["retransmitted_packets"] >= 0
+
+
+def test_results_are_kept_and_are_what_was_printed(tmp_path: Path) -> None:
+    ended = narrows("run", LINE, "--backend", "simulation", "--results", tmp_path, "-f", "json")
+    (directory,) = tmp_path.iterdir()
+    assert directory.name == f"line-{ended.json()['run_id']}"
+    assert json.loads((directory / "result.json").read_text()) == ended.json()
+    assert len(list(directory.rglob("*.pcapng"))) == 3
+
+
+def test_same_seed_gives_the_same_run_and_another_seed_another(tmp_path: Path) -> None:
+    def seconds(*seed: str, hash_seed: str) -> list[float]:
+        ended = narrows(
+            "run", LINE, "--backend", "simulation", "--results", tmp_path, "--no-capture", "-f", "json", *seed,
+            environment={"PYTHONHASHSEED": hash_seed},
+        )
+        return [flow["seconds"] for flow in ended.json()["flows"].values()]
+
+    assert seconds(hash_seed="1") == seconds(hash_seed="2") == seconds("--seed", "1", hash_seed="3")
+
+
+def test_expectation_that_fails_is_1_with_its_reason(tmp_path: Path) -> None:
+    topology = tmp_path / "too-much.lab.yml"
+    topology.write_text(TOO_MUCH)
+    ended = narrows(
+        "run", topology, "--backend", "simulation", "--results", tmp_path, "--no-capture", "-f", "json"
+    )
+    assert ended.code == 1
+    result = ended.json()
+    assert result["verdict"] == "FAIL"
+    assert "did not complete within the time limit of 2 s" in result["reasons"][0]
+    assert result["seconds"] == 2.0
+    assert result["flows"]["film"]["completed"] is False
+    assert 0 < result["flows"]["film"]["bytes"] < 5_000_000
+    assert [found["passed"] for found in result["expectations"]] == [False]
+
+
+def test_table_is_on_stdout_and_progress_on_stderr(tmp_path: Path) -> None:
+    ended = narrows(
+        "run", LINE, "--backend", "simulation", "--results", tmp_path, "--no-capture",
+        environment={"NO_COLOR": "1"},
+    )
+    assert ended.code == 0
+    assert "PASS  line on simulation" in ended.stdout
+    assert "\x1b[" not in ended.stdout + ended.stderr
+    assert "[running the flows]" in ended.stderr
+    assert "[running the flows]" not in ended.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_interrupted_run_is_130(number: signal.Signals, tmp_path: Path) -> None:
+    demo = ROOT / "topologies" / "demo.lab.yml"
+    with started("run", demo, "--backend", "simulation", "--results", tmp_path, "--no-capture") as process:
+        await_line(process, "[running the flows]")
+        process.send_signal(number)
+        stdout, stderr = process.communicate()
+    assert process.returncode == 130
+    assert stdout == ""
+    assert "Traceback" not in stderr
