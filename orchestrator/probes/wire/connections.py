@@ -28,6 +28,12 @@ class Connection:
     response: Attempt | None
     openers: tuple[Callable[[Bytes, int], Bytes], Callable[[Bytes, int], Bytes]]
     flows: tuple[Flow, Flow] = field(default_factory=lambda: (Flow(), Flow()))
+    #: IP addresses of the initiator and of the responder; None: the handshake was not captured.
+    addresses: tuple[frozenset[bytes], frozenset[bytes]] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        nodes = self.nodes(0)
+        self.addresses = None if nodes is None else (_addresses(nodes[0]), _addresses(nodes[1]))
 
     @property
     def name(self) -> str:
@@ -136,13 +142,23 @@ class Connections:
         self._suspects.add(datagram, "2-3", f"connection ID {cid.hex()}", "one of a connection of this run")
 
     def _fits(self, datagram: Datagram, connection: Connection, direction: int) -> bool:
-        nodes = connection.nodes(direction)
-        if nodes is None:
+        if connection.addresses is None:
             self._report.note(f"the handshake of connection {connection.name} was not captured")
             return True
-        for node, ip, end in zip(nodes, (datagram.source, datagram.destination), ("from", "to"), strict=True):
-            if ip not in {address_bytes(interface.ipv4) for interface in node.interfaces}:
-                shown = ".".join(map(str, ip))
-                self._suspects.add(datagram, "2-3", f"a packet {end} {shown}", f"{node.name} at {node.ipv4}")
-                return False
-        return True
+        initiator, responder = connection.addresses
+        senders, receivers = (initiator, responder) if direction == 0 else (responder, initiator)
+        if datagram.source in senders and datagram.destination in receivers:
+            return True
+        nodes = connection.nodes(direction)
+        assert nodes is not None
+        found = f"a packet from {_shown(datagram.source)} to {_shown(datagram.destination)}"
+        self._suspects.add(datagram, "2-3", found, f"from {nodes[0].ipv4} to {nodes[1].ipv4}")
+        return False
+
+
+def _addresses(node: NodePlan) -> frozenset[bytes]:
+    return frozenset(address_bytes(interface.ipv4) for interface in node.interfaces)
+
+
+def _shown(address: bytes) -> str:
+    return ".".join(map(str, address))
