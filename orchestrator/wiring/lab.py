@@ -261,8 +261,7 @@ class Lab:
         )
 
     async def _bring_up(self) -> None:
-        batches = [(Path(link.namespace), commands.link_up_lines()) for link in self.record.links]
-        batches += [
+        batches = [
             (self.namespace(node.name), commands.node_lines(node, self.plan)) for node in self.plan.nodes
         ]
         await asyncio.gather(

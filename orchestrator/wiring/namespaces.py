@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import threading
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -25,8 +26,10 @@ _NAME_LIMIT = 40
 
 
 def node_namespace(run_id: str, node: str) -> str:
-    """Return the name of a node's namespace."""
-    return f"nw-{run_id}-node-{re.sub('[^A-Za-z0-9_.-]', '-', node)[:_NAME_LIMIT]}"
+    """Return the name of a node's namespace: two nodes never have the same."""
+    safe = re.sub(r"[^A-Za-z0-9_.-]", "-", node)[:_NAME_LIMIT]
+    mark = "" if safe == node else f"-{zlib.crc32(node.encode()):08x}"
+    return f"nw-{run_id}-node-{safe}{mark}"
 
 
 def link_namespace(run_id: str, index: int) -> str:

@@ -20,7 +20,7 @@ from orchestrator.executor import Commands, Process, run_batch
 from orchestrator.tc import commands as tc
 from orchestrator.tc import readback
 from orchestrator.topology.model import LinkEndpoint
-from orchestrator.wiring.commands import BRIDGE, DEVICE_A, DEVICE_B, join_lines, part_lines
+from orchestrator.wiring.commands import BRIDGE, DEVICE_A, DEVICE_B, join_lines, link_up_lines, part_lines
 from orchestrator.wiring.state import LinkRecord
 
 #: Starts a long-lived process: what it is, argv, namespace.
@@ -64,18 +64,20 @@ class LinkShaping:
         self._namespace = Path(link.namespace)
 
     def join(self, forward: Impairments, reverse: Impairments) -> None:
-        """Join the two interfaces, with these impairments from the first packet on.
+        """Bring up the two interfaces and join them, with these impairments from the first packet on.
 
         Raises:
             BackendError: it cannot be done, or what was read back is not what was asked.
         """
         wanted = {FORWARD: forward, REVERSE: reverse}
         if self._impairment is Impairment.USERSPACE and (forward.items or reverse.items):
+            run_batch(self._commands, "ip", link_up_lines(), namespace=self._namespace)
             self._start_relay(wanted)
             return
         if self._impairment is Impairment.KERNEL:
             self._set_kernel({name: set_ for name, set_ in wanted.items() if set_.items})
-        run_batch(self._commands, "ip", join_lines(), namespace=self._namespace)
+        lines = [*link_up_lines(), *join_lines()]
+        run_batch(self._commands, "ip", lines, namespace=self._namespace)
 
     def set(self, direction: str, impairments: Impairments) -> Impairments:
         """Replace the whole set of a direction; return what was read back.

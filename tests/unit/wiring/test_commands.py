@@ -100,5 +100,8 @@ def test_impairments_that_did_not_take_are_an_error() -> None:
     assert fake.script[1].startswith("    qdisc replace dev b root handle 1: netem ")
 
 
-def test_names_of_namespaces_are_safe_file_names() -> None:
-    assert namespaces.node_namespace("0123abcd", "São/Paulo") == "nw-0123abcd-node-S-o-Paulo"
+def test_names_of_namespaces_are_safe_and_distinct() -> None:
+    assert namespaces.node_namespace("0123abcd", "lisbon") == "nw-0123abcd-node-lisbon"
+    odd = [namespaces.node_namespace("0123abcd", name) for name in ("a/b", "a b", "a-b", "x" * 60, "x" * 61)]
+    assert len(set(odd)) == len(odd)
+    assert all("/" not in name and " " not in name and len(name) < 80 for name in odd)
