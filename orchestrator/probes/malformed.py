@@ -1,0 +1,175 @@
+"""Bad packets: random bytes, cut and bit-flipped Strait packets, put on a link beside running flows.
+
+A node must drop each without an answer (SPEC 1-2). The frames carry a DSCP of their own, so that the wire
+probe tells them from what nodes send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+from typing import ClassVar
+
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
+
+from node.dissectors.protection import seal
+from node.dissectors.scapy_layer import INITIATION, RESPONSE, VERSION, Ack, Data, Frames, SetUp, Stream
+from orchestrator.backends.base import Deployment
+from orchestrator.errors import ProbeError
+from orchestrator.probes.base import PROBES, ProbeResult
+from orchestrator.probes.wire.sightings import INJECTED_DSCP
+from orchestrator.topology.model import LinkEndpoint
+from orchestrator.topology.plan import DeploymentPlan, InterfacePlan, NodePlan
+
+#: Frames a second: enough to matter, and little beside a bulk flow.
+RATE = 200
+_MAX_PAYLOAD = 1400
+
+
+def payloads(rng: Random, *, target: int = 0, source: int = 0) -> Iterator[bytes]:
+    """Yield bad datagrams for ever, each kind as often as the others.
+
+    Args:
+        rng: all chance.
+        target: node address that half-right set-up packets name as theirs.
+        source: node address they come from.
+    """
+    kinds = (_random_bytes, _random_data, _cut, _flipped, _wrong_frames)
+    while True:
+        yield rng.choice(kinds)(rng, target, source)
+
+
+def frames(
+    rng: Random, *, source: tuple[str, str], destination: tuple[str, str], port: int, target: int, sender: int
+) -> Iterator[bytes]:
+    """Yield Ethernet frames with :func:`payloads` for ever.
+
+    Args:
+        rng: all chance.
+        source: MAC and IPv4 address they seem to come from.
+        destination: MAC of the next hop, and IPv4 address of the target.
+        port: UDP port of both.
+        target: node address of the target.
+        sender: node address they seem to come from.
+    """
+    for payload in payloads(rng, target=target, source=sender):
+        ip = IP(src=source[1], dst=destination[1], tos=INJECTED_DSCP << 2, flags="DF")
+        # Without a UDP checksum, so that no kernel on the way has a reason to drop it.
+        udp = UDP(sport=port, dport=port, chksum=0)
+        yield bytes(Ether(src=source[0], dst=destination[0]) / ip / udp / Raw(payload))
+
+
+@PROBES.register("malformed")
+class MalformedProbe:
+    """Sends bad packets from one end of a link to every other host, at :data:`RATE` a second."""
+
+    name: ClassVar[str] = "malformed"
+
+    async def run(
+        self,
+        deployment: Deployment,
+        plan: DeploymentPlan,
+        *,
+        endpoint: LinkEndpoint,
+        duration: int,
+        rng: Random,
+    ) -> ProbeResult:
+        """Inject for ``duration`` ns; what the flows make of it is for the run's expectations to judge.
+
+        Raises:
+            ProbeError: the endpoint is not in the plan, or there is nobody to send to.
+        """
+        streams = [
+            frames(
+                rng,
+                source=source,
+                destination=destination,
+                port=target.port,
+                target=target.address,
+                sender=plan.node(endpoint.node).address,
+            )
+            for source, destination, target in _ways(plan, endpoint)
+        ]
+        if not streams:
+            raise ProbeError(f"malformed: no other node to send to from {endpoint}")
+        step = 1_000_000_000 // RATE
+        start = deployment.now()
+        sent = 0
+        while deployment.now() - start < duration:
+            await deployment.inject(endpoint, next(streams[sent % len(streams)]))
+            sent += 1
+            # Against the plan, not against the last frame: what one took too long the next makes up for.
+            ahead = start + sent * step - deployment.now()
+            if ahead > 0:
+                await deployment.sleep(ahead)
+        return ProbeResult(self.name, passed=True, figures={"frames_sent": sent})
+
+
+def _ways(
+    plan: DeploymentPlan, endpoint: LinkEndpoint
+) -> Iterator[tuple[tuple[str, str], tuple[str, str], NodePlan]]:
+    """Yield source, next hop's MAC and destination, and node for every node that has flows."""
+    own = _interface(plan, endpoint)
+    link = plan.link(own.link)
+    peer = _interface(plan, link.b if link.a == endpoint else link.a)
+    busy = {name for flow in plan.workloads for name in (flow.source, flow.target)}
+    for node in plan.nodes:
+        if node.name != endpoint.node and (node.name in busy or not busy):
+            yield (own.mac, own.ipv4.partition("/")[0]), (peer.mac, node.ipv4), node
+
+
+def _interface(plan: DeploymentPlan, endpoint: LinkEndpoint) -> InterfacePlan:
+    for node in plan.nodes:
+        for interface in node.interfaces:
+            if (node.name, interface.name) == (endpoint.node, endpoint.interface):
+                return interface
+    raise ProbeError(f"malformed: there is no {endpoint} in the plan")
+
+
+def _random_bytes(rng: Random, _target: int, _source: int) -> bytes:
+    return rng.randbytes(rng.randrange(_MAX_PAYLOAD))
+
+
+def _random_data(rng: Random, _target: int, _source: int) -> bytes:
+    return b"\x41" + rng.randbytes(rng.randrange(_MAX_PAYLOAD))
+
+
+def _cut(rng: Random, target: int, source: int) -> bytes:
+    whole = _setup(rng, target, source)
+    return whole[: rng.randrange(len(whole))]
+
+
+def _flipped(rng: Random, target: int, source: int) -> bytes:
+    damaged = bytearray(_setup(rng, target, source))
+    for _ in range(rng.randrange(1, 9)):
+        damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
+    return bytes(damaged)
+
+
+def _setup(rng: Random, target: int, source: int) -> bytes:
+    """Return a set-up packet that is right but for its Noise message."""
+    return bytes(
+        SetUp(
+            type=rng.choice((INITIATION, RESPONSE)),
+            version=rng.choice((VERSION, rng.getrandbits(32))),
+            target_address=target,
+            source_address=source,
+            source_cid=rng.getrandbits(64),
+            packet_number=rng.getrandbits(32),
+            noise=rng.randbytes(rng.randrange(200)),
+        )
+    )
+
+
+def _wrong_frames(rng: Random, _target: int, _source: int) -> bytes:
+    """Return a DATA packet that is right but for its connection ID and its frames' contents."""
+    carried = Frames(
+        frames=[
+            Ack(largest=rng.getrandbits(30), first_range=rng.getrandbits(30)),
+            Stream(stream_id=rng.getrandbits(61), offset=rng.getrandbits(61), data=rng.randbytes(100)),
+        ]
+    )
+    header = bytes(Data(target_cid=rng.getrandbits(64), packet_number=rng.getrandbits(32)))
+    return seal(rng.choice(("crc32c", "xor")), b"", header, bytes(carried), 0)
