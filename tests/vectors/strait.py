@@ -1,0 +1,151 @@
+"""Makes the wire vectors from SPEC.md by the simplest code there is, sharing none with either implementation.
+
+``python -m tests.vectors.strait`` writes frames.json, data.json and setup.json again; a test holds them equal.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+HERE = Path(__file__).parent
+KEY = bytes(range(32))
+CID = bytes.fromhex("0102030405060708")
+
+
+def varint(value: int) -> bytes:
+    """RFC 9000 §16, the shortest form."""
+    for prefix, size in ((0, 1), (1, 2), (2, 4), (3, 8)):
+        if value < 1 << (8 * size - 2):
+            return (value | prefix << (8 * size - 2)).to_bytes(size, "big")
+    raise ValueError(value)
+
+
+def crc32c(data: bytes) -> int:
+    """RFC 3720 B.4, bit by bit."""
+    register = 0xFFFFFFFF
+    for byte in data:
+        register ^= byte
+        for _ in range(8):
+            register = register >> 1 ^ (0x82F63B78 if register & 1 else 0)
+    return register ^ 0xFFFFFFFF
+
+
+def frame(name: str, kind: int, *values: int, tail: bytes = b"", **fields: Any) -> dict[str, Any]:
+    """One frame: its type byte, varints, and what follows them."""
+    wire = bytes([kind]) + b"".join(map(varint, values)) + tail
+    return {"name": name, "type": kind, "fields": fields, "wire": wire.hex()}
+
+
+def frames() -> list[dict[str, Any]]:
+    """Every frame of SPEC 5, with values on both sides of each varint's lengths."""
+    big = (1 << 62) - 1
+    return [
+        frame("PADDING", 0x00),
+        frame("PING", 0x01),
+        frame("ACK", 0x02, 9, 63, 0, 9, largest=9, delay=63, intervals=[[0, 9]]),
+        # 1000..990, a gap of 5 numbers (989..985), 984..984; then 1 number, 983; then 982..0.
+        frame(
+            "ACK", 0x02, 1000, 16384, 2, 10, 4, 0, 0, 982,
+            largest=1000, delay=16384, intervals=[[990, 1000], [984, 984], [0, 982]],
+        ),
+        frame("RESET_STREAM", 0x04, 4, 0x100, 16383, stream_id=4, code=0x100, final_size=16383),
+        frame("STOP_SENDING", 0x05, 64, 0x101, stream_id=64, code=0x101),
+        frame("STREAM", 0x08, 0, 0, tail=b"all", stream_id=0, offset=0, fin=False, data=b"all".hex()),
+        frame("STREAM", 0x09, 1, 63, tail=b"", stream_id=1, offset=63, fin=True, data=""),
+        frame("STREAM", 0x0A, 2, 64, 3, tail=b"abc", stream_id=2, offset=64, fin=False, data=b"abc".hex()),
+        frame(
+            "STREAM", 0x0B, 3, 1 << 30, 70, tail=b"z" * 70,
+            stream_id=3, offset=1 << 30, fin=True, data=(b"z" * 70).hex(),
+        ),
+        frame("MAX_DATA", 0x10, 16384, maximum=16384),
+        frame("MAX_DATA", 0x10, big, maximum=big),
+        frame("MAX_STREAM_DATA", 0x11, 8, (1 << 30) - 1, stream_id=8, maximum=(1 << 30) - 1),
+        frame("MAX_STREAMS", 0x12, 128, maximum=128, unidirectional=False),
+        frame("MAX_STREAMS", 0x13, 63, maximum=63, unidirectional=True),
+        frame("DATA_BLOCKED", 0x14, 65536, limit=65536),
+        frame("STREAM_DATA_BLOCKED", 0x15, 4, 65536, stream_id=4, limit=65536),
+        frame("CLOSE", 0x1C, 0, 0, code=0, reason=""),
+        frame(
+            "CLOSE", 0x1C, 0x100, len("genug für heute".encode()), tail="genug für heute".encode(),
+            code=0x100, reason="genug für heute",
+        ),
+    ]  # fmt: skip
+
+
+def data() -> list[dict[str, Any]]:
+    """DATA packets of every profile, below and above 2^32."""
+    payload = bytes.fromhex("01") + bytes.fromhex("0a0000") + varint(5) + b"hello"
+    made = []
+    for profile in ("aead", "crc32c", "xor"):
+        for number in (0, 0xFFFF_FFFF, 0x1_0000_0000, 0x1234_5678_9ABC):
+            header = b"\x41" + CID + (number & 0xFFFF_FFFF).to_bytes(4, "big")
+            if profile == "aead":
+                nonce = bytes(4) + number.to_bytes(8, "big")
+                protected = AESGCM(KEY).encrypt(nonce, payload, header)
+            elif profile == "crc32c":
+                tag = crc32c((number >> 32).to_bytes(4, "big") + header + payload)
+                protected = payload + tag.to_bytes(4, "big")
+            else:
+                total = 0
+                for byte in header + payload:
+                    total ^= byte
+                protected = payload + bytes([total])
+            made.append(
+                {
+                    "profile": profile,
+                    "key": KEY.hex() if profile == "aead" else "",
+                    "target_cid": CID.hex(),
+                    "packet_number": number,
+                    "payload": payload.hex(),
+                    "wire": (header + protected).hex(),
+                }
+            )
+    return made
+
+
+def setup() -> list[dict[str, Any]]:
+    """INITIATION and RESPONSE, with a Noise message that stands for one."""
+    made = []
+    for kind, number, noise in (
+        (0xC1, 0, bytes(range(150))),
+        (0xC1, 2, bytes(range(150))),
+        (0xC2, 0, b"\xaa" * 90),
+    ):
+        target_cid = bytes(8) if kind == 0xC1 else CID
+        source_cid = CID if kind == 0xC1 else bytes.fromhex("1112131415161718")
+        body = bytes([kind]) + bytes.fromhex("53545201")
+        body += bytes.fromhex("a1a2a3a4a5a6a7a8") + bytes.fromhex("b1b2b3b4b5b6b7b8")
+        body += target_cid + source_cid + number.to_bytes(4, "big") + len(noise).to_bytes(2, "big") + noise
+        body += bytes(1196 - len(body))
+        made.append(
+            {
+                "type": kind,
+                "version": 0x53545201,
+                "target_address": "a1a2a3a4a5a6a7a8",
+                "source_address": "b1b2b3b4b5b6b7b8",
+                "target_cid": target_cid.hex(),
+                "source_cid": source_cid.hex(),
+                "packet_number": number,
+                "noise": noise.hex(),
+                "wire": (body + crc32c(body).to_bytes(4, "big")).hex(),
+            }
+        )
+    return made
+
+
+def texts() -> dict[str, str]:
+    """The files by name, as they must be."""
+    made = {"frames": frames(), "data": data(), "setup": setup()}
+    return {
+        f"{name}.json": json.dumps(vectors, indent=1, ensure_ascii=False) + "\n"
+        for name, vectors in made.items()
+    }
+
+
+if __name__ == "__main__":
+    for name, text in texts().items():
+        (HERE / name).write_text(text, encoding="utf-8")
