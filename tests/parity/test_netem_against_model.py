@@ -8,6 +8,7 @@ meaning, and none is noise: only chance differs, and the bounds below are those 
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import random
 import socket
@@ -27,6 +28,8 @@ from tests.golden.test_tc_commands import SETS
 pytestmark = [pytest.mark.netem, pytest.mark.timetravel]
 
 ETHERTYPE = 0x88B5  # IEEE 802 "local experimental": no stack answers it
+#: For where the type itself may be what is hit.
+ETH_P_ALL = 3
 SEQUENCE = slice(14, 18)
 #: Not in Python's socket module: Linux's numbers.
 SO_RCVBUFFORCE = 33
@@ -56,7 +59,7 @@ class Course:
     @property
     def deviation(self) -> float:
         """Standard deviation of the delay, ns."""
-        return (sum((delay - self.mean) ** 2 for delay in self.delays) / len(self.delays)) ** 0.5
+        return math.sqrt(sum((delay - self.mean) ** 2 for delay in self.delays) / len(self.delays))
 
 
 @dataclass(frozen=True)
@@ -113,9 +116,9 @@ def course(arrivals: Iterator[tuple[int, int]]) -> Course:
     return Course(sequences, delays)
 
 
-def packet_socket(interface: str) -> socket.socket:
+def packet_socket(interface: str, ethertype: int = ETHERTYPE) -> socket.socket:
     made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-    made.bind((interface, ETHERTYPE))
+    made.bind((interface, ethertype))
     return made
 
 
@@ -125,7 +128,8 @@ def veth() -> Iterator[tuple[str, str]]:
     near, far = f"nwp{os.getpid() % 100_000}a", f"nwp{os.getpid() % 100_000}b"
     subprocess.run(["ip", "link", "add", near, "type", "veth", "peer", "name", far], check=True)
     for name in (near, far):
-        subprocess.run(["ip", "link", "set", name, "up"], check=True)
+        # Without an address of its own IPv6 sends nothing that would queue before our frames.
+        subprocess.run(["ip", "link", "set", name, "addrgenmode", "none", "up"], check=True)
     yield near, far
     subprocess.run(["ip", "link", "del", near], check=True)
 
@@ -251,8 +255,7 @@ def test_corruption_flips_one_bit(veth: tuple[str, str]) -> None:
     set_on(near, Impairments.parse({"corrupt": "100%"}))
     frame = b"\xff" * 6 + b"\x02" + bytes(5) + ETHERTYPE.to_bytes(2, "big") + bytes(200)
     flipped: list[int] = []
-    with packet_socket(near) as out, socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as into:
-        into.bind((far, 3))  # ETH_P_ALL: the type may be what was hit
+    with packet_socket(near) as out, packet_socket(far, ETH_P_ALL) as into:
         into.settimeout(1)
         for _ in range(300):
             out.send(frame)
