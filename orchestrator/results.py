@@ -116,13 +116,16 @@ class LinkResult:
     #: The sending and the receiving end.
     sender: str
     receiver: str
-    #: Frames that entered the link there, and that left it at the other end.
+    #: Frames of ours that entered the link there.
     frames_in: int
-    frames_out: int
+    #: And that left it at the other end; None: only entries were captured.
+    frames_out: int | None
 
     @property
-    def loss(self) -> float:
-        """Frames lost of frames sent; 0.0 if none was sent. Duplicates make up for losses."""
+    def loss(self) -> float | None:
+        """Frames lost of frames sent; None: unknown. Duplicates make up for losses."""
+        if self.frames_out is None:
+            return None
         return max(0.0, 1 - self.frames_out / self.frames_in) if self.frames_in else 0.0
 
     def to_json(self) -> dict[str, object]:
@@ -142,6 +145,10 @@ class WireResult:
     violations: int
     #: The first of them in words.
     details: tuple[str, ...] = ()
+    #: Datagrams that a link damaged, as the topology asks.
+    damaged: int = 0
+    #: Of these, datagrams whose integrity check is right nevertheless.
+    slipped: int = 0
 
     def to_json(self) -> dict[str, object]:
         """Return it as JSON-able data."""

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 from orchestrator.backends.base import Collected
 from orchestrator.errors import ProbeError
 from orchestrator.results import MAX_DETAILS, LinkResult, WireResult
 from orchestrator.topology.plan import DeploymentPlan
 
+if TYPE_CHECKING:
+    from orchestrator.probes.wire import WireReport
 
-def check_wire(
-    plan: DeploymentPlan, collected: Collected
-) -> tuple[WireResult, tuple[LinkResult, ...]]:
+#: When nothing was captured, or what was captured could not be read.
+UNCHECKED = WireResult(checked=False, frames=0, violations=0)
+
+
+@dataclass(frozen=True, slots=True)
+class WireFindings:
+    """The probe's verdict in the words of results."""
+
+    wire: WireResult = UNCHECKED
+    links: tuple[LinkResult, ...] = ()
+    #: What could not be checked, and why.
+    notes: tuple[str, ...] = ()
+
+
+def check_wire(plan: DeploymentPlan, collected: Collected) -> WireFindings:
     """Return what the probe says of the captures, and of each direction of each link.
 
     Raises:
@@ -25,8 +43,22 @@ def check_wire(
     except ModuleNotFoundError as error:
         raise ProbeError(f"{error.name} is missing; install it with: pip install 'narrows[probe]'") from error
     report = verify(plan, collected)
-    details = tuple(str(violation) for violation in report.violations[:MAX_DETAILS])
     wire = WireResult(
-        checked=True, frames=report.frames, violations=len(report.violations), details=details
+        checked=True,
+        frames=report.frames,
+        violations=report.violation_count,
+        details=tuple(map(str, report.violations[:MAX_DETAILS])),
+        damaged=report.damaged,
+        slipped=report.slipped,
     )
-    return wire, ()
+    return WireFindings(wire, tuple(_links(plan, report)), tuple(report.notes))
+
+
+def _links(plan: DeploymentPlan, report: WireReport) -> Iterator[LinkResult]:
+    for link in plan.links:
+        seen = report.links.get(link.name)
+        if seen is None:
+            continue
+        for sender, receiver in ((str(link.a), str(link.b)), (str(link.b), str(link.a))):
+            left = seen.left.get(sender, 0) if seen.left else None
+            yield LinkResult(link.name, sender, receiver, seen.entered.get(sender, 0), left)

@@ -88,7 +88,9 @@ def test_node_that_crashes_gives_fail_with_the_reason(tmp_path: Path, long: Path
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_interrupted_run_is_130_and_leaves_nothing(number: signal.Signals, tmp_path: Path, long: Path) -> None:
+def test_interrupted_run_is_130_and_leaves_nothing(
+    number: signal.Signals, tmp_path: Path, long: Path
+) -> None:
     results = tmp_path / "results"
     with started("run", long, "--backend", "netns", "--results", results) as process:
         await_line(process, "film: a → b")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
 
@@ -53,10 +55,11 @@ def test_results_are_kept_and_are_what_was_printed(tmp_path: Path) -> None:
     assert len(list(directory.rglob("*.pcapng"))) == 3
 
 
-def test_same_seed_gives_the_same_run_and_another_seed_another(tmp_path: Path) -> None:
+def test_same_seed_gives_the_same_run_whatever_the_hash_seed(tmp_path: Path) -> None:
     def seconds(*seed: str, hash_seed: str) -> list[float]:
         ended = narrows(
-            "run", LINE, "--backend", "simulation", "--results", tmp_path, "--no-capture", "-f", "json", *seed,
+            "run", LINE, "--backend", "simulation", "--results", tmp_path, "--no-capture",
+            "-f", "json", *seed,
             environment={"PYTHONHASHSEED": hash_seed},
         )
         return [flow["seconds"] for flow in ended.json()["flows"].values()]
@@ -78,6 +81,47 @@ def test_expectation_that_fails_is_1_with_its_reason(tmp_path: Path) -> None:
     assert result["flows"]["film"]["completed"] is False
     assert 0 < result["flows"]["film"]["bytes"] < 5_000_000
     assert [found["passed"] for found in result["expectations"]] == [False]
+
+
+DAMAGED = """
+name: damaged
+time-limit: 1h
+topology:
+  nodes: {a: {}, r: {kind: router}, b: {}}
+  links:
+    - endpoints: ["a:eth1", "r:eth1"]
+      netem: {delay: 1ms, corrupt: 20%}
+    - endpoints: ["r:eth2", "b:eth1"]
+      netem: {delay: 1ms, corrupt: 20%}
+workloads:
+  - {name: film, kind: bulk, from: a, to: b, file: film.bin, transport: {integrity: INTEGRITY}}
+"""
+
+
+@pytest.mark.parametrize("integrity", ["aead", "crc32c"])
+def test_file_crosses_corrupting_links_intact(integrity: str, tmp_path: Path) -> None:
+    result = run_damaged(integrity, tmp_path)
+    assert result["verdict"] == "PASS", result["reasons"]
+    assert result["flows"]["film"]["corrupted_bytes"] is None
+    assert result["wire"]["damaged"] > 0
+
+
+def test_what_slips_through_the_xor_checksum_is_counted(tmp_path: Path) -> None:
+    """Two flipped bits in one column of a packet cancel each other in an XOR checksum."""
+    result = run_damaged("xor", tmp_path)
+    film = result["flows"]["film"]
+    assert film["bytes"] == 1_000_000
+    assert film["intact"] is False
+    assert film["corrupted_bytes"] > 0
+    assert any("slipped through the xor checksum" in note for note in result["notes"])
+
+
+def run_damaged(integrity: str, tmp_path: Path) -> dict[str, Any]:
+    topology = tmp_path / "damaged.lab.yml"
+    topology.write_text(DAMAGED.replace("INTEGRITY", integrity))
+    (tmp_path / "film.bin").write_bytes(Random(5).randbytes(1_000_000))
+    results = tmp_path / "results"
+    return narrows("run", topology, "--backend", "simulation", "--results", results, "-f", "json").json()
 
 
 def test_table_is_on_stdout_and_progress_on_stderr(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ backend_option = click.option(
     metavar="NAME",
     default="auto",
     show_default=True,
-    help=f"How the lab is made: {', '.join(BACKENDS)}; auto takes the most real one that this machine can do.",
+    help=f"How the lab is made: {', '.join(BACKENDS)}; auto takes the most real one that can run here.",
 )
 seed_option = click.option("--seed", type=int, help="Take this seed instead of the topology's.")
 results_option = click.option(

@@ -105,7 +105,13 @@ def _sum(flow: FlowResult) -> Text:
 
 def _links(result: RunResult) -> Group:
     rows = [
-        (end.sender, end.receiver, f"{end.frames_in:,}", f"{end.frames_out:,}", f"{end.loss * 100:.2f} %")
+        (
+            end.sender,
+            end.receiver,
+            f"{end.frames_in:,}",
+            "-" if end.frames_out is None else f"{end.frames_out:,}",
+            "-" if end.loss is None else f"{end.loss * 100:.2f} %",
+        )
         for end in result.links
     ]
     return table("Links", ("from", "to", ">frames in", ">frames out", ">loss"), rows)
@@ -128,7 +134,8 @@ def _wire(result: RunResult) -> Text:
     wire = result.wire
     if not wire.checked:
         return Text("wire: not checked")
-    lines = [f"wire: {wire.frames:,} frames dissected, {wire.violations:,} violations"]
+    damage = f"; {wire.damaged:,} damaged on links, {wire.slipped:,} slipped through" if wire.damaged else ""
+    lines = [f"wire: {wire.frames:,} frames dissected, {wire.violations:,} violations{damage}"]
     lines.extend(f"  {detail}" for detail in wire.details[:5])
     return Text("\n".join(lines), style="red" if wire.violations else "")
 

@@ -6,13 +6,15 @@ from node.control.messages import NodeEvent
 from node.links.settings import NONE
 from orchestrator.experiment.flows import FlowTracker
 from orchestrator.experiment.progress import FlowState
-from tests.support.topologies import bulk, line
+from orchestrator.topology.planning import make_plan
+from tests.support.topologies import bulk, line, line_topology
 
 SUM, OTHER_SUM = "ab" * 32, "cd" * 32
 
 
 def tracker(*names: str) -> FlowTracker:
-    return FlowTracker(line(NONE, flows=tuple(bulk(1000, name=name) for name in names or ("file",))))
+    flows = tuple(bulk(1000, name=name) for name in names or ("file",))
+    return FlowTracker(make_plan(line_topology(NONE, flows=flows)))
 
 
 def started(flow: str = "file") -> NodeEvent:
@@ -21,7 +23,8 @@ def started(flow: str = "file") -> NodeEvent:
 
 def finished(role: str, *, ok: bool = True, sha256: str = SUM, error: str = "") -> NodeEvent:
     data: dict[str, object] = {
-        "flow": "file", "role": role, "ok": ok, "error": error, "bytes": 1000, "sha256": sha256, "seconds": 2.0,
+        "flow": "file", "role": role, "ok": ok, "error": error,
+        "bytes": 1000, "sha256": sha256, "seconds": 2.0,
         "statistics": {"packets_sent": 10, "packets_lost": 1, "smoothed_rtt": 3_000_000},
     }
     return NodeEvent("a" if role == "source" else "b", "flow_finished", 0, data)
