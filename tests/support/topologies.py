@@ -11,13 +11,13 @@ from orchestrator.topology.plan import DeploymentPlan
 from orchestrator.topology.planning import make_plan
 
 
-def line(
+def line_topology(
     *links: Impairments,
     flows: tuple[WorkloadSpec, ...] = (),
     seed: int = 1,
     mtu: int = 1500,
     time_limit: Duration = 600 * SECOND,
-) -> DeploymentPlan:
+) -> Topology:
     """Return hosts a and b with routers r1, r2 … between: one link for each argument, both ways alike."""
     names = ["a", *(f"r{number}" for number in range(1, len(links))), "b"]
     nodes = tuple(Node(name, NodeKind.HOST if name in "ab" else NodeKind.ROUTER) for name in names)
@@ -31,7 +31,12 @@ def line(
         )
         for left, right, impairments in zip(names, names[1:], links, strict=False)
     )
-    return make_plan(Topology("line", "", nodes, made, flows, (), seed, time_limit))
+    return Topology("line", "", nodes, made, flows, (), seed, time_limit)
+
+
+def line(*links: Impairments, seed: int = 1, mtu: int = 1500) -> DeploymentPlan:
+    """Return the plan of a line without flows."""
+    return make_plan(line_topology(*links, seed=seed, mtu=mtu))
 
 
 def bulk(size: int, *, name: str = "file", **transport: object) -> WorkloadSpec:
