@@ -1,6 +1,6 @@
 """Makes the wire vectors from SPEC.md by the simplest code there is, sharing none with either implementation.
 
-``python -m tests.vectors.strait`` writes frames.json, data.json and setup.json again; a test holds them equal.
+``python -m tests.vectors.strait`` writes frames.json, data.json and setup.json; a test holds them equal.
 """
 
 from __future__ import annotations

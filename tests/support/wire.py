@@ -1,0 +1,181 @@
+"""Captures of a small lab written by hand: a right exchange, and whatever a test does wrong on top of it."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from node.capture.pcapng import Direction, Writer
+from node.dissectors.protection import crc32c, seal
+from node.dissectors.scapy_layer import Ack, Frame, Frames, MaxData, MaxStreamData, Ping, SetUp, Stream
+from orchestrator.backends.base import Collected
+from orchestrator.probes.wire import WireReport, verify
+from orchestrator.topology.load import parse
+from orchestrator.topology.plan import DeploymentPlan, NodePlan
+from orchestrator.topology.planning import make_plan
+
+LAB = """
+name: two
+topology:
+  nodes:
+    left: {{kind: host}}
+    mid: {{kind: router}}
+    right: {{kind: host}}
+  links:
+    - endpoints: ["left:eth1", "mid:eth1"]
+    - endpoints: ["mid:eth2", "right:eth1"]
+      netem: {{delay: 1ms{corrupt}}}
+workloads:
+  - {{name: file, kind: bulk, from: left, to: right, size: 1MB}}
+"""
+INITIATOR_CID = bytes.fromhex("1111111111111111")
+RESPONDER_CID = bytes.fromhex("2222222222222222")
+KEYS = (bytes(range(32)), bytes(range(32, 64)))
+#: Initial windows of each end: connection, each stream.
+WINDOWS = ((10_000, 4_000), (10_000, 4_000))
+MILLISECOND = 1_000_000
+
+
+class Wire:
+    """Writes what crosses the lab left – mid – right, step by step, a millisecond apart.
+
+    Args:
+        directory: where the captures go.
+        profile: integrity profile of the connection.
+        corrupt: whether the plan asks the second link to corrupt.
+    """
+
+    def __init__(self, directory: Path, *, profile: str = "aead", corrupt: bool = False) -> None:
+        lab = LAB.format(corrupt=", corrupt: 1%" if corrupt else "")
+        self.plan: DeploymentPlan = make_plan(parse(lab.encode(), file="two.lab.yml"))
+        self.left, self.right = self.plan.node("left"), self.plan.node("right")
+        self.profile = profile
+        self.now = 1_000_000_000
+        self.numbers = [0, 0]
+        cids = f"{INITIATOR_CID.hex()} {RESPONDER_CID.hex()}"
+        self.key_log = (
+            f"STRAIT_DATA {cids} {profile} {KEYS[0].hex()} {KEYS[1].hex()}\n"
+            f"STRAIT_WINDOWS {cids} "
+            f"{WINDOWS[0][0]} {WINDOWS[0][1]} {WINDOWS[1][0]} {WINDOWS[1][1]}\n"
+        )
+        self.paths = [directory / f"{link.index}.pcapng" for link in self.plan.links]
+        self.writers = [Writer.create(path) for path in self.paths]
+        for writer, link in zip(self.writers, self.plan.links, strict=True):
+            writer.add_interface(str(link.a))
+            writer.add_interface(str(link.b))
+        self._log = directory / "keys.log"
+
+    # -- what a test says
+
+    def handshake(self) -> None:
+        """INITIATION, RESPONSE, and the PING that validates the initiator."""
+        self.send(0, self.setup(0xC1))
+        self.send(1, self.setup(0xC2))
+        self.data(0, Ping())
+
+    def transfer(self) -> None:
+        """Ten packets up to the windows, acknowledgements, larger windows, more data, a retransmission."""
+        for index in range(4):
+            self.data(0, Stream(stream_id=0, offset=1000 * index, data=_bytes(1000 * index, 1000)))
+        for stream in (4, 8):
+            for index in range(3):
+                self.data(0, Stream(stream_id=stream, offset=1000 * index, data=_bytes(1000 * index, 1000)))
+        self.data(1, Ack(largest=10, first_range=4, ranges=[(0, 3)]))
+        self.data(1, MaxData(maximum=20_000), MaxStreamData(stream_id=0, maximum=9000))
+        self.data(0, Stream(stream_id=0, offset=500, data=_bytes(500, 1400)))
+        self.data(0, Stream(type=0x0B, stream_id=0, offset=4000, data=_bytes(4000, 1000)))
+        self.data(1, Ack(largest=12, first_range=12))
+
+    def setup(self, kind: int, **changes: object) -> bytes:
+        """Return a right set-up packet but for ``changes`` of its fields (the CRC is right for them)."""
+        initiation = kind == 0xC1
+        source, target = (self.left, self.right) if initiation else (self.right, self.left)
+        fields: dict[str, object] = {
+            "type": kind,
+            "target_address": target.address,
+            "source_address": source.address,
+            "target_cid": 0 if initiation else int.from_bytes(INITIATOR_CID, "big"),
+            "source_cid": int.from_bytes(INITIATOR_CID if initiation else RESPONDER_CID, "big"),
+            "noise": b"\x5a" * 160,
+        }
+        return bytes(SetUp(**{**fields, **changes}))
+
+    def packet(self, direction: int, *frames: Frame, number: int | None = None) -> bytes:
+        """Return the next DATA packet of a direction (0: from left to right)."""
+        if number is None:
+            number = self.numbers[direction]
+            self.numbers[direction] += 1
+        return self.sealed(direction, bytes(Frames(frames=list(frames))), number)
+
+    def sealed(self, direction: int, payload: bytes, number: int) -> bytes:
+        """Return a DATA packet with any payload."""
+        cid = (RESPONDER_CID, INITIATOR_CID)[direction]
+        header = b"\x41" + cid + (number & 0xFFFF_FFFF).to_bytes(4, "big")
+        return seal(self.profile, KEYS[direction], header, payload, number)
+
+    def data(self, direction: int, *frames: Frame) -> bytes:
+        """Send a DATA packet over both links, and return it."""
+        packet = self.packet(direction, *frames)
+        self.send(direction, packet)
+        return packet
+
+    def send(self, direction: int, payload: bytes, *, links: int = 2, tos: int = 0) -> None:
+        """Carry a datagram over the first ``links`` links of its way, half a millisecond each."""
+        for hop in range(links):
+            link = hop if direction == 0 else 1 - hop
+            frame = self.frame(direction, link, payload, tos=tos)
+            self.record(link, direction, frame, left=False)
+            self.now += MILLISECOND // 2
+            self.record(link, direction, frame, left=True)
+        self.now += MILLISECOND
+
+    def record(self, link: int, direction: int, frame: bytes, *, left: bool) -> None:
+        """Write a frame to a link's capture, where it enters or leaves the link."""
+        interface = direction ^ left
+        way = Direction.OUTBOUND if left else Direction.INBOUND
+        self.writers[link].write_packet(interface, self.now, frame, direction=way)
+
+    def frame(self, direction: int, link: int, payload: bytes, *, tos: int = 0, ip: str = "") -> bytes:
+        """Return a datagram in its Ethernet frame; ``ip`` takes the place of the source's address."""
+        source, target = (self.left, self.right) if direction == 0 else (self.right, self.left)
+        ends = self.plan.links[link].a, self.plan.links[link].b
+        macs = [_mac(self.plan.node(end.node), end.interface) for end in ends]
+        addresses = _address(ip or source.ipv4) + _address(target.ipv4)
+        head = struct.pack(">BBHHHBBH", 0x45, tos, 28 + len(payload), 0, 0x4000, 64, 17, 0)
+        total = sum(struct.unpack(">10H", head + addresses))
+        while total >> 16:
+            total = (total & 0xFFFF) + (total >> 16)
+        head = head[:10] + struct.pack(">H", total ^ 0xFFFF)
+        udp = struct.pack(">HHHH", 4433, 4433, 8 + len(payload), 0)
+        return macs[1 - direction] + macs[direction] + b"\x08\x00" + head + addresses + udp + payload
+
+    def verify(self) -> WireReport:
+        """End the captures and return the verdict."""
+        return verify(self.plan, self.collect())
+
+    def collect(self) -> Collected:
+        """End the captures and return the run's files."""
+        for writer in self.writers:
+            writer.close()
+        self._log.write_text(self.key_log, encoding="ascii")
+        captures = {link.name: [path] for link, path in zip(self.plan.links, self.paths, strict=True)}
+        return Collected(captures=captures, key_logs=[self._log])
+
+
+def with_crc(packet: bytes) -> bytes:
+    """Return a changed set-up packet with the CRC made right."""
+    return packet[:-4] + crc32c(packet[:-4]).to_bytes(4, "big")
+
+
+def _bytes(offset: int, size: int) -> bytes:
+    """Return what stands at ``offset`` in every stream of this module."""
+    return bytes(at * 7 % 251 for at in range(offset, offset + size))
+
+
+def _mac(node: NodePlan, interface: str) -> bytes:
+    (found,) = [one.mac for one in node.interfaces if one.name == interface]
+    return bytes.fromhex(found.replace(":", ""))
+
+
+def _address(text: str) -> bytes:
+    return bytes(map(int, text.split(".")))

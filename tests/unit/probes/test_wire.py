@@ -1,0 +1,393 @@
+"""The wire probe on captures written by hand: a right exchange passes, a wrong one is caught."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from node.dissectors.scapy_layer import Ack, MaxData, MaxStreamData, Padding, Ping, ResetStream, Stream
+from orchestrator.errors import ProbeError
+from orchestrator.probes.wire import verify
+from orchestrator.probes.wire.sightings import INJECTED_DSCP
+from tests.support.wire import INITIATOR_CID, RESPONDER_CID, Wire, with_crc
+
+PROFILES = ["aead", "crc32c", "xor"]
+
+
+@pytest.fixture(params=PROFILES)
+def wire(request: pytest.FixtureRequest, tmp_path: Path) -> Wire:
+    """A connection of each profile that has transferred some data."""
+    made = Wire(tmp_path, profile=request.param)
+    made.handshake()
+    made.transfer()
+    return made
+
+
+def test_right_exchange_has_no_violation(wire: Wire) -> None:
+    report = wire.verify()
+    assert [str(violation) for violation in report.violations] == []
+    assert report.complete
+    assert report.notes == []
+    assert report.connections == 1
+    assert report.distinct == 18
+    assert report.frames == 4 * report.distinct
+    assert report.links["left:eth1--mid:eth1"].entered == {"left:eth1": 14, "mid:eth1": 4}
+    assert report.to_json()["violations"] == 0
+
+
+def _number_reused(wire: Wire) -> None:
+    wire.send(0, wire.packet(0, Ping(), Padding(), number=5))
+
+
+def _acknowledges_unsent(wire: Wire) -> None:
+    wire.data(1, Ack(largest=13, first_range=0))
+
+
+def _acknowledges_skipped(wire: Wire) -> None:
+    wire.numbers[0] += 3
+    wire.data(0, Ping())
+    wire.data(1, Ack(largest=16, first_range=1))
+
+
+def _stream_overrun(wire: Wire) -> None:
+    wire.data(0, Stream(stream_id=4, offset=3500, data=b"x" * 501))
+
+
+def _connection_overrun(wire: Wire) -> None:
+    for stream in range(12, 12 + 4 * 4, 4):
+        wire.data(0, Stream(stream_id=stream, offset=1000, data=b"y" * 1251))
+
+
+def _reset_overrun(wire: Wire) -> None:
+    wire.data(0, ResetStream(stream_id=4, final_size=4001))
+
+
+def _announcement_lost_on_the_last_link(wire: Wire) -> None:
+    late = wire.packet(1, MaxStreamData(stream_id=4, maximum=9000))
+    wire.send(1, late, links=1)
+    wire.data(0, Stream(stream_id=4, offset=3500, data=b"x" * 501))
+
+
+def _different_bytes(wire: Wire) -> None:
+    wire.data(0, Stream(stream_id=8, offset=2999, data=b"\xff"))
+
+
+def _beyond_final_size(wire: Wire) -> None:
+    wire.data(0, Stream(stream_id=0, offset=5000, data=b"!"))
+
+
+def _wrong_tag(wire: Wire) -> None:
+    packet = bytearray(wire.packet(0, Ping()))
+    packet[-1] ^= 1
+    wire.send(0, bytes(packet))
+
+
+def _unknown_frame(wire: Wire) -> None:
+    wire.send(0, wire.sealed(0, b"\x01\x1f\x00", 13))
+
+
+def _truncated_frame(wire: Wire) -> None:
+    wire.send(0, wire.sealed(0, b"\x0a\x00\x00\x05hell", 13))
+
+
+def _no_frame(wire: Wire) -> None:
+    wire.send(0, wire.sealed(0, b"", 13))
+
+
+def _negative_acknowledgement(wire: Wire) -> None:
+    wire.data(1, Ack(largest=3, first_range=4))
+
+
+def _too_many_ranges(wire: Wire) -> None:
+    for _ in range(130):
+        wire.data(0, Ping())
+    wire.data(1, Ack(largest=140, first_range=0, ranges=[(0, 0)] * 64))
+
+
+def _unknown_connection(wire: Wire) -> None:
+    packet = wire.packet(0, Ping())
+    wire.send(0, packet[:1] + b"\x77" * 8 + packet[9:])
+
+
+def _other_host_answers(wire: Wire) -> None:
+    frame = wire.frame(0, 0, wire.packet(0, Ping()), ip="10.0.0.2")
+    wire.record(0, 0, frame, left=False)
+
+
+def _unknown_type(wire: Wire) -> None:
+    wire.send(0, b"\x42 what is this?")
+
+
+def _empty(wire: Wire) -> None:
+    wire.send(0, b"")
+
+
+def _wrong_version(wire: Wire) -> None:
+    wire.send(0, wire.setup(0xC1, version=0x53545202, packet_number=1))
+
+
+def _stranger(wire: Wire) -> None:
+    wire.send(0, wire.setup(0xC1, source_address=99, packet_number=1))
+
+
+def _address_of_another(wire: Wire) -> None:
+    wire.send(0, wire.setup(0xC1, source_address=wire.right.address, packet_number=1))
+
+
+def _bad_padding(wire: Wire) -> None:
+    packet = wire.setup(0xC1, packet_number=1)
+    wire.send(0, with_crc(packet[:1000] + b"\x01" + packet[1001:]))
+
+
+def _bad_size(wire: Wire) -> None:
+    wire.send(0, with_crc(wire.setup(0xC1, packet_number=1) + bytes(1)))
+
+
+def _bad_crc(wire: Wire) -> None:
+    packet = wire.setup(0xC1, packet_number=1)
+    wire.send(0, packet[:-1] + bytes([packet[-1] ^ 0x80]))
+
+
+def _setup_number_reused(wire: Wire) -> None:
+    wire.send(0, wire.setup(0xC1, noise=b"\x5b" * 160))
+
+
+def _repeated_with_other_bytes(wire: Wire) -> None:
+    wire.send(0, wire.setup(0xC1, packet_number=1, noise=b"\x5b" * 160))
+
+
+def _initiation_with_target(wire: Wire) -> None:
+    wire.send(0, wire.setup(0xC1, packet_number=1, target_cid=1))
+
+
+def _response_to_nobody(wire: Wire) -> None:
+    wire.send(1, wire.setup(0xC2, packet_number=1, target_cid=1))
+
+
+def _burst(wire: Wire) -> None:
+    wire.record(0, 0, wire.frame(0, 0, wire.packet(0, Ping(), Padding(more=1500))), left=False)
+
+
+WRONG: list[tuple[Callable[[Wire], None], str]] = [
+    (_number_reused, "4-1"),
+    (_acknowledges_unsent, "5-2"),
+    (_acknowledges_skipped, "5-2"),
+    (_stream_overrun, "6-2"),
+    (_connection_overrun, "6-2"),
+    (_reset_overrun, "6-2"),
+    (_announcement_lost_on_the_last_link, "6-2"),
+    (_different_bytes, "6-3"),
+    (_beyond_final_size, "6"),
+    (_wrong_tag, "4.1-4"),
+    (_unknown_frame, "5-1"),
+    (_truncated_frame, "5-1"),
+    (_no_frame, "4"),
+    (_negative_acknowledgement, "5-1"),
+    (_too_many_ranges, "5-3"),
+    (_unknown_connection, "2-3"),
+    (_other_host_answers, "2-3"),
+    (_unknown_type, "1-2"),
+    (_empty, "1-2"),
+    (_wrong_version, "3"),
+    (_stranger, "2-2"),
+    (_address_of_another, "2-1"),
+    (_bad_padding, "3-1"),
+    (_bad_size, "3-1"),
+    (_bad_crc, "3-2"),
+    (_setup_number_reused, "3-4"),
+    (_repeated_with_other_bytes, "3-3"),
+    (_initiation_with_target, "3"),
+    (_response_to_nobody, "3"),
+    (_burst, "1-1"),
+]
+
+
+@pytest.mark.parametrize(("mistake", "rule"), WRONG, ids=[mistake.__name__[1:] for mistake, _ in WRONG])
+def test_one_mistake_is_one_violation_of_its_rule(
+    wire: Wire, mistake: Callable[[Wire], None], rule: str
+) -> None:
+    mistake(wire)
+    report = wire.verify()
+    assert {violation.rule for violation in report.violations} == {rule}
+    assert report.violation_count == 1
+    assert report.damaged == 0
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_windows_hold_to_the_last_byte(tmp_path: Path, profile: str) -> None:
+    wire = Wire(tmp_path, profile=profile)
+    wire.handshake()
+    for stream, size in ((0, 4000), (4, 4000), (8, 2000)):
+        wire.data(0, Stream(stream_id=stream, offset=size - 1, data=b"e"))
+    wire.data(1, MaxData(maximum=10_001))
+    wire.data(0, Stream(stream_id=8, offset=2000, data=b"e"))
+    assert wire.verify().passed
+
+
+def test_amplification_before_validation_is_caught(tmp_path: Path) -> None:
+    wire = Wire(tmp_path)
+    wire.send(0, wire.setup(0xC1))
+    for number in range(3):
+        wire.send(1, wire.setup(0xC2, packet_number=number))
+    wire.data(0, Ping())
+    assert wire.verify().passed
+
+    (tmp_path / "more").mkdir()
+    wire = Wire(tmp_path / "more")
+    wire.send(0, wire.setup(0xC1))
+    for number in range(4):
+        wire.send(1, wire.setup(0xC2, packet_number=number))
+    wire.data(0, Ping())
+    report = wire.verify()
+    assert [violation.rule for violation in report.violations] == ["3-3"]
+
+
+def test_responder_data_before_validation_is_caught(tmp_path: Path) -> None:
+    wire = Wire(tmp_path)
+    wire.send(0, wire.setup(0xC1))
+    wire.send(1, wire.setup(0xC2))
+    wire.data(1, Ping())
+    wire.data(0, Ping())
+    assert [violation.rule for violation in wire.verify().violations] == ["3.1-3"]
+
+
+def test_duplicates_made_by_a_link_are_no_violation(wire: Wire) -> None:
+    packet = wire.data(0, Ping())
+    wire.send(0, packet)
+    report = wire.verify()
+    assert report.passed
+    assert report.distinct == 19
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("bit", [3, 70, 100, 130, 400])
+def test_copy_damaged_by_a_corrupting_link_is_counted(tmp_path: Path, profile: str, bit: int) -> None:
+    wire = Wire(tmp_path, profile=profile, corrupt=True)
+    wire.handshake()
+    wire.transfer()
+    packet = wire.packet(0, Stream(stream_id=0, offset=0, data=bytes(at * 7 % 251 for at in range(300))))
+    wire.send(0, packet, links=1)
+    damaged = bytearray(packet)
+    damaged[bit // 8] ^= 1 << bit % 8
+    wire.record(1, 0, wire.frame(0, 1, packet), left=False)
+    wire.record(1, 0, wire.frame(0, 1, bytes(damaged)), left=True)
+    report = wire.verify()
+    assert report.passed
+    assert (report.damaged, report.slipped) == (1, 0)
+
+
+def test_damage_that_xor_does_not_see_is_counted_as_slipped(tmp_path: Path) -> None:
+    wire = Wire(tmp_path, profile="xor", corrupt=True)
+    wire.handshake()
+    wire.transfer()
+    packet = wire.data(0, Stream(stream_id=8, offset=3000, data=b"abcdefgh" * 40))
+    damaged = bytearray(packet)
+    damaged[100] ^= 4
+    damaged[200] ^= 4
+    wire.record(1, 0, wire.frame(0, 1, bytes(damaged)), left=True)
+    report = wire.verify()
+    assert report.passed
+    assert (report.damaged, report.slipped) == (1, 1)
+
+
+def test_a_node_that_sends_rubbish_is_not_excused_by_a_corrupting_link(tmp_path: Path) -> None:
+    wire = Wire(tmp_path, corrupt=True)
+    wire.handshake()
+    wire.send(0, b"\x41" + RESPONDER_CID + bytes(100))
+    report = wire.verify()
+    assert [violation.rule for violation in report.violations] == ["4.1-4"]
+    assert report.damaged == 0
+
+
+def test_broken_ip_header_is_damage_only_where_it_was_asked_for(tmp_path: Path) -> None:
+    for corrupt in (False, True):
+        directory = tmp_path / str(corrupt)
+        directory.mkdir()
+        wire = Wire(directory, corrupt=corrupt)
+        wire.handshake()
+        frame = bytearray(wire.frame(0, 1, wire.packet(0, Ping())))
+        frame[20] ^= 0x20
+        wire.record(1, 0, bytes(frame), left=True)
+        report = wire.verify()
+        assert (report.violation_count, report.damaged) == (not corrupt, corrupt)
+
+
+def test_injected_packets_are_counted_apart(wire: Wire) -> None:
+    wire.send(0, b"\x41 rubbish from a probe", tos=INJECTED_DSCP << 2)
+    report = wire.verify()
+    assert report.passed
+    assert report.injected == 1
+
+
+def test_other_traffic_is_counted_apart(wire: Wire) -> None:
+    wire.record(0, 0, b"\xff" * 6 + b"\x02" * 6 + b"\x08\x06" + bytes(28), left=False)
+    report = wire.verify()
+    assert report.passed
+    assert report.links["left:eth1--mid:eth1"].other == 1
+
+
+def test_capture_that_missed_the_handshake_is_noted(tmp_path: Path) -> None:
+    wire = Wire(tmp_path)
+    wire.numbers = [700, 300]
+    wire.data(0, Stream(stream_id=0, offset=90_000, data=b"late"))
+    wire.data(1, Ack(largest=700, first_range=500))
+    report = wire.verify()
+    assert report.passed
+    assert any("handshake" in note for note in report.notes)
+    assert any("order was not checked" in note for note in report.notes)
+
+
+def test_without_a_key_log_packets_are_noted_and_not_judged(wire: Wire) -> None:
+    wire.key_log = ""
+    report = wire.verify()
+    assert report.passed
+    assert any(INITIATOR_CID.hex() in note for note in report.notes)
+
+
+def test_kernel_drops_are_noted_and_order_is_not_judged(wire: Wire) -> None:
+    _acknowledges_unsent(wire)
+    wire.writers[0].write_statistics(0, wire.now, received=100, dropped=7)
+    report = wire.verify()
+    assert report.passed
+    assert not report.complete
+    assert report.links["left:eth1--mid:eth1"].dropped == 7
+    assert any("lost 7 frames" in note for note in report.notes)
+
+
+def test_truncated_capture_is_noted(wire: Wire) -> None:
+    collected = wire.collect()
+    path = wire.paths[1]
+    path.write_bytes(path.read_bytes()[:-10])
+    report = verify(wire.plan, collected)
+    assert report.passed
+    assert not report.complete
+    assert report.links["mid:eth2--right:eth1"].truncated
+
+
+def test_damaged_capture_gives_no_verdict(wire: Wire) -> None:
+    collected = wire.collect()
+    path = wire.paths[0]
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(ProbeError, match="at offset"):
+        verify(wire.plan, collected)
+
+
+def test_missing_capture_is_noted(wire: Wire) -> None:
+    collected = wire.collect()
+    collected.captures.popitem()
+    report = verify(wire.plan, collected)
+    assert not report.complete
+    assert any("there is no capture" in note for note in report.notes)
+
+
+def test_only_the_first_violations_are_described(wire: Wire) -> None:
+    for index in range(150):
+        wire.send(0, b"\x42" + index.to_bytes(2, "big"))
+    report = wire.verify()
+    assert len(report.violations) == 100
+    assert report.violation_count == 150
+    assert report.violations[0].link == "left:eth1--mid:eth1"
