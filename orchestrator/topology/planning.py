@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network
+from operator import itemgetter
 
 from node.protocol.configuration import Configuration
 from node.protocol.identity import Identity
@@ -75,15 +76,16 @@ def _node(
 def _routes(
     topology: Topology, node: Node, table: Mapping[LinkEndpoint, InterfaceAddress], paths: Paths
 ) -> tuple[RoutePlan, ...]:
-    """Return routes to all addresses that the node can reach and is not on a link with."""
+    """Return routes to all addresses that the node can reach and is not on a link with, by address."""
     hops = paths.first_hops(node.name)
-    routes = [
-        _route(topology, node, hop, prefix, table)
+    used = dict.fromkeys(hop.link for hop in hops.values())
+    exits = {index: _exit(node, topology.links[index], table) for index in used}
+    return tuple(
+        RoutePlan(str(prefix), *exits[hop.link])
         for link in topology.links
         if node.name not in (link.a.node, link.b.node)
-        for prefix, hop in _ways(link, hops, table, paths.routers)
-    ]
-    return tuple(sorted(routes, key=lambda route: IPv4Network(route.prefix)))
+        for prefix, hop in sorted(_ways(link, hops, table, paths.routers), key=itemgetter(0))
+    )
 
 
 def _ways(
@@ -108,16 +110,12 @@ def _ways(
             yield IPv4Network(table[end].ipv4), hops[end.node]
 
 
-def _route(
-    topology: Topology,
-    node: Node,
-    hop: Hop,
-    prefix: IPv4Network,
-    table: Mapping[LinkEndpoint, InterfaceAddress],
-) -> RoutePlan:
-    first = topology.links[hop.link]
-    own, other = (first.a, first.b) if first.a.node == node.name else (first.b, first.a)
-    return RoutePlan(str(prefix), str(table[other].ipv4), own.interface)
+def _exit(
+    node: Node, link: Link, table: Mapping[LinkEndpoint, InterfaceAddress]
+) -> tuple[str, str]:
+    """Return the address at the other end of a node's own link, and the node's interface on it."""
+    own, other = (link.a, link.b) if link.a.node == node.name else (link.b, link.a)
+    return str(table[other].ipv4), own.interface
 
 
 def _workload(topology: Topology, flow: WorkloadSpec, paths: Paths) -> WorkloadSpec:
