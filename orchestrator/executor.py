@@ -341,18 +341,6 @@ def run_batch(
     raise CommandError([program, *culprit], done.exit_code, done.stderr)
 
 
-async def run_batch_async(
-    commands: Commands,
-    program: str,
-    lines: Sequence[Sequence[str]],
-    *,
-    namespace: Path | None = None,
-    force: bool = False,
-) -> None:
-    """Run a batch while the event loop goes on; arguments and errors as ``run_batch``."""
-    await asyncio.to_thread(run_batch, commands, program, lines, namespace=namespace, force=force)
-
-
 def _in_namespace(argv: Sequence[str], namespace: Path | None) -> list[str]:
     # nsenter, not `ip netns exec`: that one copies the mount table too, which takes longer the more
     # namespaces there are.

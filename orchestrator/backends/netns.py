@@ -65,9 +65,8 @@ class NetnsBackend:
         await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
         hosts = [node for node in plan.nodes if node.kind is NodeKind.HOST]
         controls = {node.name: control_socket(run_id, plan, node.name) for node in hosts}
-        lab = await asyncio.to_thread(
-            lambda: Lab.create(plan, run_id=run_id, directory=directory, detached=detached, controls=controls)
-        )
+        # Not in a thread: a cancelled wait would lose the lab that the thread then makes.
+        lab = Lab.create(plan, run_id=run_id, directory=directory, detached=detached, controls=controls)
         deployment = NetnsDeployment(lab, directory)
         try:
             await lab.build()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import signal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from node.links.settings import Impairments
 from orchestrator.backends.base import Impairment
-from orchestrator.executor import Commands, Executor, Process, run_batch_async
+from orchestrator.errors import BackendError
+from orchestrator.executor import Commands, Executor, Process, run_batch
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan
 from orchestrator.wiring import captures, cleanup, commands, namespaces, offloads
@@ -19,6 +23,12 @@ from orchestrator.wiring.journal import Journal
 from orchestrator.wiring.processes import spawn_for_run
 from orchestrator.wiring.shaping import LinkShaping, direction_from, kernel_netem_problem
 from orchestrator.wiring.state import LabRecord, LinkRecord, NodeRecord, socket_directory
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: Commands under way at once: each is a process that mostly waits for the kernel.
+_THREADS = 8
 
 
 class Lab:
@@ -48,6 +58,8 @@ class Lab:
         self._detached = detached
         self._captures: list[captures.Capture] = []
         self._injector = Injector()
+        # Of our own: `destroy` must wait for what a cancelled `build` still does in its threads.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="lab")
         self._shaping = {
             link.name: LinkShaping(link, self.impairment, commands_, self.spawn) for link in record.links
         }
@@ -93,11 +105,22 @@ class Lab:
             plan, run_id, backend, impairment, directory, controls=controls or {}, containers=containers or {}
         )
         journal = Journal.create(run_id)
-        journal.record(
-            {"kind": "lab", "name": plan.name, "backend": backend, "pid": os.getpid(), "detached": detached},
-            {"kind": "directory", "path": str(socket_directory(run_id))},
-        )
-        socket_directory(run_id).mkdir(parents=True, mode=0o700)
+        sockets = socket_directory(run_id)
+        try:
+            journal.record(
+                {
+                    "kind": "lab",
+                    "name": plan.name,
+                    "backend": backend,
+                    "pid": os.getpid(),
+                    "detached": detached,
+                },
+                {"kind": "directory", "path": str(sockets)},
+            )
+            sockets.mkdir(parents=True, mode=0o700)
+        except OSError as error:
+            journal.discard()
+            raise BackendError(f"lab {run_id} cannot be started: {error}") from error
         return cls(plan, journal, record, adopted or {}, doer, detached=detached)
 
     async def build(self) -> None:
@@ -157,7 +180,7 @@ class Lab:
         """
         link = self.record.link_at(endpoint)
         shaping = self._shaping[link.name]
-        return await asyncio.to_thread(shaping.set, direction_from(link, endpoint), impairments)
+        return await self._do(shaping.set, direction_from(link, endpoint), impairments)
 
     async def impairments(self, endpoint: LinkEndpoint) -> Impairments:
         """Return the impairments of what leaves ``endpoint``, read from whoever impairs.
@@ -166,11 +189,11 @@ class Lab:
             BackendError: they cannot be read.
         """
         link = self.record.link_at(endpoint)
-        return await asyncio.to_thread(self._shaping[link.name].read, direction_from(link, endpoint))
+        return await self._do(self._shaping[link.name].read, direction_from(link, endpoint))
 
     async def counters(self, link: str) -> dict[str, dict[str, int]]:
         """Return what happened to a link's packets: by direction (``forward``, ``reverse``), by name."""
-        return await asyncio.to_thread(self._shaping[link].counters)
+        return await self._do(self._shaping[link].counters)
 
     async def inject(self, endpoint: LinkEndpoint, frame: bytes) -> None:
         """Put an Ethernet frame on the link as if ``endpoint`` had sent it.
@@ -188,7 +211,7 @@ class Lab:
             BackendError: there is no such node.
         """
         setting = {"net/ipv4/ip_forward": "1" if on else "0"}
-        await namespaces.inside_async({self.namespace(node): partial(namespaces.write_settings, setting)})
+        await self._do(namespaces.inside, {self.namespace(node): partial(namespaces.write_settings, setting)})
 
     async def start_captures(self) -> None:
         """Capture every link from now on.
@@ -212,6 +235,10 @@ class Lab:
     async def destroy(self) -> None:
         """Remove everything that was made; may be called twice."""
         self._injector.close()
+        for process in self.processes:
+            # Whoever waits for one of them in a thread stops waiting.
+            process.send(signal.SIGKILL)
+        await asyncio.to_thread(self._threads.shutdown, wait=True, cancel_futures=True)
         await asyncio.to_thread(cleanup.remove, self.journal)
         for process in self.processes:
             process.poll()
@@ -221,9 +248,14 @@ class Lab:
         """Let go of a detached lab: it stays up, for other commands to change and to destroy."""
         assert self._detached, "the processes of this lab end with ours"
         self._injector.close()
+        self._threads.shutdown()
         for process in self.processes:
             process.release()
         self.journal.close()
+
+    async def _do(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        call = partial(function, *arguments, **named)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     async def _make_namespaces(self) -> None:
         run_id = self.record.run_id
@@ -235,7 +267,7 @@ class Lab:
             *({"kind": "namespace", "name": name} for name in made),
             *({"kind": "adopted", "name": name} for name in adopted),
         )
-        await run_batch_async(self._commands, "ip", commands.namespace_lines(made))
+        await self._do(run_batch, self._commands, "ip", commands.namespace_lines(made))
         for name, path in adopted.items():
             namespaces.adopt(name, path)
         settings = {
@@ -244,7 +276,7 @@ class Lab:
         }
         for link in self.record.links:
             settings[Path(link.namespace)] = partial(namespaces.write_settings, commands.link_settings())
-        await namespaces.inside_async(settings)
+        await self._do(namespaces.inside, settings)
 
     async def _make_interfaces(self) -> None:
         lines: list[commands.Line] = []
@@ -255,9 +287,10 @@ class Lab:
             of_namespace[middle] = [commands.DEVICE_A, commands.DEVICE_B]
             of_namespace.setdefault(a, []).append(link.a.interface)
             of_namespace.setdefault(b, []).append(link.b.interface)
-        await run_batch_async(self._commands, "ip", lines)
-        await namespaces.inside_async(
-            {path: partial(_switch_off, interfaces) for path, interfaces in of_namespace.items()}
+        await self._do(run_batch, self._commands, "ip", lines)
+        await self._do(
+            namespaces.inside,
+            {path: partial(_switch_off, interfaces) for path, interfaces in of_namespace.items()},
         )
 
     async def _bring_up(self) -> None:
@@ -265,12 +298,15 @@ class Lab:
             (self.namespace(node.name), commands.node_lines(node, self.plan)) for node in self.plan.nodes
         ]
         await asyncio.gather(
-            *(run_batch_async(self._commands, "ip", lines, namespace=path) for path, lines in batches)
+            *(
+                self._do(partial(run_batch, self._commands, "ip", lines, namespace=path))
+                for path, lines in batches
+            )
         )
 
     async def _join(self, link: LinkRecord) -> None:
         planned = self.plan.link(link.name)
-        await asyncio.to_thread(self._shaping[link.name].join, planned.forward, planned.reverse)
+        await self._do(self._shaping[link.name].join, planned.forward, planned.reverse)
 
 
 def _record(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +120,8 @@ def execute(lab: LabRecord, node: str, argv: Sequence[str]) -> int:
     """
     record = lab.node(node)
     if record.container:
-        return Executor().call(["docker", "exec", "-i", record.container, *argv])
+        terminal = ["-t"] if sys.stdin.isatty() and sys.stdout.isatty() else []
+        return Executor().call(["docker", "exec", "-i", *terminal, record.container, *argv])
     return Executor().call(argv, namespace=Path(record.namespace))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import errno
 import os
@@ -120,11 +119,6 @@ def inside(work: Mapping[Path, Callable[[], T]]) -> dict[Path, T]:
     if failures:
         raise failures[0]
     return results
-
-
-async def inside_async(work: Mapping[Path, Callable[[], T]]) -> dict[Path, T]:
-    """Do the same while the event loop goes on."""
-    return await asyncio.to_thread(inside, work)
 
 
 def write_settings(settings: Mapping[str, str]) -> None:

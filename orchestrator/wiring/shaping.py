@@ -1,6 +1,7 @@
 """Impairments of a link that is up: set them as a whole, and read back what took.
 
-``kernel``: a bridge joins the two interfaces of the link namespace, netem is on the egress of each.
+``kernel``: a bridge joins the two interfaces of the link namespace, netem is on the egress of each. (A
+redirect by tc instead of the bridge was no faster, and needs cls_matchall, which small kernels lack.)
 ``userspace``: the relay of node.shaper joins them and shapes; a link that nothing impairs is joined
 by a bridge until something does.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from orchestrator.executor import Commands, Process, run_batch
 from orchestrator.tc import commands as tc
 from orchestrator.tc import readback
 from orchestrator.topology.model import LinkEndpoint
-from orchestrator.wiring.commands import BRIDGE, DEVICE_A, DEVICE_B, join_lines, link_up_lines, part_lines
+from orchestrator.wiring.commands import DEVICE_A, DEVICE_B, join_lines, link_up_lines, part_lines
 from orchestrator.wiring.state import LinkRecord
 
 #: Starts a long-lived process: what it is, argv, namespace.
@@ -28,6 +30,9 @@ Spawn = Callable[[str, list[str], Path], Process]
 
 FORWARD = "forward"
 REVERSE = "reverse"
+#: A hundred Python processes that start at once on two busy cores take some 20 seconds.
+_RELAY_READY_SECONDS = 60.0
+_POLL_SECONDS = 0.01
 _EGRESS = {FORWARD: DEVICE_B, REVERSE: DEVICE_A}
 
 
@@ -182,13 +187,20 @@ class LinkShaping:
         argv = [sys.executable, "-m", "node.shaper", "relay", "--config", str(configuration)]
         process = self._spawn(f"shaper of {self.link.name}", argv, self._namespace)
         try:
-            with ShaperClient.wait(self.link.control) as client:
+            with self._wait_for_relay(process) as client:
                 report = client.counters()
         except ShaperControlError as error:
-            process.poll()
             raise BackendError(f"link {self.link.name}: {error}\n{process.tail()}") from error
         for direction, impairments in wanted.items():
             self._complain(direction, readback.differences(impairments, report.impairments[direction]))
 
-
-__all__ = ["BRIDGE", "FORWARD", "REVERSE", "LinkShaping", "direction_from", "kernel_netem_problem"]
+    def _wait_for_relay(self, process: Process) -> ShaperClient:
+        deadline = time.monotonic() + _RELAY_READY_SECONDS
+        while True:
+            try:
+                return ShaperClient(self.link.control)
+            except ShaperControlError:
+                # One that has ended will never be ready: whoever waits must hear of it now.
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise
+            time.sleep(_POLL_SECONDS)

@@ -150,3 +150,23 @@ def test_an_agent_that_cannot_start_fails_the_deployment_and_leaves_nothing(
 def test_the_backend_is_registered_and_can_run_here() -> None:
     assert BACKENDS["netns"] is NetnsBackend
     assert NetnsBackend().check() == []
+
+
+@pytest.mark.parametrize("turns", [1, 3, 6, 10, 20, 40])
+def test_a_cancelled_deployment_leaves_nothing(run_id: str, tmp_path: Path, turns: int) -> None:
+    """Ctrl-C while commands are under way in threads, which nobody can cancel."""
+
+    async def whole() -> None:
+        deploying = asyncio.create_task(
+            NetnsBackend().deploy(plan_of(LINE), run_id=run_id, directory=tmp_path)
+        )
+        for _ in range(turns):
+            await asyncio.sleep(0.02)
+        deploying.cancel()
+        try:
+            await (await deploying).destroy()
+        except asyncio.CancelledError:
+            pass  # the usual case; on an idle machine the last may be up already
+
+    asyncio.run(whole())
+    assert left_over(run_id) == []
