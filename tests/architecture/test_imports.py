@@ -55,6 +55,7 @@ def test_every_import_contract_holds() -> None:
         ("links-pure-low", "node/links/spoilt.py", "import node.shaper"),
         ("dissector-independent", "node/dissectors/spoilt.py", "import node.protocol.identity"),
         ("independent-congestion", "node/protocol/congestion/spoilt.py", NEW_RENO),
+        ("probes-independent", "orchestrator/probes/spoilt.py", "import node.protocol.wire.frames"),
         ("independent-arq", "node/protocol/arq/spoilt.py", "import node.protocol.arq.go_back_n"),
         ("independent-workloads", "node/workloads/spoilt.py", "import node.workloads.bulk"),
         ("independent-impairments", "node/links/impairments/spoilt.py", "import node.links.impairments.loss"),
