@@ -104,6 +104,10 @@ def _sum(flow: FlowResult) -> Text:
 
 
 def _links(result: RunResult) -> Group:
+    """Frames that entered each direction; how many were lost only where both ends were captured."""
+    if all(end.loss is None for end in result.links):
+        entered = [(end.sender, end.receiver, f"{end.frames_in:,}") for end in result.links]
+        return table("Links", ("from", "to", ">frames"), entered)
     rows = [
         (
             end.sender,
