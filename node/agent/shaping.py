@@ -32,6 +32,9 @@ from node.shaper.client import ShaperClient, ShaperControlError
 
 #: Seconds that one ``tc``, ``ip`` or ``ethtool`` may take: they take milliseconds, but a machine may be busy.
 TOOL_TIME_LIMIT = 20.0
+#: Seconds that one of our own programs gets to start: Python takes 0.1 s, many at once some seconds.
+START_TIME_LIMIT = 30.0
+POLL_SECONDS = 0.01
 #: Seconds that a capture gets to write out what it holds, and a shaper to take its rule away.
 END_TIME_LIMIT = 20.0
 #: Splits bursts before they reach the link, and computes checksums before a capture sees the packets.
@@ -145,12 +148,16 @@ class OwnInterfaces:
     async def _capture(self, arguments: Mapping[str, object]) -> Mapping[str, object]:
         interface = _text(arguments, "interface")
         file = Path(_text(arguments, "file"))
-        if interface in self._captures:
-            raise ShapingError(f"{interface} is being captured already")
+        running = self._captures.pop(interface, None)
+        if running is not None:
+            # Of an orchestrator that ended before it could end its captures.
+            await _end(running)
         file.parent.mkdir(parents=True, exist_ok=True)
-        self._captures[interface] = await _start(
+        process = await _start(
             "node.capture", "--interface", interface, "--output", str(file), "--die-with-parent"
         )
+        self._captures[interface] = process
+        await _wait_for_header(file, process)
         return {}
 
     async def _end_captures(self, arguments: Mapping[str, object]) -> Mapping[str, object]:
@@ -179,9 +186,9 @@ async def _resolve(name: str) -> str:
 
 
 async def _has_netem() -> bool:
-    """Return whether this kernel has netem, found by setting one that does nothing on ``lo``."""
+    """Return whether this kernel has netem, found by adding one that does nothing to ``lo``."""
     try:
-        await _run(["tc", "qdisc", "replace", "dev", "lo", "root", "netem"])
+        await _run(["tc", "qdisc", "add", "dev", "lo", "root", "netem"])
     except ShapingError:
         return False
     await _run(["tc", "qdisc", "del", "dev", "lo", "root"])
@@ -198,6 +205,21 @@ async def _start(module: str, *arguments: str) -> Process:
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", module, *arguments, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE
     )
+
+
+async def _wait_for_header(file: Path, process: Process) -> None:
+    """Wait until a capture sees packets: its file has a header then."""
+    deadline = asyncio.get_running_loop().time() + START_TIME_LIMIT
+    while not await asyncio.to_thread(_has_content, file):
+        if process.returncode is not None:
+            raise ShapingError(f"the capture ended at once: {await _end(process)}")
+        if asyncio.get_running_loop().time() >= deadline:
+            raise ShapingError(f"the capture does not begin within {START_TIME_LIMIT:.0f} s")
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def _has_content(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0
 
 
 async def _end(process: Process) -> str:
