@@ -119,6 +119,8 @@ def execute(lab: LabRecord, node: str, argv: Sequence[str]) -> int:
         BackendError: there is no such node or program.
     """
     record = lab.node(node)
+    # As in `exec NODE -- ls -l`: it ends the options of whoever reads the command line, and is no program.
+    argv = argv[1:] if argv[:1] in (("--",), ["--"]) else argv
     if record.container:
         terminal = ["-t"] if sys.stdin.isatty() and sys.stdout.isatty() else []
         return Executor().call(["docker", "exec", "-i", *terminal, record.container, *argv])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import statistics
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -209,3 +211,22 @@ def test_a_kernel_with_netem_shapes_by_itself(run_id: str, tmp_path: Path) -> No
         assert (await lab.counters("left:eth1--right:eth1"))["forward"]["sent"] == 3
 
     with_lab(SHAPED_PAIR, run_id, tmp_path, body)
+
+
+@pytest.mark.netem
+@pytest.mark.timetravel
+def test_a_delay_is_what_was_asked_to_a_tenth_of_a_millisecond(run_id: str, tmp_path: Path) -> None:
+    """Virtual time in a real kernel: only netem takes time that counts, and a little CPU."""
+
+    async def body(lab: Lab) -> None:
+        await lab.set_impairments(LEFT, Impairments.build(Delay(25_000_000)))
+        times = []
+        with udp(lab, "left") as left, udp(lab, "right") as right:
+            for _ in range(9):
+                started = time.monotonic_ns()
+                left.sendto(b"x", address(lab, "right"))
+                right.recv(100)
+                times.append(time.monotonic_ns() - started)
+        assert 25_000_000 <= statistics.median(times) < 25_100_000
+
+    with_lab(PAIR, run_id, tmp_path, body)

@@ -61,7 +61,7 @@ def test_only_the_named_impairments_change(lab: LabRecord) -> None:
 def test_commands_run_inside_nodes(lab: LabRecord, capfd: pytest.CaptureFixture[str]) -> None:
     assert live.execute(lab, "left", ["ip", "-o", "-4", "address", "show", "eth1"]) == 0
     assert lab.node("left").ipv4 in capfd.readouterr().out
-    assert live.execute(lab, "left", ["false"]) == 1
+    assert live.execute(lab, "left", ["--", "false"]) == 1
 
 
 def test_what_is_not_there_is_named_with_what_is(lab: LabRecord) -> None:
