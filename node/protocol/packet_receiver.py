@@ -94,38 +94,40 @@ class PacketReceiver:
         """
         c, stream = self._connection, self._bulk_stream
         assert stream is not None
-        open_packet, unpack, tag_size = c.protection.open, _BULK_PACKET.unpack_from, c.protection.tag_size
+        open_packet, tag_size = c.protection.open, c.protection.tag_size
+        number_of, frame_of = _NUMBER.unpack_from, _BULK_PACKET.unpack_from
         buffer, stream_id, offset, room = stream.buffer, self._bulk_id, self._bulk_offset, self._bulk_room
-        number, count, opened, begin = self._run_end, 0, False, offset
+        number, opened, begin = self._run_end, False, offset
         size, total = segment_size, len(packets)
         # Room for all at once: growing packet by packet copies the buffer nine times over.
         filled = len(buffer)
         buffer.extend(bytes(total - position))
+        around = _BULK_DATA + tag_size
         while position < total:
-            packet = packets[position : position + size]
-            length = len(packet) - _BULK_DATA - tag_size
-            if length <= 0 or _NUMBER.unpack_from(packet, 9)[0] != number & WIRE_MASK:
+            end = position + size if position + size < total else total
+            length = end - position - around
+            if length <= 0 or number_of(packets, position + 9)[0] != number & WIRE_MASK:
                 break
-            if not open_packet(number, packet):
+            if not open_packet(number, packets, position, end):
                 self.integrity_failures += 1
-                position += size
+                position = end
                 break
-            kind, found_id, found_offset = unpack(packet, HEADER_BYTES)
-            if kind != _BULK_KIND or found_id != stream_id or found_offset != offset or length > room:
+            if length > room or frame_of(packets, position + 13) != (_BULK_KIND, stream_id, offset):
                 opened = True
                 break
-            buffer[filled : filled + length] = packet[_BULK_DATA : _BULK_DATA + length]
+            data = position + _BULK_DATA
+            buffer[filled : filled + length] = packets[data : data + length]
             filled += length
             offset += length
             room -= length
             number += 1
-            count += 1
-            position += size
-            self.bytes += len(packet)
+            position = end
         del buffer[filled:]
         stream.contiguous_end = stream.highest = stream.highest + offset - begin
         c.take_credit(offset - begin)
+        count = number - self._run_end
         self.packets += count
+        self.bytes += offset - begin + count * around
         self._run_end = number
         self._eliciting += count
         return position, opened
@@ -136,7 +138,7 @@ class PacketReceiver:
             self.malformed += 1
             return -1
         number = decode_packet_number(expected - 1, _NUMBER.unpack_from(packet, 9)[0])
-        if not self._connection.protection.open(number, packet):
+        if not self._connection.protection.open(number, packet, 0, len(packet)):
             self.integrity_failures += 1
             return -1
         if self._is_duplicate(number):

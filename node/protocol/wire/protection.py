@@ -27,10 +27,11 @@ class PacketProtection(Protocol):
         """Protect packets in place: header and payload are in their slots, the tag is added."""
         ...
 
-    def open(self, packet_number: int, packet: memoryview) -> bool:
-        """Check a packet and decrypt its payload in place; False: damaged or forged.
+    def open(self, packet_number: int, packets: memoryview, start: int, end: int) -> bool:
+        """Check the packet at ``[start, end)`` and decrypt its payload in place; False: damaged or forged.
 
-        After False the bytes of the packet mean nothing any more.
+        After False the bytes of the packet mean nothing any more. Offsets instead of a slice of its
+        own spare the hot path an object a packet.
         """
         ...
 
@@ -52,9 +53,13 @@ class AeadProtection:
             encrypt_into(number.to_bytes(12, "big"), slot.payload, slot.header, slot.sealed)
             number += 1
 
-    def open(self, packet_number: int, packet: memoryview) -> bool:
+    def open(self, packet_number: int, packets: memoryview, start: int, end: int) -> bool:
+        payload = start + DATA_HEADER_BYTES
+        nonce = packet_number.to_bytes(12, "big")
         try:
-            self._decrypt_into(packet_number.to_bytes(12, "big"), packet[13:], packet[:13], packet[13:-16])
+            self._decrypt_into(
+                nonce, packets[payload:end], packets[start:payload], packets[payload : end - 16]
+            )
         except InvalidTag:
             return False
         return True
@@ -72,9 +77,9 @@ class Crc32cProtection:
             slot.packet[-4:] = check.to_bytes(4, "big")
             number += 1
 
-    def open(self, packet_number: int, packet: memoryview) -> bool:
-        check = crc32c(packet[:-4], (packet_number >> 32).to_bytes(4, "big"))
-        return packet[-4:] == check.to_bytes(4, "big")
+    def open(self, packet_number: int, packets: memoryview, start: int, end: int) -> bool:
+        check = crc32c(packets[start : end - 4], (packet_number >> 32).to_bytes(4, "big"))
+        return packets[end - 4 : end] == check.to_bytes(4, "big")
 
 
 class XorProtection:
@@ -86,8 +91,8 @@ class XorProtection:
         for slot in slots:
             slot.packet[-1] = xor_of(slot.clear)
 
-    def open(self, packet_number: int, packet: memoryview) -> bool:
-        return xor_of(packet) == 0
+    def open(self, packet_number: int, packets: memoryview, start: int, end: int) -> bool:
+        return xor_of(packets[start:end]) == 0
 
 
 def xor_of(data: bytes | bytearray | memoryview) -> int:
