@@ -1,0 +1,1 @@
+"""Second implementations of the wire format, written by hand from SPEC.md on purpose."""
