@@ -98,7 +98,14 @@ class Commands(Protocol):
 
 
 class Executor:
-    """Runs commands for real."""
+    """Runs commands for real.
+
+    Args:
+        environment: added to ours for each of them.
+    """
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._environment = dict(environment or {})
 
     def run(
         self,
@@ -120,6 +127,7 @@ class Executor:
                 errors="replace",
                 timeout=timeout_seconds,
                 check=False,
+                env={**os.environ, **self._environment},
             )
         except FileNotFoundError as error:
             raise _missing(str(error.filename or argv[0])) from error
@@ -161,7 +169,7 @@ class Executor:
         pid = os.posix_spawn(
             program,
             whole,
-            {**os.environ, **environment},
+            {**os.environ, **self._environment, **environment},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),

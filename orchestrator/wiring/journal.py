@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ from typing import Self
 from orchestrator.errors import BackendError
 
 JOURNAL_FILE = "journal.jsonl"
+#: How long what a killed owner was starting may take to get a turn on a busy machine.
+_ORPHAN_SECONDS = 5.0
+_POLL_SECONDS = 0.01
 _RUN_ID = re.compile(r"[0-9a-f]{8}")
 
 #: Kinds of entries: ``lab`` (name, backend, pid, detached), ``namespace`` (name: made by us),
@@ -157,16 +161,26 @@ class Journal:
     def _open(self, flags: int, *, even_if_owned: bool = False) -> None:
         path = self.directory / JOURNAL_FILE
         self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | flags, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if even_if_owned:
-                return
-            self.close()
-            raise LabInUseError(
-                f"lab {self.run_id} is in use by another narrows process (pid {self.owner()}); "
-                "end that one first, or destroy with force"
-            ) from None
+        if self._lock() or even_if_owned:
+            return
+        self.close()
+        raise LabInUseError(
+            f"lab {self.run_id} is in use by another narrows process (pid {self.owner()}); "
+            "end that one first, or destroy with force"
+        )
+
+    def _lock(self) -> bool:
+        deadline = time.monotonic() + _ORPHAN_SECONDS
+        while True:
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                # What a killed owner was just starting holds its descriptors, and so the lock, until
+                # it runs its program. From then on it carries the run's label and can be found.
+                if _runs(self.owner()) or time.monotonic() > deadline:
+                    return False
+            time.sleep(_POLL_SECONDS)
 
     def owner(self) -> int:
         """Return the pid of the process that made the lab, 0 if it is not known."""
@@ -196,6 +210,14 @@ def run_ids() -> list[str]:
     except OSError:
         return []
     return sorted(name for name in names if _RUN_ID.fullmatch(name))
+
+
+def _runs(pid: int) -> bool:
+    try:
+        text = Path("/proc", str(pid), "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return text.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def _sync_directory(path: Path) -> None:

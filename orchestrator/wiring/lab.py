@@ -14,7 +14,7 @@ from typing import ParamSpec, TypeVar
 from node.links.settings import Impairments
 from orchestrator.backends.base import Impairment
 from orchestrator.errors import BackendError
-from orchestrator.executor import Commands, Executor, Process, run_batch
+from orchestrator.executor import RUN_VARIABLE, Commands, Executor, Process, run_batch
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan
 from orchestrator.wiring import captures, cleanup, commands, namespaces, offloads
@@ -97,7 +97,8 @@ class Lab:
         Raises:
             BackendError: there is such a lab, or no journal can be kept.
         """
-        doer = commands_ or Executor()
+        # Labelled: a command that outlives us when we are killed must not go on making things unseen.
+        doer = commands_ or Executor({RUN_VARIABLE: run_id})
         if impairment is None:
             lacking = kernel_netem_problem(doer)
             impairment = Impairment.USERSPACE if lacking else Impairment.KERNEL
