@@ -63,7 +63,7 @@ def test_a_topology_passes_on_containers_and_leaves_nothing(
 ) -> None:
     results = tmp_path / "results"
     done = narrows("run", str(LINE_FILE), "--backend", "docker", "-f", "json", "--results", str(results))
-    assert done.returncode == 0, done
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-2000:]}"
     result = json.loads(done.stdout)
     assert (result["verdict"], result["backend"]) == ("PASS", "docker")
     assert result["impairment"] in ("kernel", "userspace")
