@@ -1,4 +1,4 @@
-"""What every congestion controller keeps, whatever it is (ARCHITECTURE 7): one file more is one controller more here."""
+"""What every congestion controller keeps (ARCHITECTURE 7): one file more is one more here."""
 
 from __future__ import annotations
 

@@ -1,0 +1,64 @@
+"""A peer that breaks the rules: packets with any payload, sealed with the right keys, from the key log."""
+
+from __future__ import annotations
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from node.protocol.wire.crc32c import crc32c
+from node.protocol.wire.frames import Frame, parse_frames
+from tests.support.pair import Pair
+
+HEADER_BYTES = 13
+TAG_BYTES = {"aead": 16, "crc32c": 4, "xor": 1}
+
+
+class Forger:
+    """Writes packets in the name of the left end of a pair, and reads what the right end sends."""
+
+    def __init__(self, pair: Pair) -> None:
+        self.pair = pair
+        keys = next(line for line in pair.key_log if line.startswith("STRAIT_DATA"))
+        _, left_id, right_id, self.profile, forward, back = keys.split()
+        self._left_id, self._right_id = bytes.fromhex(left_id), bytes.fromhex(right_id)
+        self._forward, self._back = AESGCM(bytes.fromhex(forward)), AESGCM(bytes.fromhex(back))
+        #: The number of the next packet.
+        self.number = pair.connection.statistics().packets_sent
+
+    def packet(self, payload: bytes, *, number: int | None = None) -> bytes:
+        """Return a sealed packet; without ``number`` it takes the next one."""
+        if number is None:
+            number, self.number = self.number, self.number + 1
+        return self.seal(payload, number)
+
+    def seal(self, payload: bytes, number: int) -> bytes:
+        """Return a packet with this payload and full packet number."""
+        header = b"\x41" + self._right_id + (number & 0xFFFF_FFFF).to_bytes(4, "big")
+        if self.profile == "aead":
+            return header + self._forward.encrypt(number.to_bytes(12, "big"), payload, header)
+        clear = header + payload
+        if self.profile == "crc32c":
+            return clear + crc32c(clear, (number >> 32).to_bytes(4, "big")).to_bytes(4, "big")
+        check = 0
+        for byte in clear:
+            check ^= byte
+        return clear + bytes((check,))
+
+    def send(self, *frames: Frame, number: int | None = None) -> None:
+        """Hand the right end a packet of these frames now."""
+        payload = b"".join(frame.encode() for frame in frames)
+        self.pair.inject(self.packet(payload, number=number), to_right=True)
+
+    def answers(self, since: int = 0) -> list[Frame]:
+        """Return the frames of the packets that the right end sent, from ``pair.wire[since]`` on."""
+        found: list[Frame] = []
+        for _, from_left, datagram in self.pair.wire[since:]:
+            if not from_left and datagram[0] == 0x41:
+                found += parse_frames(memoryview(self.open(datagram)))
+        return found
+
+    def open(self, datagram: bytes) -> bytes:
+        """Return the payload of a packet of the right end (numbers below 2^32)."""
+        header, rest = datagram[:HEADER_BYTES], datagram[HEADER_BYTES:]
+        if self.profile != "aead":
+            return rest[: -TAG_BYTES[self.profile]]
+        return self._back.decrypt(header[9:].rjust(12, b"\x00"), rest, header)
