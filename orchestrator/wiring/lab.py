@@ -100,7 +100,8 @@ class Lab:
         # Labelled: a command that outlives us when we are killed must not go on making things unseen.
         doer = commands_ or Executor({RUN_VARIABLE: run_id})
         if impairment is None:
-            lacking = kernel_netem_problem(doer)
+            # Not labelled: there is no journal yet, and a nameless namespace to try in leaves nothing.
+            lacking = kernel_netem_problem(commands_ or Executor())
             impairment = Impairment.USERSPACE if lacking else Impairment.KERNEL
         record = _record(
             plan, run_id, backend, impairment, directory, controls=controls or {}, containers=containers or {}
