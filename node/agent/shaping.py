@@ -107,27 +107,24 @@ class OwnInterfaces:
 
     async def _shape(self, arguments: Mapping[str, object]) -> Mapping[str, object]:
         interface = _text(arguments, "interface")
-        await _run(["ethtool", "-K", interface, *OFFLOADS_OFF])
+        # All is read before anything is changed: what is refused leaves the interface as it was.
         if "tc" in arguments:
-            for command in _commands(arguments["tc"], allowed=TC_COMMANDS):
+            commands = _commands(arguments["tc"], allowed=TC_COMMANDS)
+            await _run(["ethtool", "-K", interface, *OFFLOADS_OFF])
+            for command in commands:
                 await _run(command)
             return {"qdiscs": await _run(["tc", "-j", "qdisc", "show", "dev", interface])}
-        return await self._shape_arriving(interface, arguments)
+        impairments = _impairments(arguments.get("impairments"))
+        await _run(["ethtool", "-K", interface, *OFFLOADS_OFF])
+        return await self._shape_arriving(interface, impairments, seed=str(arguments.get("seed", "0")))
 
     async def _shape_arriving(
-        self, interface: str, arguments: Mapping[str, object]
+        self, interface: str, impairments: Impairments, *, seed: str
     ) -> Mapping[str, object]:
-        wanted = arguments.get("impairments")
-        if not isinstance(wanted, Mapping):
-            raise ShapingError("give tc: argument lists, or impairments: a mapping")
-        try:
-            impairments = Impairments.parse(wanted)
-        except ImpairmentsError as error:
-            raise ShapingError(str(error)) from error
         control = self._directory / f"shaper-{interface}.sock"
         running = self._shapers.get(interface)
         if running is None or running.returncode is not None:
-            await self._start_shaper(interface, control, seed=str(arguments.get("seed", "0")))
+            await self._start_shaper(interface, control, seed=seed)
         try:
             got = await asyncio.to_thread(_set_inbound, str(control), impairments)
         except ShaperControlError as error:
@@ -269,6 +266,15 @@ def _commands(value: object, *, allowed: Sequence[tuple[str, str]]) -> list[list
             known = ", ".join(" ".join(words) for words in allowed)
             raise ShapingError(f"found {' '.join(command)!r}, must begin with one of: {known}")
     return value
+
+
+def _impairments(value: object) -> Impairments:
+    if not isinstance(value, Mapping):
+        raise ShapingError("give tc: argument lists, or impairments: a mapping")
+    try:
+        return Impairments.parse(value)
+    except ImpairmentsError as error:
+        raise ShapingError(str(error)) from error
 
 
 def _text(arguments: Mapping[str, object], name: str) -> str:

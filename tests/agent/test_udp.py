@@ -16,6 +16,9 @@ from node.agent.udp import UdpDriver, new_event_loop
 from node.protocol.datagrams import Burst, SocketAddress, Transmit
 from node.protocol.time import MILLISECOND, Instant
 
+#: Not in Python's socket module: linux/udp.h.
+UDP_SEGMENT, UDP_GRO = 103, 104
+
 #: Seconds after which a condition that should come about at once counts as never coming.
 PATIENCE = 20.0
 
@@ -58,11 +61,19 @@ class RawCore:
                 await self.changed.wait()
 
 
+#: What a test has started: closed at its end, however it ends.
+started: list[UdpDriver] = []
+
+
 def run(test: Callable[[], Awaitable[None]]) -> None:
     """Run a test on the agent's own kind of event loop."""
 
     async def main() -> None:
-        await test()
+        try:
+            await test()
+        finally:
+            while started:
+                started.pop().close()
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(main())
@@ -71,8 +82,23 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 def driver(core: RawCore, **options: bool) -> UdpDriver:
     """Return a started driver on a free port."""
     made = UdpDriver(core, host="127.0.0.1", port=0, on_drained=lambda: None, **options)
+    started.append(made)
     made.start()
     return made
+
+
+def loopback_carries_bursts_whole() -> bool:
+    """Does a burst cross this machine's loopback interface in one piece? A switch of ``lo`` decides."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as into,
+    ):
+        into.bind(("127.0.0.1", 0))
+        into.settimeout(PATIENCE)
+        into.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
+        out.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 100)
+        out.sendto(bytes(300), into.getsockname())
+        return len(into.recv(1000)) == 300
 
 
 def burst(destination: SocketAddress, segment: int, size: int, seed: int) -> Transmit:
@@ -116,8 +142,6 @@ def test_bursts_arrive_as_they_were_sent(options: dict[str, bool]) -> None:
         assert left.counters.datagrams_sent == right.counters.datagrams_received == len(expected)
         assert left.counters.bytes_sent == right.counters.bytes_received
         assert left.counters.errors == right.counters.errors == {}
-        left.close()
-        right.close()
 
     run(test)
 
@@ -128,13 +152,13 @@ def test_gso_and_gro_move_many_datagrams_a_call() -> None:
         left, right = driver(sender), driver(receiver)
         if not (left.gso and right.gro):
             pytest.skip("this kernel has no UDP GSO or GRO")
+        if not loopback_carries_bursts_whole():
+            pytest.skip("lo splits bursts here (see `ethtool -K lo tx-udp-segmentation on`)")
         sender.to_send.append(burst(right.address, 1452, 1452 * 40, 1))
         left.drain()
         await receiver.until(lambda: len(receiver.received) == 40)
         assert left.counters.send_calls == 1
         assert right.counters.bursts_received == 1
-        left.close()
-        right.close()
 
     run(test)
 
@@ -185,8 +209,6 @@ def test_gso_that_fails_half_way_loses_nothing_and_is_said_once(
         assert not left.gso
         assert left.counters.errors == {errno.errorcode[number]: 1}
         assert len([r for r in caplog.records if "GSO" in r.message]) == 1
-        left.close()
-        right.close()
 
     run(test)
 
@@ -226,8 +248,6 @@ def test_a_full_socket_keeps_the_burst_and_the_order(gso: bool) -> None:
         await receiver.until(lambda: len(receiver.received) >= len(expected))
         assert receiver.received == expected
         assert left.counters.waits == 2
-        left.close()
-        right.close()
 
     run(test)
 
@@ -246,8 +266,6 @@ def test_errors_of_the_path_are_counted_and_nothing_stops(number: int) -> None:
         left.drain()
         await receiver.until(lambda: len(receiver.received) == 1)
         assert left.counters.errors == {errno.errorcode[number]: 2}
-        left.close()
-        right.close()
 
     run(test)
 
@@ -262,8 +280,6 @@ def test_a_port_nobody_listens_at_harms_nothing() -> None:
         sender.to_send.extend([burst(nobody, 1200, 1200, 1), burst(right.address, 1200, 1200, 2)])
         left.drain()
         await receiver.until(lambda: len(receiver.received) == 1)
-        left.close()
-        right.close()
 
     run(test)
 
@@ -328,10 +344,9 @@ def test_mutations_from_the_drained_callback_are_drained_too() -> None:
             return False
 
         left = UdpDriver(sender, host="127.0.0.1", port=0, on_drained=on_drained)
+        started.append(left)
         left.start()
         await receiver.until(lambda: len(receiver.received) == 4)
-        left.close()
-        right.close()
 
     run(test)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from pathlib import Path
 
 import pytest
@@ -38,13 +37,26 @@ def told(directory: Path, *commands: Command) -> list[Reply]:
     ],
 )
 def test_only_qdiscs_and_addresses_are_set(tmp_path: Path, argv: list[str]) -> None:
-    shape = Command("shape", {"interface": "lo", "tc": [argv]})
     [configured] = told(tmp_path, Command("configure", {"commands": [argv]}))
     assert not configured.ok
     assert "must begin with one of" in configured.error
-    if shutil.which("ethtool"):
-        [shaped] = told(tmp_path, shape)
-        assert not shaped.ok
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"tc": [["tc", "exec", "bpf"]]},
+        {"tc": "tc qdisc show"},
+        {"impairments": {"delay": "soon"}},
+        {"impairments": ["delay"]},
+        {},
+    ],
+)
+def test_a_refused_shape_changes_nothing(tmp_path: Path, shape: dict[str, object]) -> None:
+    """Were a tool run first, the interface that does not exist would be what the reply complains about."""
+    [reply] = told(tmp_path, Command("shape", {"interface": "nw-none", **shape}))
+    assert not reply.ok
+    assert "nw-none" not in reply.error
 
 
 @pytest.mark.parametrize("value", [None, "tc qdisc show", [["tc", 1]], ["tc qdisc show"], {"a": 1}])
