@@ -8,9 +8,11 @@ import random
 import signal
 import sys
 import tempfile
-from collections.abc import Awaitable
+import traceback
+from collections.abc import Awaitable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from node.agent.configuration import AgentConfiguration
 from node.agent.control import ControlServer
@@ -26,6 +28,7 @@ _logger = logging.getLogger(__name__)
 #: Seconds that a stopping agent waits for its last packets to leave, and for its clients to read on.
 STOP_TIME_LIMIT = 1.0
 EXIT_OK = 0
+EXIT_CRASHED = 1
 EXIT_CANNOT_START = 3
 
 
@@ -40,6 +43,7 @@ class Agent:
     def __init__(self, configuration: AgentConfiguration, directory: Path) -> None:
         self._configuration = configuration
         self._stop = asyncio.Event()
+        self._crashed = False
         self._key_log = KeyLog(configuration.key_log) if configuration.key_log is not None else None
         files = FlowFiles(configuration.files_directory, configuration.results_directory)
         self.core = NodeCore(
@@ -61,13 +65,17 @@ class Agent:
         self._interfaces = OwnInterfaces(directory)
         self._control: ControlServer | None = None
 
-    async def run(self) -> None:
-        """Run until told to stop by a signal or a command.
+    async def run(self) -> int:
+        """Run until told to stop by a signal or a command, or until a callback raises.
+
+        Returns:
+            The exit code: EXIT_OK, or EXIT_CRASHED after an error that nothing expected.
 
         Raises:
             OSError: the control address is taken.
         """
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._on_exception)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         try:
@@ -80,6 +88,25 @@ class Agent:
             await self._stop.wait()
         finally:
             await self._shut_down()
+        return EXIT_CRASHED if self._crashed else EXIT_OK
+
+    def _on_exception(self, loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+        """End the agent when a callback of the event loop raised.
+
+        asyncio would log it and go on with a core that stopped half way through a step: a node that
+        seems to live, and does nothing right. An end is noticed at once, and the log says why.
+        """
+        error = context.get("exception")
+        _logger.critical("%s", context.get("message"), exc_info=error)
+        # "socket" is in the context only where accept() ran out of descriptors, which passes.
+        if error is None or "socket" in context or self._crashed:
+            return
+        self._crashed = True
+        if self._control is not None:
+            message = f"crashed: {type(error).__name__}: {error}{_place(error)}; its log has the traceback"
+            name = self._configuration.node.name
+            self._control.publish(NodeEvent(name, "node_failed", self.driver.now(), {"message": message}))
+        self._stop.set()
 
     def _obey(self, command: Command) -> Reply | Awaitable[Reply]:
         if self._interfaces.handles(command.name):
@@ -112,16 +139,24 @@ class Agent:
 
     async def _shut_down(self) -> None:
         """Say goodbye to peers and clients, put the interfaces back, close everything; in bounded time."""
-        if not self.core.stopping:
+        # A core that raised is in no state to say anything.
+        if not self.core.stopping and not self._crashed:
             self.core.handle_command(Command("stop"), now=self.driver.now())
             self.driver.drain()
-        await self.driver.flush(STOP_TIME_LIMIT)
+        if not self._crashed:
+            await self.driver.flush(STOP_TIME_LIMIT)
         await self._interfaces.close()
         if self._control is not None:
             await self._control.close(STOP_TIME_LIMIT)
         self.driver.close()
         if self._key_log is not None:
             self._key_log.close()
+
+
+def _place(error: BaseException) -> str:
+    """Return where an error was raised, for whoever sees no traceback."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" (in {frames[-1].name}, {frames[-1].filename}:{frames[-1].lineno})" if frames else ""
 
 
 def run_agent(configuration: AgentConfiguration) -> int:
@@ -137,13 +172,12 @@ def run_agent(configuration: AgentConfiguration) -> int:
         asyncio.Runner(loop_factory=new_event_loop) as runner,
     ):
         try:
-            runner.run(_run(configuration, Path(directory)))
+            return runner.run(_run(configuration, Path(directory)))
         except OSError as error:
             # A taken address is the user's affair: one line says it, a traceback would hide it.
             _logger.error("cannot start: %s", error)  # noqa: TRY400
             return EXIT_CANNOT_START
-    return EXIT_OK
 
 
-async def _run(configuration: AgentConfiguration, directory: Path) -> None:
-    await Agent(configuration, directory).run()
+async def _run(configuration: AgentConfiguration, directory: Path) -> int:
+    return await Agent(configuration, directory).run()
