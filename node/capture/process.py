@@ -102,6 +102,8 @@ class _Process:
                 if events & ~select.POLLIN and not ring.clear_error():
                     poll.unregister(descriptor)
                     del left[descriptor]
+        # Of an interface that has just gone the ring may hold a block that the kernel still fills.
+        self._drain_last()
 
     def report(self) -> dict[str, object]:
         """End the file with the statistics and return what goes to stderr."""

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 from node.protocol.time import SECOND, Instant
 
@@ -34,7 +34,10 @@ class Readable(Protocol):
 
 
 class Loop:
-    """Holds packets, releases them when due, and calls back for what can be read."""
+    """Holds packets, releases them when due, and calls back for what can be read.
+
+    Enter it before anything is made that must be taken back: a signal would end the process at once.
+    """
 
     def __init__(self) -> None:
         self._held: list[tuple[Instant, int, int, Release, Any]] = []
@@ -77,22 +80,25 @@ class Loop:
         """Return from ``run`` after what is being done; held packets are lost, as in a link that is cut."""
         self._stopping = True
 
+    def __enter__(self) -> Self:
+        """From now on SIGTERM and SIGINT end ``run``, also when they come before it."""
+        self._waker, self._woken = socket.socketpair()
+        self._waker.setblocking(False)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        self.on_readable(self._woken, lambda: None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wake no longer."""
+        signal.set_wakeup_fd(-1)
+        self.forget(self._woken)
+        self._waker.close()
+        self._woken.close()
+
     def run(self) -> None:
         """Work until ``stop`` is called or SIGTERM or SIGINT comes."""
-        waker, woken = socket.socketpair()
-        waker.setblocking(False)
-        with waker, woken:
-            signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, self._on_signal)
-            self.on_readable(woken, lambda: None)
-            try:
-                self._turn_until_stopped()
-            finally:
-                signal.set_wakeup_fd(-1)
-                self.forget(woken)
-
-    def _turn_until_stopped(self) -> None:
         held, readers = self._held, self._readers
         clock = time.monotonic_ns
         while True:

@@ -42,8 +42,19 @@ def run_nfqueue(interface: str, configuration: NfqueueConfiguration, on_ready: C
     except OSError as error:
         raise ShaperError(f"interface {interface}: {error.strerror}") from error
     number = configuration.queue if configuration.queue is not None else _FIRST_QUEUE + index % 10_000
-    loop = Loop()
     inbound = Direction("inbound", configuration.impairments, configuration.seed)
+    with Loop() as loop:
+        _shape(loop, inbound, interface, number, configuration, on_ready)
+
+
+def _shape(
+    loop: Loop,
+    inbound: Direction,
+    interface: str,
+    number: int,
+    configuration: NfqueueConfiguration,
+    on_ready: Callable[[], None],
+) -> None:
     queue = NetfilterQueue(number)
     shaper = _Inbound(loop, inbound, queue, interface, configuration.mtu)
     try:

@@ -38,10 +38,10 @@ def run_relay(configuration: RelayConfiguration, on_ready: Callable[[], None]) -
     Raises:
         ShaperError: an interface or the right to use it is missing.
     """
-    loop = Loop()
     forward = Direction("forward", configuration.forward, configuration.seed)
     reverse = Direction("reverse", configuration.reverse, configuration.seed)
     with (
+        Loop() as loop,
         _open(configuration.interface_a) as a,
         _open(configuration.interface_b) as b,
     ):
