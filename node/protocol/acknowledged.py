@@ -8,7 +8,7 @@ from node.protocol.events import StreamAcknowledged, StreamWritable
 from node.protocol.recovery.sent_packets import SentBurst, runs
 from node.protocol.streams.send import SendStream
 from node.protocol.streams.states import SendState, send_transition
-from node.protocol.wire.frames import Frame, MaxData, MaxStreamData, Ping, ResetStream
+from node.protocol.wire.frames import Frame, MaxData, MaxStreamData, MaxStreams, Ping, ResetStream
 
 if TYPE_CHECKING:
     from node.protocol.connection import Connection
@@ -93,5 +93,8 @@ def _repeat_frames(c: Connection, frames: tuple[Frame, ...]) -> None:
             if receiver is None or receiver.final_size is not None:
                 continue
             frame = MaxStreamData(frame.stream_id, receiver.window.maximum)
+        elif isinstance(frame, MaxStreams):
+            limit = c.streams.limit_of_peer(unidirectional=frame.unidirectional)
+            frame = MaxStreams(limit, frame.unidirectional)
         if frame not in c.builder.control:
             c.builder.control.append(frame)

@@ -16,7 +16,7 @@ from node.protocol.arq.base import ARQ_MODES, ArqMode
 from node.protocol.configuration import Configuration
 from node.protocol.congestion.base import CONTROLLERS, initial_window
 from node.protocol.datagrams import SocketAddress, Transmit
-from node.protocol.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
+from node.protocol.errors import ErrorCode, LocalProtocolError, RemoteProtocolError, check_code
 from node.protocol.events import ConnectionClosed, ConnectionEstablished, Event, StreamDataReceived
 from node.protocol.frame_handlers import HANDLERS
 from node.protocol.handshake import Keys, make_protection
@@ -173,14 +173,11 @@ class Connection:
     def handle_timeout(self, *, now: Instant) -> None:
         """Do what is due."""
         due = self.timers.due(now)
-        if Timer.IDLE in due or Timer.CLOSE in due:
-            if Timer.IDLE in due:
-                self._gone(ErrorCode.IDLE_TIMEOUT, "nothing heard for the idle time-out", now=now)
-            self.state = TRANSITIONS[self.state, "gone"]
-            self.timers.clear_all()
-            return
-        if Timer.HANDSHAKE in due:
+        if Timer.IDLE in due:
+            self._gone(ErrorCode.IDLE_TIMEOUT, "nothing heard for the idle time-out", now=now)
+        elif Timer.HANDSHAKE in due:
             self._gone(ErrorCode.HANDSHAKE_TIMEOUT, "the peer did not answer the handshake", now=now)
+        if due & {Timer.IDLE, Timer.HANDSHAKE, Timer.CLOSE}:
             self.state = TRANSITIONS[self.state, "gone"]
             self.timers.clear_all()
             return
@@ -239,6 +236,7 @@ class Connection:
     def reset_stream(self, stream_id: int, code: int) -> None:
         """Give up sending on a stream."""
         self._need_open()
+        check_code(code)
         stream = self.streams.sender(stream_id)
         stream.reset(code)
         self.builder.control.append(ResetStream(stream_id, code, stream.high_water))
@@ -247,12 +245,14 @@ class Connection:
     def stop_sending(self, stream_id: int, code: int) -> None:
         """Ask the peer to give up sending on a stream."""
         self._need_open()
+        check_code(code)
         self.streams.receiver(stream_id)
         self.builder.control.append(StopSending(stream_id, code))
         self._on_work(self)
 
     def close(self, code: int = 0, reason: str = "", *, now: Instant) -> None:
         """End the connection for both sides at once (SPEC 9). Closing twice does nothing."""
+        check_code(code)
         if self.state not in OVER:
             self._end_with(code, reason, now=now)
 
@@ -357,7 +357,7 @@ class Connection:
         """Drop a stream that is over, and let the peer open another."""
         limit = self.streams.forget_if_done(stream_id)
         if limit is not None:
-            self.builder.control.append(MaxStreams(limit, bool(stream_id & UNIDIRECTIONAL)))
+            self.builder.queue_credit(MaxStreams(limit, bool(stream_id & UNIDIRECTIONAL)))
 
     def peer_closed(self, code: int, reason: str, now: Instant) -> None:
         """The peer sent CLOSE."""

@@ -26,6 +26,8 @@ from node.protocol.wire.setup import INITIATION, RESPONSE, SETUP_PACKET_BYTES, S
 
 #: Connections that one endpoint keeps; more INITIATIONs are dropped.
 MAX_CONNECTIONS = 4096
+#: SPEC 3-5: of these, ones that peers began and did not confirm; a further one takes the oldest's place.
+MAX_HALF_OPEN = 1024
 #: Answers waiting to go out. Each stands for one datagram received, so this bounds one burst.
 MAX_REPLIES = 256
 
@@ -75,6 +77,8 @@ class Endpoint:
         self._by_id: dict[bytes, Connection] = {}
         self._half: dict[bytes, _Half] = {}
         self._by_initiation: dict[tuple[int, bytes], Connection] = {}
+        #: Connections that peers began, oldest first; those confirmed are sorted out now and then.
+        self._unconfirmed: dict[bytes, Connection] = {}
         self._work: deque[Connection] = deque()
         self._replies: deque[tuple[SocketAddress, bytes]] = deque()
         self._reporting: deque[Connection] = deque()
@@ -214,6 +218,8 @@ class Endpoint:
         half.responses += 1
 
     def _accept(self, packet: SetupPacket, source: SocketAddress, now: Instant) -> Connection | None:
+        if len(self._unconfirmed) >= MAX_HALF_OPEN:
+            self._make_room()
         if len(self._by_id) >= MAX_CONNECTIONS:
             self.drops.add("too many connections")
             return None
@@ -228,6 +234,7 @@ class Endpoint:
         connection.peer_address = accepted.peer_address
         connection.start(accepted.ours, accepted.peer, accepted.keys)
         self._half[connection_id] = _Half(accepted=accepted)
+        self._unconfirmed[connection_id] = connection
         self._log_keys(accepted.peer, accepted.ours, accepted.keys)
         return connection
 
@@ -303,8 +310,17 @@ class Endpoint:
         if connection.events and connection not in self._reporting:
             self._reporting.append(connection)
 
+    def _make_room(self) -> None:
+        """Sort out what was confirmed; where all wait still, forget the oldest."""
+        waiting = [c for c in self._unconfirmed.values() if c.state is ConnectionState.RESPONDING]
+        self._unconfirmed = {c.connection_id: c for c in waiting}
+        if len(waiting) >= MAX_HALF_OPEN:
+            self.drops.add("half-open for too long")
+            self._forget(waiting[0])
+
     def _forget(self, connection: Connection) -> None:
         self._by_id.pop(connection.connection_id, None)
+        self._unconfirmed.pop(connection.connection_id, None)
         half = self._half.pop(connection.connection_id, None)
         if half is not None and half.accepted is not None:
             peer = half.accepted

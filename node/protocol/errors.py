@@ -37,3 +37,13 @@ class RemoteProtocolError(ProtocolError):
         super().__init__(reason)
         self.code = code
         self.reason = reason
+
+
+def check_code(code: int) -> None:
+    """Refuse an application's code that does not fit the wire, before anything is changed.
+
+    Raises:
+        LocalProtocolError: it is negative or takes more than 62 bits.
+    """
+    if not 0 <= code < 1 << 62:
+        raise LocalProtocolError(f"code {code}: must be from 0 to 2^62 - 1")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from node.protocol.errors import ErrorCode, RemoteProtocolError
 from node.protocol.events import SendingStopped, StreamOpened, StreamReset
 from node.protocol.packet_receiver import store
-from node.protocol.streams.states import SEND_DONE, SendState
+from node.protocol.streams.send import SendStream
+from node.protocol.streams.states import SEND_DONE, ReceiveState, SendState
 from node.protocol.time import Instant
 from node.protocol.wire.frames import (
     Ack,
@@ -53,15 +55,21 @@ def _reset_stream(c: Connection, frame: ResetStream, now: Instant) -> None:
         c.events.append(StreamOpened(stream_id))
     if stream is None or stream.ended:
         return
-    unread = frame.final_size - stream.read_offset
+    if frame.final_size - stream.highest > c.receive_credit_left:
+        raise RemoteProtocolError(ErrorCode.FLOW_CONTROL, "final size beyond the connection's window")
+    again, unread = stream.state is ReceiveState.RESET_RECEIVED, frame.final_size - stream.read_offset
     c.take_credit(stream.reset(frame.final_size))
-    c.window.consume(max(0, unread))
+    if again:
+        return
+    # SPEC 6-4: what will not be read any more is credit for the other streams.
+    if c.window.consume(unread):
+        c.builder.queue_credit(MaxData(c.window.raise_maximum()))
     c.events.append(StreamReset(frame.stream_id, frame.code))
     c.forget_if_done(frame.stream_id)
 
 
 def _stop_sending(c: Connection, frame: StopSending, now: Instant) -> None:
-    stream = c.streams.sender_for_frame(frame.stream_id)
+    stream = _sender(c, frame.stream_id)
     if stream is None or stream.state in SEND_DONE or stream.state is SendState.RESET_SENT:
         return
     c.events.append(SendingStopped(frame.stream_id, frame.code))
@@ -73,10 +81,17 @@ def _max_data(c: Connection, frame: MaxData, now: Instant) -> None:
 
 
 def _max_stream_data(c: Connection, frame: MaxStreamData, now: Instant) -> None:
-    stream = c.streams.sender_for_frame(frame.stream_id)
+    stream = _sender(c, frame.stream_id)
     if stream is not None:
         stream.max_data = max(stream.max_data, frame.maximum)
         c.streams.mark_ready(stream)
+
+
+def _sender(c: Connection, stream_id: int) -> SendStream | None:
+    stream, opened = c.streams.sender_for_frame(stream_id)
+    for new_id in opened:
+        c.events.append(StreamOpened(new_id))
+    return stream
 
 
 def _max_streams(c: Connection, frame: MaxStreams, now: Instant) -> None:

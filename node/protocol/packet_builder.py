@@ -16,7 +16,7 @@ from node.protocol.datagrams import Transmit
 from node.protocol.recovery.sent_packets import SentBurst
 from node.protocol.streams.send import SendStream
 from node.protocol.time import Instant
-from node.protocol.wire.frames import Close, Frame, MaxData, MaxStreamData, Ping, Stream
+from node.protocol.wire.frames import Close, Frame, MaxData, MaxStreamData, MaxStreams, Ping, Stream
 from node.protocol.wire.packet_number import WIRE_MASK
 
 if TYPE_CHECKING:
@@ -61,8 +61,10 @@ class PacketBuilder:
         self.limited_by = "application"
         if c.recovery.probes_due:
             return self._probe(now)
-        if self.control or (c.acks.deadline is not None and c.acks.deadline <= now):
-            return self._single(now, stream_bytes=self._allowance(self.size, now))
+        # SPEC 5-5: they are in flight as well; a peer that never acknowledges gets a window of them.
+        control = bool(self.control) and c.recovery.window_left >= self.size
+        if control or (c.acks.deadline is not None and c.acks.deadline <= now):
+            return self._single(now, control=control, stream_bytes=self._allowance(self.size, now))
         stream = c.streams.next_ready(c.credit)
         if stream is None:
             if c.streams.ready:
@@ -74,17 +76,16 @@ class PacketBuilder:
             return None
         if end - start >= self._data_size and stream.stream_id <= _MAX_BULK_STREAM_ID:
             return self._bulk(stream, start, end, allowance, now)
-        return self._single(now, stream_bytes=allowance)
+        return self._single(now, control=control, stream_bytes=allowance)
 
     def close(self, code: int, reason: str, *, now: Instant) -> Transmit:
         """Return a packet with CLOSE."""
         return self._finish([Close(code, reason).encode()], [], [], now=now, eliciting=False)
 
-    def queue_credit(self, frame: MaxData | MaxStreamData) -> None:
+    def queue_credit(self, frame: MaxData | MaxStreamData | MaxStreams) -> None:
         """Queue new credit, in place of an older frame of its kind that has not gone yet."""
         for index, waiting in enumerate(self.control):
-            same_stream = getattr(waiting, "stream_id", None) == getattr(frame, "stream_id", None)
-            if type(waiting) is type(frame) and same_stream:
+            if type(waiting) is type(frame) and _subject(waiting) == _subject(frame):
                 self.control[index] = frame
                 return
         self.control.append(frame)
@@ -181,9 +182,9 @@ class PacketBuilder:
             self.control.append(Ping())
         if c.arq.max_open_packets is not None:
             c.recovery.probes_due = 1
-        return self._single(now, stream_bytes=self.size)
+        return self._single(now, control=True, stream_bytes=self.size)
 
-    def _single(self, now: Instant, *, stream_bytes: int) -> Transmit | None:
+    def _single(self, now: Instant, *, control: bool, stream_bytes: int) -> Transmit | None:
         """Build one packet: ACK, control frames, pieces of streams."""
         c = self._connection
         room = self.size - HEADER_BYTES - c.protection.tag_size
@@ -194,7 +195,7 @@ class PacketBuilder:
                 parts.append(ack.encode())
                 room -= len(parts[0])
         frames: list[Frame] = []
-        while self.control:
+        while control and self.control:
             encoded = self.control[0].encode()
             if len(encoded) > room:
                 break
@@ -251,3 +252,10 @@ class PacketBuilder:
         record.frames, record.pieces = tuple(frames), tuple(pieces)
         c.on_sent(record, 0)
         return Transmit(c.remote, slot.packet, size)
+
+
+def _subject(frame: Frame) -> int | None:
+    """What a frame of credit is for: a stream, a kind of streams, or the connection."""
+    if isinstance(frame, MaxStreamData):
+        return frame.stream_id
+    return frame.unidirectional if isinstance(frame, MaxStreams) else None

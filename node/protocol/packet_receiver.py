@@ -12,7 +12,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from node.protocol.errors import ErrorCode, RemoteProtocolError
-from node.protocol.streams.receive import ReceiveStream
+from node.protocol.streams.receive import MAX_GAPS, ReceiveStream
 from node.protocol.streams.states import ReceiveState
 from node.protocol.time import Instant
 from node.protocol.wire.frames import NON_ELICITING, Frame, Stream, parse_frames
@@ -106,7 +106,8 @@ class PacketReceiver:
         buffer.extend(bytes(total - position))
         around = _BULK_DATA + tag_size
         while position < total:
-            end = position + size if position + size < total else total
+            # min() would be a call a packet.
+            end = position + size if position + size < total else total  # noqa: FURB136
             length = end - position - around
             if length <= 0 or number_of(packets, position + 9)[0] != number & WIRE_MASK:
                 break
@@ -136,11 +137,13 @@ class PacketReceiver:
 
     def _open(self, packet: memoryview, expected: int) -> int:
         """Check and open a packet in place; return its number, -1: it was dropped and counted."""
-        if len(packet) <= HEADER_BYTES + self._connection.protection.tag_size:
+        c, length = self._connection, len(packet)
+        # SPEC 4-4: nothing longer, least of all where a checksum's tables grow with it.
+        if not HEADER_BYTES + c.protection.tag_size < length <= c.configuration.max_datagram_size:
             self.malformed += 1
             return -1
         number = decode_packet_number(expected - 1, _NUMBER.unpack_from(packet, 9)[0])
-        if not self._connection.protection.open(number, packet, 0, len(packet)):
+        if not c.protection.open(number, packet, 0, length):
             self.integrity_failures += 1
             return -1
         if self._is_duplicate(number):
@@ -209,10 +212,12 @@ class PacketReceiver:
             if c.is_authenticated:
                 raise
             return 0  # SPEC 5-1: in the checksum profiles it may be damage that slipped through
-        if c.arq.in_order_only and any(self._is_early(frame) for frame in frames):
-            return 0  # SPEC 7-3: as if it had never come, so that it is not acknowledged
+        if self._is_untimely(frames):
+            return 0  # SPEC 6-6, 7-3: as if it had never come, so that it is not acknowledged
         taken = _TAKEN
         for frame in frames:
+            if c.closed:
+                break  # SPEC 5-4
             if not isinstance(frame, NON_ELICITING):
                 taken = _ELICITING
             try:
@@ -224,14 +229,22 @@ class PacketReceiver:
                 return 0
         return taken
 
-    def _is_early(self, frame: Frame) -> bool:
-        if not isinstance(frame, Stream):
-            return False
-        stream = self._connection.streams.receivers.get(frame.stream_id)
-        expected = stream.contiguous_end if stream is not None else 0
-        if stream is None and self._connection.streams.was_opened(frame.stream_id):
-            return False
-        return frame.offset > expected
+    def _is_untimely(self, frames: list[Frame]) -> bool:
+        """Whether a packet holds early stream data that cannot be kept."""
+        c = self._connection
+        expected: dict[int, int] = {}  # by stream: what comes next, after the frames before
+        for frame in frames:
+            if not isinstance(frame, Stream):
+                continue
+            stream = c.streams.receivers.get(frame.stream_id)
+            if stream is None and c.streams.was_opened(frame.stream_id):
+                continue
+            following = expected.get(frame.stream_id, stream.contiguous_end if stream is not None else 0)
+            if frame.offset <= following:
+                expected[frame.stream_id] = max(following, frame.offset + len(frame.data))
+            elif c.arq.in_order_only or (stream is not None and len(stream.early) >= MAX_GAPS):
+                return True
+        return False
 
 
 def store(connection: Connection, stream: ReceiveStream, frame: Stream) -> None:

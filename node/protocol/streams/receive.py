@@ -7,8 +7,10 @@ from node.protocol.ranges import RangeSet
 from node.protocol.streams.flow_control import ReceiveWindow
 from node.protocol.streams.states import RECEIVE_TRANSITIONS, ReceiveState
 
-#: SPEC 5-3 bounds what is reported; this bounds what is kept: gaps in one stream's data.
+#: SPEC 6-6: with so many gaps in a stream's data, a packet that may open another is not taken ...
 MAX_GAPS = 1024
+#: ... and one packet alone that opens so many more is an attack.
+MAX_GAPS_AFTER_ONE_PACKET = 2 * MAX_GAPS
 
 
 class ReceiveStream:
@@ -42,6 +44,8 @@ class ReceiveStream:
             RemoteProtocolError: final size, flow control, or too many gaps.
         """
         end = offset + len(data)
+        if offset > self.contiguous_end and len(self.early) >= MAX_GAPS_AFTER_ONE_PACKET:
+            raise RemoteProtocolError(ErrorCode.FLOW_CONTROL, "too many gaps in a stream")
         self._check(end, fin=fin)
         rise = max(0, end - self.highest)
         self.highest = max(self.highest, end)
@@ -87,12 +91,12 @@ class ReceiveStream:
     def _check(self, end: int, *, fin: bool) -> None:
         if self.final_size is not None and (end > self.final_size or (fin and end != self.final_size)):
             raise RemoteProtocolError(ErrorCode.FINAL_SIZE, "data beyond the stream's end")
-        if fin:
-            if end < self.highest:
-                raise RemoteProtocolError(ErrorCode.FINAL_SIZE, "end before data already received")
-            self.final_size = end
+        if fin and end < self.highest:
+            raise RemoteProtocolError(ErrorCode.FINAL_SIZE, "end before data already received")
         if end > self.window.maximum:
             raise RemoteProtocolError(ErrorCode.FLOW_CONTROL, "stream data beyond its window")
+        if fin:  # last: a frame that is refused changes nothing
+            self.final_size = end
 
     def _store(self, offset: int, end: int, data: memoryview) -> None:
         if offset < self.contiguous_end:  # the front is known already
@@ -112,8 +116,6 @@ class ReceiveStream:
                 self.contiguous_end = max(self.contiguous_end, self.early.drop_lowest()[1])
         else:
             self.early.add(offset, end)
-            if len(self.early) > MAX_GAPS:
-                raise RemoteProtocolError(ErrorCode.FLOW_CONTROL, "too many gaps in a stream")
 
     def _go(self, event: str) -> None:
         self.state = RECEIVE_TRANSITIONS[self.state, event]

@@ -114,21 +114,25 @@ class StreamTable:
         self._opened_by_peer[unidirectional] = index + 1
         return self.receivers[stream_id], opened
 
-    def sender_for_frame(self, stream_id: int) -> SendStream | None:
-        """Return the half that MAX_STREAM_DATA or STOP_SENDING is about; None: it is over.
+    def sender_for_frame(self, stream_id: int) -> tuple[SendStream | None, list[int]]:
+        """Return the half that MAX_STREAM_DATA or STOP_SENDING is about, None if it is over, and the ids
+        this opened: they may overtake the first data of the peer's stream (RFC 9000 §3.2).
 
         Raises:
-            RemoteProtocolError: there never was such a half.
+            RemoteProtocolError: there cannot be such a half, or the peer opens too many.
         """
         found = self.senders.get(stream_id)
         if found is not None:
-            return found
-        ours = stream_id & OPENED_BY_RESPONDER == self._our_bit
+            return found, []
         unidirectional = bool(stream_id & UNIDIRECTIONAL)
-        opened = (self._opened_by_us if ours else self._opened_by_peer)[unidirectional]
-        if (not ours and unidirectional) or stream_id >> 2 >= opened:
-            raise RemoteProtocolError(ErrorCode.STREAM_STATE, "credit for a stream that is not there")
-        return None
+        if stream_id & OPENED_BY_RESPONDER == self._our_bit:
+            if stream_id >> 2 >= self._opened_by_us[unidirectional]:
+                raise RemoteProtocolError(ErrorCode.STREAM_STATE, "frame for a stream that is not there")
+            return None, []
+        if unidirectional:
+            raise RemoteProtocolError(ErrorCode.STREAM_STATE, "frame for a half that only the peer has")
+        _, opened = self._open_by_peer(stream_id, unidirectional)
+        return self.senders.get(stream_id), opened
 
     def was_opened(self, stream_id: int) -> bool:
         """Whether a stream of this id exists or existed."""
@@ -184,3 +188,7 @@ class StreamTable:
             return None
         self._limit_of_peer[kind] += self._step[kind]
         return self._limit_of_peer[kind]
+
+    def limit_of_peer(self, *, unidirectional: bool) -> int:
+        """Return how many streams of a kind the peer may have opened in all."""
+        return self._limit_of_peer[unidirectional]

@@ -161,7 +161,8 @@ class Close:
     reason: str
 
     def encode(self) -> bytes:
-        reason = self.reason.encode()[:MAX_REASON_BYTES]
+        reason = self.reason.encode(errors="replace")[:MAX_REASON_BYTES]
+        reason = reason.decode(errors="ignore").encode()  # not in the middle of a character
         return _encode(0x1C, self.code, len(reason)) + reason
 
 

@@ -109,7 +109,8 @@ def _split(data: bytes) -> dict[int, bytes]:
         key, position = decode_varint(data, position)
         length, position = decode_varint(data, position)
         if key in values or position + length > len(data):
-            raise _error(f"parameter {key:#x} twice or truncated")
+            # No id in the text: reasons are counted by their text, and the peer chooses the id.
+            raise _error("one twice or truncated")
         values[key] = data[position : position + length]
         position += length
     return values
