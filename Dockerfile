@@ -15,7 +15,7 @@ RUN apt-get update \
 
 # Packages are installed here, and only the results are copied on: pip stays behind.
 FROM base AS node-packages
-COPY requirements/node.txt /requirements/
+COPY .ci/requirements/node.txt /requirements/
 RUN python -m venv --without-pip /opt/narrows \
  && python -m pip --python /opt/narrows/bin/python install --no-cache-dir --no-compile --disable-pip-version-check \
         --only-binary :all: --require-hashes -r /requirements/node.txt \
@@ -23,7 +23,7 @@ RUN python -m venv --without-pip /opt/narrows \
 
 
 FROM node-packages AS orchestrator-packages
-COPY requirements/orchestrator.txt /requirements/
+COPY .ci/requirements/orchestrator.txt /requirements/
 RUN python -m pip --python /opt/narrows/bin/python install --no-cache-dir --no-compile --disable-pip-version-check \
         --only-binary :all: --require-hashes -r /requirements/orchestrator.txt \
  && find /opt/narrows/lib -type d -name tests -prune -exec rm -rf {} +

@@ -47,7 +47,7 @@ def node_source_digest(directory: Path) -> str:
 
 def _node_sources(directory: Path) -> Iterator[Path]:
     yield directory / "Dockerfile"
-    yield from sorted((directory / "requirements").glob("*.txt"))
+    yield from sorted((directory / ".ci" / "requirements").glob("*.txt"))
     for path in sorted((directory / "node").rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             yield path

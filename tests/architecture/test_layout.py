@@ -25,7 +25,6 @@ TOP_LEVEL = {
     "LICENSE",
     "CHANGELOG.md",
     "docs",
-    "requirements",
 }
 
 #: What one machine has and another has not, and hosts that a user's own settings must choose.
@@ -95,7 +94,7 @@ def test_every_locked_package_has_hashes_and_every_dependency_is_locked() -> Non
         "dev": PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"],
     }
     for name, requirements in wanted.items():
-        entries = re.split(r"\n(?=\S)", (ROOT / "requirements" / f"{name}.txt").read_text())
+        entries = re.split(r"\n(?=\S)", (ROOT / ".ci" / "requirements" / f"{name}.txt").read_text())
         entries = [entry for entry in entries if not entry.startswith("#")]
         assert all(re.match(r"[a-z0-9-]+==\S+", entry) and "--hash=sha256:" in entry for entry in entries)
         locked = {re.split("==", entry)[0] for entry in entries}

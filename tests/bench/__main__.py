@@ -74,7 +74,7 @@ def main() -> int:
 
 def prepare_peers() -> None:
     """The peers' packages, pinned, in an environment of their own."""
-    lock = ROOT / "requirements" / "bench.txt"
+    lock = ROOT / ".ci" / "requirements" / "bench.txt"
     stamp = PEERS_VENV / "lock"
     if stamp.exists() and stamp.read_text() == lock.read_text():
         return

@@ -163,7 +163,7 @@ def test_nothing_is_left_after_a_kill_of_the_orchestrator(
 
 
 def test_the_image_is_stale_when_a_source_of_it_changes(tmp_path: Path) -> None:
-    for name in ("Dockerfile", "requirements/node.txt", "node/__init__.py"):
+    for name in ("Dockerfile", ".ci/requirements/node.txt", "node/__init__.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("1")
     before = node_source_digest(tmp_path)
