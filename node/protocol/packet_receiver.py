@@ -64,7 +64,7 @@ class PacketReceiver:
         try:
             while position < len(packets) and not c.closed:
                 packet = packets[position : position + segment_size]
-                position += segment_size
+                position += len(packet)  # the last one may be shorter
                 expected = max(self._run_end, c.acks.largest + 1)
                 number = expected if opened else self._open(packet, expected)
                 opened = False

@@ -221,3 +221,16 @@ def test_a_packet_that_is_late_does_not_shift_the_numbers_of_its_burst() -> None
     pair.drain()
     [last] = [frame for frame in forger.answers() if isinstance(frame, Ack)][-1:]
     assert last.ranges == ((base + 9, base + 10), (0, base + 3))
+
+
+def test_a_short_last_packet_may_begin_a_bulk_run() -> None:
+    """Found by a seed: the packet before it is no bulk data, so the short one is looked at on its own."""
+    pair = Pair(left=configuration("selective-repeat"))
+    pair.established()
+    forger = Forger(pair)
+    forger.send(Stream(2, 0, b"a" * 10))
+    head = b"\x08" + bytes.fromhex("80000002 c00000000000000a")
+    burst = forger.packet(b"\x01" * 60) + forger.packet(head + b"b" * 20)
+    pair.right.receive(Burst(LEFT, memoryview(bytearray(burst)), 13 + 60 + TAG_BYTES), now=pair.now)
+    pair.drain()
+    assert pair.right_data[2] == b"a" * 10 + b"b" * 20

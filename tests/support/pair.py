@@ -8,7 +8,7 @@ from random import Random
 
 from node.protocol.configuration import Configuration
 from node.protocol.connection import Connection
-from node.protocol.datagrams import Burst, SocketAddress
+from node.protocol.datagrams import MAX_BURST_BYTES, Burst, SocketAddress
 from node.protocol.endpoint import Endpoint
 from node.protocol.events import ConnectionClosed, ConnectionEstablished, Event, StreamDataReceived
 from node.protocol.identity import Identity, Peer
@@ -48,16 +48,19 @@ class Pair:
     """A left (connecting) and a right (accepting) endpoint.
 
     Events land in ``left_events`` and ``right_events``; stream data in ``left_data`` and
-    ``right_data`` by stream id, read as it comes unless ``read`` is off.
+    ``right_data`` by stream id, read as it comes unless ``read`` is off. With ``coalesce`` what
+    arrives together is handed over as bursts, as UDP GRO does.
     """
 
     def __init__(
         self, *, left: Configuration | None = None, right: Configuration | None = None,
         to_right: Fate | None = None, to_left: Fate | None = None, seed: int = 1, read: bool = True,
+        coalesce: bool = False,
     ) -> None:  # fmt: skip
         self.rng = Random(f"{seed}/network")
         self.now: Instant = 0
         self.read = read
+        self.coalesce = coalesce
         identities = [Identity(Random(f"{seed}/{side}").randbytes(32)) for side in ("left", "right")]
         configuration = left or Configuration()
         self.key_log: list[str] = []
@@ -128,7 +131,14 @@ class Pair:
         while self._queue and self._queue[0][0] <= self.now:
             _, _, from_left, datagram = heapq.heappop(self._queue)
             endpoint, source = (self.right, LEFT) if from_left else (self.left, RIGHT)
-            endpoint.receive(Burst(source, memoryview(datagram), len(datagram)), now=self.now)
+            size = last = len(datagram)
+            while self.coalesce and last == size and len(datagram) < MAX_BURST_BYTES - size:
+                following = self._queue[0] if self._queue else (self.now + 1, 0, False, b"")
+                if following[0] > self.now or following[2] is not from_left or len(following[3]) > size:
+                    break
+                last = len(following[3])
+                datagram += heapq.heappop(self._queue)[3]
+            endpoint.receive(Burst(source, memoryview(datagram), size), now=self.now)
         for endpoint in (self.left, self.right):
             deadline = endpoint.next_timeout()
             if deadline is not None and deadline <= self.now:
