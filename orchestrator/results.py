@@ -95,6 +95,9 @@ class FlowResult:
     congestion: str
     #: Bytes that differ from what was sent though the packets passed their check; None: not looked at.
     corrupted_bytes: int | None = None
+    #: The files that were sent and that arrived, from the run's directory on; None: there is none.
+    sent_file: str | None = None
+    received_file: str | None = None
     #: What the workload itself measured.
     measured: Mapping[str, object] = field(default_factory=dict)
 
@@ -149,6 +152,8 @@ class WireResult:
     damaged: int = 0
     #: Of these, datagrams whose integrity check is right nevertheless.
     slipped: int = 0
+    #: Whether every frame of every link was captured; if not, notes say what was not checked.
+    complete: bool = False
 
     def to_json(self) -> dict[str, object]:
         """Return it as JSON-able data."""

@@ -57,6 +57,10 @@ class ComposeBackend:
         remedy = "run `docker compose up --build --abort-on-container-exit` in the checkout"
         return [Problem(what="this is not the orchestrator's container of a Compose lab", remedy=remedy)]
 
+    def files_directory(self, directory: Path, node: str) -> Path:
+        """Return where, on this machine, the files lie that the agent of ``node`` may send."""
+        return _agent_directory(node) / "files"
+
     async def deploy(
         self, plan: DeploymentPlan, *, run_id: str, directory: Path, capture: bool = True
     ) -> ComposeDeployment:

@@ -82,6 +82,10 @@ class DockerBackend:
             problems.append(Problem(str(error), "install Docker and start it: https://docs.docker.com/engine/"))
         return problems
 
+    def files_directory(self, directory: Path, node: str) -> Path:
+        """Return where, on this machine, the files lie that the agent of ``node`` may send."""
+        return directory / "nodes" / node / "files"
+
     async def deploy(
         self,
         plan: DeploymentPlan,

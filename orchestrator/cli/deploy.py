@@ -24,9 +24,7 @@ from orchestrator.cli.support.options import (
 @click.option("--capture", is_flag=True, help="Capture every link until the lab is destroyed.")
 @format_option
 @verbose_option
-def command(
-    file: str, backend: str, seed: int | None, results: Path, capture: bool, form: str
-) -> None:
+def command(file: str, backend: str, seed: int | None, results: Path, capture: bool, form: str) -> None:
     """Make the lab of the topology FILE and leave it up: nodes, agents, links with their impairments.
 
     No flows are run. `narrows inspect` shows the lab, `narrows exec` runs commands in its nodes,

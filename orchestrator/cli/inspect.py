@@ -75,13 +75,23 @@ def _show(record: LabRecord, form: str) -> None:
             "impairment": record.impairment,
             "directory": record.directory,
             "nodes": [
-                {"name": node.name, "kind": node.kind, "ipv4": node.ipv4, "state": node.state,
-                 "namespace": node.namespace}
+                {
+                    "name": node.name,
+                    "kind": node.kind,
+                    "ipv4": node.ipv4,
+                    "state": node.state,
+                    "namespace": node.namespace,
+                }
                 for node in nodes
             ],
             "links": [
-                {"link": way.link, "from": way.endpoint, "to": way.towards,
-                 "impairments": way.impairments.to_mapping(), "counters": dict(way.counters)}
+                {
+                    "link": way.link,
+                    "from": way.endpoint,
+                    "to": way.towards,
+                    "impairments": way.impairments.to_mapping(),
+                    "counters": dict(way.counters),
+                }
                 for way in directions
             ],
         }

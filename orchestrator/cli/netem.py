@@ -30,8 +30,13 @@ def show(lab: str | None, link: str | None, form: str) -> None:
     directions = live.show_impairments(live.find(lab), link=link)
     if form == "json":
         told = [
-            {"link": way.link, "from": way.endpoint, "to": way.towards,
-             "impairments": way.impairments.to_mapping(), "counters": dict(way.counters)}
+            {
+                "link": way.link,
+                "from": way.endpoint,
+                "to": way.towards,
+                "impairments": way.impairments.to_mapping(),
+                "counters": dict(way.counters),
+            }
             for way in directions
         ]
         click.echo(json.dumps({"links": told}))

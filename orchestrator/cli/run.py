@@ -47,7 +47,12 @@ def command(
     with shown(quiet=False) as observer:
         result = run_to_end(
             run(
-                topology, backend, directory=results, seed=seed, capture=not no_capture, keep=keep,
+                topology,
+                backend,
+                directory=results,
+                seed=seed,
+                capture=not no_capture,
+                keep=keep,
                 on_progress=observer,
             )
         )
@@ -57,6 +62,4 @@ def command(
         from orchestrator.cli.support.tables import run_tables, show_tables
 
         show_tables(*run_tables(result))
-    click.get_current_context().exit(
-        ExitCode.OK if result.verdict is Verdict.PASS else ExitCode.FAILED
-    )
+    click.get_current_context().exit(ExitCode.OK if result.verdict is Verdict.PASS else ExitCode.FAILED)

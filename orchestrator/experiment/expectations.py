@@ -25,9 +25,7 @@ def judge(
         ExpectationError: an expectation names a flow or a kind that there is not.
     """
     by_name = {flow.name: flow for flow in flows}
-    return tuple(
-        result for expectation in expectations for result in _judge(expectation, by_name, wire)
-    )
+    return tuple(result for expectation in expectations for result in _judge(expectation, by_name, wire))
 
 
 def _judge(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from orchestrator.errors import TestbedError
 from orchestrator.experiment.conduct import TROUBLE, Findings, run_flows
 from orchestrator.experiment.damage import corrupted_bytes
 from orchestrator.experiment.expectations import RUN_MEASURES, judge
-from orchestrator.experiment.files import received_file, stage_files
+from orchestrator.experiment.files import Staged, check_received, keep_files, received_file, stage_files
 from orchestrator.experiment.flows import FlowTracker
 from orchestrator.experiment.lasting import check_can_last, deploy_lasting, leave
 from orchestrator.experiment.manifest import make_manifest, new_run_id, started_at
@@ -87,7 +87,7 @@ class _Experiment:
     ) -> None:
         self._plan = plan
         #: The same, but its files are where agents may read them.
-        self._staged = plan
+        self._staged = Staged(plan, {})
         self._backend = backend
         self._run_id = run_id
         self._directory = directory
@@ -104,26 +104,31 @@ class _Experiment:
         """Do all of it and return the result."""
         started = started_at()
         self._enter(Phase.DEPLOYING)
-        self._staged = stage_files(self._plan, self._directory)
+        virtual_time = self._backend.capabilities().virtual_time
+        self._staged = await asyncio.to_thread(
+            stage_files, self._plan, self._directory, backend=self._backend, generate=not virtual_time
+        )
         async with self._deployed(keep=keep) as deployment:
             impairment = deployment.impairment
             self._began = deployment.now()
             self._enter(Phase.RUNNING)
             await run_flows(
-                deployment, self._staged, self._tracker, self._findings,
-                virtual_time=self._backend.capabilities().virtual_time,
+                deployment, self._staged.plan, self._tracker, self._findings, virtual_time=virtual_time
             )
             self._enter(Phase.COLLECTING)
             await self._collect(deployment)
             self._enter(Phase.DESTROYING)
         self._enter(Phase.CHECKING)
-        flows = tuple(self._completed_with_damage(flow) for flow in self._tracker.results())
+        flows = await asyncio.to_thread(self._flows)
         seen = await asyncio.to_thread(self._check_wire)
         self._findings.failures += _failures(flows, seen.wire, self._plan)
-        self._findings.notes += [*seen.notes, *_damage_notes(flows)]
+        self._findings.notes += [*self._staged.notes, *seen.notes, *_damage_notes(flows)]
         result = RunResult(
             manifest=make_manifest(
-                self._plan, run_id=self._run_id, backend=self._backend.name, impairment=impairment,
+                self._plan,
+                run_id=self._run_id,
+                backend=self._backend.name,
+                impairment=impairment,
                 started=started,
             ),
             flows=flows,
@@ -143,7 +148,7 @@ class _Experiment:
         """Make the lab; remove it however the block ends, unless it is to be kept and nothing is wrong."""
         deploy = partial(deploy_lasting, self._backend) if keep else self._backend.deploy
         deployment = await deploy(
-            self._staged, run_id=self._run_id, directory=self._directory, capture=self._capture
+            self._staged.plan, run_id=self._run_id, directory=self._directory, capture=self._capture
         )
         self._deployment = deployment
         kept = False
@@ -174,15 +179,36 @@ class _Experiment:
         except TROUBLE as error:
             self._findings.failures.append(f"captures and logs could not be collected: {error}")
 
-    def _completed_with_damage(self, flow: FlowResult) -> FlowResult:
-        """Count the bytes that differ, where the profile lets damage through and the file was kept."""
-        if flow.integrity == "aead" or flow.intact or flow.workload != "bulk":
+    def _flows(self) -> tuple[FlowResult, ...]:
+        """Return what became of the flows, with the files that are there now."""
+        try:
+            sent = keep_files(self._staged, self._directory)
+        except TestbedError as error:
+            self._findings.fail(str(error))
+            sent = {}
+        return tuple(self._with_files(flow, sent.get(flow.name)) for flow in self._tracker.results())
+
+    def _with_files(self, flow: FlowResult, sent: Path | None) -> FlowResult:
+        """Add a flow's files; count the bytes that differ where the profile lets damage through."""
+        if flow.workload != "bulk":
             return flow
         received = received_file(self._directory, flow.name)
-        if received is None:
-            return flow
-        spec = next(spec for spec in self._plan.workloads if spec.name == flow.name)
-        return dataclasses.replace(flow, corrupted_bytes=corrupted_bytes(spec, received))
+        wrong = check_received(flow, received)
+        if wrong:
+            self._findings.fail(wrong)
+        corrupted = None
+        if received is not None and flow.integrity != "aead" and not flow.intact:
+            spec = next(spec for spec in self._plan.workloads if spec.name == flow.name)
+            corrupted = corrupted_bytes(spec, received)
+        return dataclasses.replace(
+            flow,
+            sent_file=self._below(sent),
+            received_file=self._below(received),
+            corrupted_bytes=corrupted,
+        )
+
+    def _below(self, path: Path | None) -> str | None:
+        return None if path is None else str(path.relative_to(self._directory))
 
     def _check_wire(self) -> WireFindings:
         if not self._capture:
@@ -215,7 +241,7 @@ class _Experiment:
         self._observer(Progress(self._phase, elapsed, self._tracker.progress()))
 
 
-def _failures(flows: Iterable[FlowResult], wire: WireResult, plan: DeploymentPlan) -> Iterator[str]:
+def _failures(flows: Sequence[FlowResult], wire: WireResult, plan: DeploymentPlan) -> Iterator[str]:
     """Yield what no run may have, whether its topology expects it or not."""
     for flow in flows:
         if not flow.completed:
@@ -225,6 +251,8 @@ def _failures(flows: Iterable[FlowResult], wire: WireResult, plan: DeploymentPla
     judged = any(expectation.kind in RUN_MEASURES for expectation in plan.expectations)
     if wire.violations and not judged:
         yield f"{wire.violations} frames break the protocol"
+    if wire.checked and not wire.frames and any(flow.bytes for flow in flows):
+        yield "the captures hold no frame of the flows, so nothing was checked on the wire"
 
 
 def _damage_notes(flows: Iterable[FlowResult]) -> Iterator[str]:

@@ -50,6 +50,7 @@ def check_wire(plan: DeploymentPlan, collected: Collected) -> WireFindings:
         details=tuple(map(str, report.violations[:MAX_DETAILS])),
         damaged=report.damaged,
         slipped=report.slipped,
+        complete=report.complete,
     )
     return WireFindings(wire, tuple(_links(plan, report)), tuple(report.notes))
 

@@ -77,7 +77,9 @@ def _bars() -> Iterator[Observer]:
 
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[figures]}")
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[figures]}"),
     )
     with Bars(*columns, console=console, transient=True, refresh_per_second=10) as bars:
         phase = bars.add_task("", total=None, figures="")

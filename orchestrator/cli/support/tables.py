@@ -139,7 +139,9 @@ def _wire(result: RunResult) -> Text:
     if not wire.checked:
         return Text("wire: not checked")
     damage = f"; {wire.damaged:,} damaged on links, {wire.slipped:,} slipped through" if wire.damaged else ""
-    lines = [f"wire: {wire.frames:,} frames dissected, {wire.violations:,} violations{damage}"]
+    # The notes say what was missing.
+    gaps = "" if wire.complete else "; the captures are not complete"
+    lines = [f"wire: {wire.frames:,} frames dissected, {wire.violations:,} violations{damage}{gaps}"]
     lines.extend(f"  {detail}" for detail in wire.details[:5])
     return Text("\n".join(lines), style="red" if wire.violations else "")
 
@@ -148,5 +150,12 @@ def _verdict(result: RunResult) -> Text:
     manifest = result.manifest
     shaper = _SHAPERS.get(manifest.impairment, manifest.impairment)
     style = "bold green" if result.verdict is Verdict.PASS else "bold red"
+    arrived = [flow.received_file for flow in result.flows if flow.received_file]
+    files = f"files in {result.directory}" + (f", what arrived in {_together(arrived)}" if arrived else "")
     told = f"  {manifest.lab} on {manifest.backend}; links impaired by {shaper}; seed {manifest.seed}"
-    return Text.assemble((result.verdict.value, style), told, f"\nfiles in {result.directory}")
+    return Text.assemble((result.verdict.value, style), told, f"\n{files}")
+
+
+def _together(paths: Sequence[str]) -> str:
+    """Return one path as it is; of several the directories they share."""
+    return paths[0] if len(paths) == 1 else os.path.commonpath(paths) + "/"
