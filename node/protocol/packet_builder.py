@@ -67,6 +67,7 @@ class PacketBuilder:
             return self._single(now, control=control, stream_bytes=self._allowance(self.size, now))
         stream = c.streams.next_ready(c.credit)
         if stream is None:
+            c.recovery.window_used = False
             if c.streams.ready:
                 self.limited_by = "flow-control"
             return None
@@ -107,15 +108,14 @@ class PacketBuilder:
             window = min(window, room)
         if window < self.size:
             self.limited_by = "congestion"
-            c.recovery.note_window_full()
+            c.recovery.window_used = True
             return 0
         wanted = min(wanted, window)
         pacer = c.recovery.pacer
         paced = pacer.allowance(packet_size=self.size, wanted=wanted, now=now)
         if not paced:
             self.limited_by = "pacing"
-            # RFC 9002 §7.8: who would fill the window but for pacing is not limited by the application.
-            c.recovery.note_window_full()
+            c.recovery.window_used = True
             self.paced_until = pacer.next_time(packet_size=self.size, wanted=wanted, now=now)
         return min(window, paced)
 

@@ -133,10 +133,10 @@ class Pair:
             endpoint, source = (self.right, LEFT) if from_left else (self.left, RIGHT)
             size = last = len(datagram)
             while self.coalesce and last == size and len(datagram) < MAX_BURST_BYTES - size:
-                following = self._queue[0] if self._queue else (self.now + 1, 0, False, b"")
-                if following[0] > self.now or following[2] is not from_left or len(following[3]) > size:
+                behind = self._queue[0] if self._queue else (self.now + 1, 0, False, b"")
+                if behind[0] > self.now or behind[2] is not from_left or len(behind[3]) > size:
                     break
-                last = len(following[3])
+                last = len(behind[3])
                 datagram += heapq.heappop(self._queue)[3]
             endpoint.receive(Burst(source, memoryview(datagram), size), now=self.now)
         for endpoint in (self.left, self.right):

@@ -59,7 +59,10 @@ class Recovery:
         self._last_eliciting: Instant = 0
         self._eliciting_in_flight = 0
         self._first_sample: Instant | None = None
-        self._window_was_full = False
+        #: Whether the sender, when it last tried, would have sent more but for the congestion window
+        #: or pacing; set by who sends (RFC 9002 §7.8).
+        self.window_used = False
+        self._update_pacer()
 
     # -- what the world did
 
@@ -83,10 +86,6 @@ class Recovery:
         self.rtt.update(rtt, 0)
         self._first_sample = now
         self._update_pacer()
-
-    def note_window_full(self) -> None:
-        """The sender would send more if the congestion window let it (RFC 9002 §7.8)."""
-        self._window_was_full = True
 
     def on_ack(self, ack: Ack, *, now: Instant) -> None:
         """Take an acknowledgement.
@@ -187,7 +186,7 @@ class Recovery:
         self.bytes_in_flight -= size
         self._eliciting_in_flight -= mask.bit_count()
         self.congestion.on_packets_acked(
-            size, time_sent=record.time_sent, now=now, rtt=self.rtt, window_used=self._window_was_full
+            size, time_sent=record.time_sent, now=now, rtt=self.rtt, window_used=self.window_used
         )
         self._on_acked(record, mask)
 
@@ -211,7 +210,6 @@ class Recovery:
             self.congestion.on_persistent_congestion()
 
     def _update_pacer(self) -> None:
-        self._window_was_full = False
         self.pacer.set_rate(
             congestion_window=self.congestion.congestion_window, smoothed_rtt=self.rtt.smoothed_rtt
         )

@@ -41,7 +41,7 @@ class Pacer:
         gained = (now - self._updated) * self._rate // SECOND
         if gained:
             self._tokens = min(max(self._burst(packet_size), self._tokens), self._tokens + gained)
-            self._updated = now
+            self._updated += gained * SECOND // self._rate  # what is less than a byte is not lost
         return self._tokens if self._tokens >= self._threshold(packet_size, wanted) else 0
 
     def on_sent(self, size: int) -> None:
@@ -53,7 +53,7 @@ class Pacer:
         missing = self._threshold(packet_size, wanted) - self._tokens
         if missing <= 0 or not self._rate:
             return now
-        return (self._updated or now) + -(-missing * SECOND // self._rate)
+        return (now if self._updated is None else self._updated) + -(-missing * SECOND // self._rate)
 
     def _threshold(self, packet_size: int, wanted: int) -> int:
         return max(packet_size, min(wanted, self._burst(packet_size) // 2))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from node.protocol.congestion.new_reno import NewReno
+from node.protocol.recovery.ack_frequency import wanted_frequency
 from node.protocol.recovery.acknowledgements import MAX_KEPT_RANGES, Acknowledgements
 from node.protocol.recovery.loss import detect_lost
+from node.protocol.recovery.manager import Recovery
 from node.protocol.recovery.pacer import Pacer
 from node.protocol.recovery.persistent_congestion import is_persistent
 from node.protocol.recovery.rtt import INITIAL_RTT, RttEstimator
 from node.protocol.recovery.sent_packets import SentBurst, SentPackets, runs
 from node.protocol.time import MILLISECOND, SECOND
-from node.protocol.wire.frames import MAX_ACK_RANGES
+from node.protocol.wire.frames import MAX_ACK_RANGES, Ack
 
 SIZE = 1200
 
@@ -229,3 +231,96 @@ def test_duplicates_are_told_from_news_and_the_very_old_count_as_duplicates() ->
     assert frame is not None
     assert len(frame.ranges) == MAX_ACK_RANGES
     assert frame.ranges[0] == (4 * MAX_KEPT_RANGES - 2, 4 * MAX_KEPT_RANGES - 1)
+
+
+def test_a_pacer_loses_no_tokens_however_often_it_is_asked() -> None:
+    pacer = Pacer(0)
+    pacer.set_rate(congestion_window=800, smoothed_rtt=SECOND)  # 1000 bytes a second
+    for now in range(0, SECOND + 1, MILLISECOND + 1):
+        pacer.allowance(packet_size=1200, wanted=1200, now=now)
+    assert pacer.allowance(packet_size=1000, wanted=1000, now=SECOND) == 1000
+
+
+def test_a_pacer_says_when_even_if_it_began_at_time_zero() -> None:
+    pacer = Pacer(0)
+    pacer.set_rate(congestion_window=800, smoothed_rtt=SECOND)
+    assert pacer.allowance(packet_size=1000, wanted=1000, now=0) == 0
+    assert pacer.next_time(packet_size=1000, wanted=1000, now=500) == SECOND
+
+
+# RFC 9002 §7.8
+
+
+def recovery() -> Recovery:
+    return Recovery(
+        NewReno(SIZE),
+        initial_window=10 * SIZE,
+        on_acked=lambda record, mask: None,
+        on_lost=lambda record, mask: None,
+    )
+
+
+def test_acknowledgements_that_come_together_all_let_the_window_grow() -> None:
+    """The sender gets no turn in between to say again that it is waiting for the window."""
+    manager = recovery()
+    manager.on_sent(burst(0, 10, 0))
+    manager.window_used = True
+    manager.on_ack(Ack(((0, 2),), 0), now=100 * MILLISECOND)
+    manager.on_ack(Ack(((0, 4),), 0), now=100 * MILLISECOND)
+    assert manager.congestion.congestion_window == 14 * SIZE
+
+
+def test_a_sender_without_a_sample_still_has_a_pace() -> None:
+    """At no rate at all, the time to go on would be now, for ever."""
+    manager = recovery()
+    manager.pacer.on_sent(100 * SIZE)
+    assert manager.pacer.next_time(packet_size=SIZE, wanted=SIZE, now=5) > 5
+
+
+# SPEC 5-6
+
+
+def test_a_wish_for_fewer_acknowledgements_is_followed_within_what_was_promised() -> None:
+    acks = Acknowledgements(max_ack_delay=25, at_once=False)
+    acks.set_frequency(0, packets=4, delay=10)
+    acks.on_received(0, 3, 3, now=100)
+    assert acks.deadline == 110
+    acks.on_received(3, 4, 1, now=101)
+    assert acks.deadline == 101
+    acks.frame(now=101)
+    acks.set_frequency(1, packets=4, delay=1000)
+    acks.on_received(4, 5, 1, now=200)
+    assert acks.deadline == 225  # the shorter delay rules
+
+
+def test_a_late_older_wish_is_ignored_and_so_is_any_in_stop_and_wait() -> None:
+    acks = Acknowledgements(max_ack_delay=25, at_once=False)
+    acks.set_frequency(5, packets=3, delay=10)
+    acks.set_frequency(4, packets=100, delay=10)
+    acks.on_received(0, 3, 3, now=0)
+    assert acks.deadline == 0
+    acks = Acknowledgements(max_ack_delay=25, at_once=True)
+    acks.set_frequency(0, packets=100, delay=10)
+    acks.on_received(0, 1, 1, now=0)
+    assert acks.deadline == 0
+
+
+def test_a_gap_is_reported_at_once_whatever_the_wish() -> None:
+    acks = Acknowledgements(max_ack_delay=25, at_once=False)
+    acks.set_frequency(0, packets=100, delay=10)
+    acks.on_received(1, 2, 1, now=7)
+    assert acks.deadline == 7
+
+
+def test_a_sender_asks_for_eight_acknowledgements_a_window() -> None:
+    def wish(window: int, announced: AckFrequency | None = None) -> AckFrequency | None:
+        return wanted_frequency(
+            congestion_window=window, packet_size=1000, smoothed_rtt=40 * MILLISECOND, announced=announced
+        )
+
+    assert wish(10_000) is None  # the default is near enough
+    assert wish(80_000) == AckFrequency(0, 10, 10_000)
+    assert wish(1 << 40) == AckFrequency(0, 256, 10_000)
+    assert wish(160_000, AckFrequency(0, 10, 10_000)) is None  # within a factor of two
+    assert wish(168_000, AckFrequency(0, 10, 10_000)) == AckFrequency(1, 21, 10_000)
+    assert wish(10_000, AckFrequency(3, 100, 10_000)) == AckFrequency(4, 2, 10_000)
