@@ -16,12 +16,19 @@ if TYPE_CHECKING:
 settings.register_profile("narrows", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("narrows")
 
-DEMANDS: dict[str, Callable[[], str]] = {
-    "netns": machine.why_no_namespaces,
-    "netem": machine.why_no_netem,
-    "docker": machine.why_no_docker,
-    "uml": machine.why_no_guest_kernel,
-    "timetravel": machine.why_no_virtual_time,
+
+def why_no_exact_times(item: pytest.Item) -> str:
+    """Exact times are had in a guest with virtual time, or by a test that boots one itself."""
+    boots_one = item.get_closest_marker("uml") is not None
+    return machine.why_no_time_travel() if boots_one else machine.why_no_virtual_time()
+
+
+DEMANDS: dict[str, Callable[[pytest.Item], str]] = {
+    "netns": lambda _: machine.why_no_namespaces(),
+    "netem": lambda _: machine.why_no_netem(),
+    "docker": lambda _: machine.why_no_docker(),
+    "uml": lambda _: machine.why_no_guest_kernel(),
+    "timetravel": why_no_exact_times,
 }
 
 
@@ -29,6 +36,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what this machine cannot run, with the reason and the remedy."""
     for marker, why_not in DEMANDS.items():
         if item.get_closest_marker(marker) is not None:
-            reason = why_not()
+            reason = why_not(item)
             if reason:
                 pytest.skip(reason)

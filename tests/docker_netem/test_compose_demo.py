@@ -52,6 +52,7 @@ def test_the_demo_passes_with_netem_of_the_kernel(disk: Path, tmp_path: Path) ->
         limit_seconds=LIMIT_SECONDS,
         writable=[project],
         disks=[f"{disk}:cow"],
+        clock=guest.Clock.WORKING,
     )
     done = subprocess.run(argv, cwd=project, env=environment, capture_output=True, text=True, check=False)
     said = f"{done.stdout[-6000:]}\n{done.stderr[-3000:]}"

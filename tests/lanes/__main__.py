@@ -38,17 +38,16 @@ def main() -> int:
 
 
 def run_all(chosen: list[Lane]) -> list[Outcome]:
-    """Foreground lanes one after another; set-ups, and lanes inside a guest, beside them."""
-    with ThreadPoolExecutor(max_workers=2) as background:
+    """Foreground lanes one after another; set-ups beside them, and one lane in or with a guest."""
+    with ThreadPoolExecutor(max_workers=2) as making, ThreadPoolExecutor(max_workers=1) as background:
         reasons = {lane.name: lane.why_not() for lane in chosen}
         able = [lane for lane in chosen if not reasons[lane.name]]
         # Docker's set-up takes a minute on a bare machine: it runs beside the cheap lanes.
-        set_ups = {lane.name: background.submit(lane.set_up) for lane in able}
-        guests = {
-            lane.name: background.submit(run_lane, lane, set_ups[lane.name]) for lane in able if lane.in_guest
-        }
-        outcomes = {lane.name: run_lane(lane, set_ups[lane.name]) for lane in able if not lane.in_guest}
-        for name, future in guests.items():
+        set_ups = {lane.name: making.submit(lane.set_up) for lane in able}
+        later = [lane for lane in able if lane.in_guest or lane.beside]
+        futures = {lane.name: background.submit(run_lane, lane, set_ups[lane.name]) for lane in later}
+        outcomes = {lane.name: run_lane(lane, set_ups[lane.name]) for lane in able if lane not in later}
+        for name, future in futures.items():
             outcomes[name] = future.result()
             print((setup.REPORTS / f"{name}.log").read_text(errors="replace"))
     return [outcomes.get(lane.name) or Outcome(lane.name, why_not=reasons[lane.name]) for lane in chosen]
@@ -65,7 +64,8 @@ def run_lane(lane: Lane, set_up: Future[object]) -> Outcome:
     print(f"== {lane.name}: {lane.purpose}", flush=True)
     report.unlink(missing_ok=True)
     # What runs beside other lanes prints when it is done.
-    output = (setup.REPORTS / f"{lane.name}.log").open("wb") if lane.in_guest else None
+    log = setup.REPORTS / f"{lane.name}.log"
+    output = log.open("wb") if lane.in_guest or lane.beside else None
     done = subprocess.run(argv, env=environment, cwd=machine.ROOT, stdout=output, stderr=output, check=False)
     if output is not None:
         output.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from tests.lanes import machine, setup
@@ -11,15 +12,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-#: Idle time is skipped, CPU work takes its time (see `time-travel` in the kernel's --help).
-TIME_TRAVEL = "time-travel"
+
+class Clock(Enum):
+    """The guest's time, where its kernel can travel; where it cannot, time is this machine's."""
+
+    #: Work takes the time that it takes here, idle time is skipped. An engine with containers needs this.
+    WORKING = "time-travel"
+    #: Work takes no time: delays and rates are exact, whatever else this machine does.
+    IDEAL = "time-travel=inf-cpu"
 
 
 def command(
     argv: Sequence[str],
     *,
     limit_seconds: float,
-    virtual_time: bool = True,
+    clock: Clock = Clock.IDEAL,
     writable: Iterable[Path] = (),
     disks: Iterable[str] = (),
     memory: str = "3G",
@@ -29,7 +36,7 @@ def command(
     Args:
         argv: What to run, with paths of this machine.
         limit_seconds: Real seconds for all, after which the status is 124.
-        virtual_time: Skip idle time, where the kernel can.
+        clock: What time means in there.
         writable: Directories whose changes reach this machine; all other writes are thrown away.
         disks: Images for /dev/ubda, ubdb …, each ``FILE``, ``FILE:ro`` or ``FILE:cow``.
         memory: Of the guest, taken lazily.
@@ -41,9 +48,10 @@ def command(
     run = [str(machine.SCRIPTS / "run-in-uml"), "-t", str(limit_seconds), "-m", memory]
     run += ["--kernel", str(kernel.path)]
     environment = {**os.environ, "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis"}
-    if virtual_time and kernel.time_travel:
-        run += ["--append", TIME_TRAVEL]
-        environment[machine.TIME_TRAVEL_VARIABLE] = "1"
+    if kernel.time_travel:
+        run += ["--append", clock.value]
+        if clock is Clock.IDEAL:
+            environment[machine.TIME_TRAVEL_VARIABLE] = "1"
     for directory in writable:
         run += ["-w", str(directory)]
     for disk in disks:

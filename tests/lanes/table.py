@@ -34,8 +34,10 @@ class Lane:
     why_not: Callable[[], str] = _nothing
     #: Makes what is needed; does nothing where it is there.
     set_up: Callable[[], object] = _nothing
-    #: Runs inside User-Mode Linux, beside the other lanes.
+    #: All of it runs inside User-Mode Linux, and so beside the other lanes.
     in_guest: bool = False
+    #: Runs beside the other lanes, though on this machine: it leaves nothing of it changed.
+    beside: bool = False
 
 
 def directories_with_tests() -> list[str]:
@@ -66,7 +68,7 @@ def lanes() -> tuple[Lane, ...]:
         Lane(
             "netem",
             "tc netem of this machine's kernel",
-            "netem and not (docker or uml)",
+            "netem and not (docker or uml or timetravel)",
             why_not=machine.why_no_netem,
         ),
         Lane(
@@ -78,6 +80,13 @@ def lanes() -> tuple[Lane, ...]:
             in_guest=True,
         ),
         Lane(
+            "parity",
+            "simulation against tc netem, one lab on both",
+            "uml and timetravel",
+            why_not=machine.why_no_time_travel,
+            beside=True,
+        ),
+        Lane(
             "docker",
             "containers",
             "docker and not uml",
@@ -87,7 +96,7 @@ def lanes() -> tuple[Lane, ...]:
         Lane(
             "docker-netem",
             "containers in User-Mode Linux with tc netem",
-            "uml",
+            "docker and uml",
             why_not=lambda: setup.why_docker_cannot_be_had() or machine.why_no_guest_kernel(),
             set_up=_docker_and_kernel,
         ),

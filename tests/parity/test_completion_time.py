@@ -18,7 +18,7 @@ import pytest
 from tests.lanes import guest, machine
 from tests.parity.completion_times import EXACT, RANDOM, measure
 
-pytestmark = [pytest.mark.uml, pytest.mark.slow]
+pytestmark = [pytest.mark.uml, pytest.mark.timetravel, pytest.mark.slow]
 
 #: Real seconds for the guest: it needs forty on a quiet machine.
 GUEST_LIMIT_SECONDS = 400.0
@@ -36,16 +36,10 @@ def simulated() -> Mapping[str, list[float]]:
 
 @pytest.fixture(scope="module")
 def real() -> Mapping[str, list[float]]:
-    kernel = machine.guest_kernel()
-    if kernel is None or not kernel.time_travel:
-        pytest.skip("needs a User-Mode Linux kernel with time travel: tests/lanes/scripts/build-uml-tt.sh")
     argv, environment = guest.command(
         [sys.executable, "-m", "tests.parity.completion_times", "netns"],
         limit_seconds=GUEST_LIMIT_SECONDS,
-        virtual_time=False,
     )
-    end = argv.index("--")
-    argv[end:end] = ["--append", "time-travel=inf-cpu"]
     done = subprocess.run(
         argv, env=environment, cwd=machine.ROOT, capture_output=True, text=True, check=False
     )
