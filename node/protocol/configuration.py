@@ -10,6 +10,8 @@ from node.protocol.time import MILLISECOND, SECOND, Duration
 #: Smallest datagram every path must carry (SPEC 3-1) and largest a UDP datagram can be.
 MIN_DATAGRAM_SIZE = 1200
 MAX_DATAGRAM_SIZE = 65_507
+#: Most streams of a kind that a peer may have open: one frame opens all lower ones, 2 KB each.
+MAX_STREAMS = 1 << 16
 #: Names in topologies and on the wire (SPEC 3.2).
 INTEGRITY_CODES = {"aead": 1, "crc32c": 2, "xor": 3}
 ARQ_CODES = {"selective-repeat": 1, "stop-and-wait": 2, "go-back-n": 3}
@@ -54,8 +56,8 @@ class Configuration:
         _check_range("max_datagram_size", self.max_datagram_size, MIN_DATAGRAM_SIZE, MAX_DATAGRAM_SIZE)
         _check_range("connection_window", self.connection_window, 2 * MIN_DATAGRAM_SIZE, 1 << 40)
         _check_range("stream_window", self.stream_window, MIN_DATAGRAM_SIZE, 1 << 40)
-        _check_range("max_streams_bidi", self.max_streams_bidi, 0, 1 << 32)
-        _check_range("max_streams_uni", self.max_streams_uni, 0, 1 << 32)
+        _check_range("max_streams_bidi", self.max_streams_bidi, 0, MAX_STREAMS)
+        _check_range("max_streams_uni", self.max_streams_uni, 0, MAX_STREAMS)
         _check_range("idle_timeout", self.idle_timeout, 0, 1 << 62)
         _check_range("handshake_timeout", self.handshake_timeout, MILLISECOND, 1 << 62)
         _check_range("max_ack_delay", self.max_ack_delay, 0, 16 * SECOND)
