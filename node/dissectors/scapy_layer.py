@@ -7,8 +7,7 @@ turns it into ``Data / Frames``, given a key log's line, and :func:`protect` goe
     >>> datagram = protect(Data(target_cid=7) / Frames(frames=[Ping(), MaxData(maximum=9)]), "aead", key)
     >>> unprotect(Data(datagram), "aead", key).show()
 
-Dissecting raises :class:`MalformedError` where the specification is broken; scapy itself, dissecting a
-captured frame, then shows the rest as ``Raw``.
+Dissecting raises :class:`MalformedError` where the specification is broken; scapy itself then shows ``Raw``.
 """
 
 from __future__ import annotations
@@ -213,8 +212,7 @@ class Ack(Frame):
         low = high - self.getfieldval("first_range")
         found = [(low, high)]
         for gap, length in self.getfieldval("ranges"):
-            high = low - gap - 2
-            low = high - length
+            low, high = low - gap - 2 - length, low - gap - 2
             found.append((low, high))
         if low < 0:
             raise MalformedError("5-1", f"ACK: a range starts at {low}")
@@ -288,6 +286,13 @@ class StreamDataBlocked(Frame):
     fields_desc = [_type(0x15), _number("stream_id"), _number("limit")]
 
 
+class AckFrequency(Frame):
+    """0x16."""
+
+    name = "ACK_FREQUENCY"
+    fields_desc = [_type(0x16), *map(_number, ("sequence", "packets", "delay"))]
+
+
 class Close(Frame):
     """0x1c."""
 
@@ -303,7 +308,7 @@ class Close(Frame):
 
 _ONE_TYPE = (Padding, Ping, Ack, ResetStream, StopSending, MaxData, DataBlocked, StreamDataBlocked, Close)
 FRAME_TYPES: dict[int, type[Frame]] = {
-    **{frame.fields_desc[0].default: frame for frame in (*_ONE_TYPE, MaxStreamData)},
+    **{frame.fields_desc[0].default: frame for frame in (*_ONE_TYPE, MaxStreamData, AckFrequency)},
     **dict.fromkeys(range(0x08, 0x0C), Stream),
     **dict.fromkeys((0x12, 0x13), MaxStreams),
 }
@@ -418,9 +423,9 @@ class Parameter(Item):
 
 
 #: SPEC 3.2, in the order of their ids.
-_PARAMETER_NAMES = """connection_id integrity arq initial_max_data initial_max_stream_data
+_NAMES = """connection_id integrity arq initial_max_data initial_max_stream_data
     initial_max_streams_bidi initial_max_streams_uni max_idle_timeout max_ack_delay max_datagram_size"""
-PARAMETERS = dict(enumerate(_PARAMETER_NAMES.split(), start=0x01))
+PARAMETERS = dict(enumerate(_NAMES.split(), start=0x01))
 
 
 class Parameters(Packet):
@@ -467,12 +472,10 @@ bind_top_down(UDP, Data, sport=PORT, dport=PORT)
 
 
 def protect(packet: Packet, profile: str, key: bytes = b"", *, number: int | None = None) -> bytes:
-    """Return the datagram of ``Data / Frames``.
+    """Return the datagram of ``Data / Frames``: header and frames in clear.
 
     Args:
-        packet: the header and the frames in clear.
-        profile: ``aead``, ``crc32c`` or ``xor``.
-        key: 32 bytes, for ``aead``.
+        profile: ``aead`` (then with a key of 32 bytes), ``crc32c`` or ``xor``.
         number: the full packet number; None: the header's low 32 bits are all of it.
     """
     full = packet.packet_number if number is None else number
@@ -486,13 +489,10 @@ def unprotect(packet: Packet, profile: str, key: bytes = b"", *, largest: int = 
 
     Args:
         packet: Data as dissected (also inside a captured frame).
-        profile: as its connection's line in the key log tells.
-        key: of its direction, for ``aead``.
+        profile, key: as its connection's line in the key log tells.
         largest: the largest packet number received before in this direction.
-
     Raises:
-        TagError: the tag is wrong.
-        MalformedError: the payload is not a sequence of frames.
+        TagError, MalformedError: the tag is wrong; the payload is not a sequence of frames.
     """
     data = packet[Data]
     number = protection.full_packet_number(largest, data.packet_number)

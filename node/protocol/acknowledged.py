@@ -8,7 +8,15 @@ from node.protocol.events import StreamAcknowledged, StreamWritable
 from node.protocol.recovery.sent_packets import SentBurst, runs
 from node.protocol.streams.send import SendStream
 from node.protocol.streams.states import SendState, send_transition
-from node.protocol.wire.frames import Frame, MaxData, MaxStreamData, MaxStreams, Ping, ResetStream
+from node.protocol.wire.frames import (
+    AckFrequency,
+    Frame,
+    MaxData,
+    MaxStreamData,
+    MaxStreams,
+    Ping,
+    ResetStream,
+)
 
 if TYPE_CHECKING:
     from node.protocol.connection import Connection
@@ -86,7 +94,10 @@ def _repeat_frames(c: Connection, frames: tuple[Frame, ...]) -> None:
     for frame in frames:
         if isinstance(frame, Ping):
             continue
-        if isinstance(frame, MaxData):
+        if isinstance(frame, AckFrequency):
+            if frame != c.builder.ack_frequency:  # a newer wish is on its way
+                continue
+        elif isinstance(frame, MaxData):
             frame = MaxData(c.window.maximum)
         elif isinstance(frame, MaxStreamData):
             receiver = c.streams.receivers.get(frame.stream_id)

@@ -10,9 +10,10 @@ from node.protocol.events import SendingStopped, StreamOpened, StreamReset
 from node.protocol.packet_receiver import store
 from node.protocol.streams.send import SendStream
 from node.protocol.streams.states import SEND_DONE, ReceiveState, SendState
-from node.protocol.time import Instant
+from node.protocol.time import MICROSECOND, Instant
 from node.protocol.wire.frames import (
     Ack,
+    AckFrequency,
     Close,
     DataBlocked,
     Frame,
@@ -37,6 +38,7 @@ def _nothing(c: Connection, frame: Frame, now: Instant) -> None:
 
 def _ack(c: Connection, frame: Ack, now: Instant) -> None:
     c.recovery.on_ack(frame, now=now)
+    c.builder.ask_ack_frequency()
 
 
 def _stream(c: Connection, frame: Stream, now: Instant) -> None:
@@ -98,6 +100,11 @@ def _max_streams(c: Connection, frame: MaxStreams, now: Instant) -> None:
     c.streams.raise_peer_limit(frame.maximum, unidirectional=frame.unidirectional)
 
 
+def _ack_frequency(c: Connection, frame: AckFrequency, now: Instant) -> None:
+    delay = frame.delay_us * MICROSECOND
+    c.acks.set_frequency(frame.sequence, packets=frame.packets, delay=delay)
+
+
 def _close(c: Connection, frame: Close, now: Instant) -> None:
     c.peer_closed(frame.code, frame.reason, now)
 
@@ -115,5 +122,6 @@ HANDLERS: dict[type, Callable[[Any, Any, Instant], None]] = {
     MaxStreams: _max_streams,
     DataBlocked: _nothing,
     StreamDataBlocked: _nothing,
+    AckFrequency: _ack_frequency,
     Close: _close,
 }

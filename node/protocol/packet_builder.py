@@ -13,10 +13,20 @@ from typing import TYPE_CHECKING
 
 from node.protocol.arena import BULK_FRAME_BYTES, HEADER_BYTES, Arena, Slot
 from node.protocol.datagrams import Transmit
+from node.protocol.recovery.ack_frequency import wanted_frequency
 from node.protocol.recovery.sent_packets import SentBurst
 from node.protocol.streams.send import SendStream
 from node.protocol.time import Instant
-from node.protocol.wire.frames import Close, Frame, MaxData, MaxStreamData, MaxStreams, Ping, Stream
+from node.protocol.wire.frames import (
+    AckFrequency,
+    Close,
+    Frame,
+    MaxData,
+    MaxStreamData,
+    MaxStreams,
+    Ping,
+    Stream,
+)
 from node.protocol.wire.packet_number import WIRE_MASK
 
 if TYPE_CHECKING:
@@ -48,6 +58,8 @@ class PacketBuilder:
         #: When pacing lets the next burst go; None: pacing holds nothing back.
         self.paced_until: Instant | None = None
         self.retransmitted_packets = 0
+        #: What the peer was last asked for.
+        self.ack_frequency: AckFrequency | None = None
 
     def configure(self, connection_id: bytes, size: int) -> None:
         """Set where packets go, and the bytes of a full one."""
@@ -83,8 +95,21 @@ class PacketBuilder:
         """Return a packet with CLOSE."""
         return self._finish([Close(code, reason).encode()], [], [], now=now, eliciting=False)
 
-    def queue_credit(self, frame: MaxData | MaxStreamData | MaxStreams) -> None:
-        """Queue new credit, in place of an older frame of its kind that has not gone yet."""
+    def ask_ack_frequency(self) -> None:
+        """Ask for fewer or more acknowledgements when the window calls for it (SPEC 5-6)."""
+        recovery = self._connection.recovery
+        wanted = wanted_frequency(
+            congestion_window=recovery.congestion.congestion_window,
+            packet_size=self.size,
+            smoothed_rtt=recovery.rtt.smoothed_rtt,
+            announced=self.ack_frequency,
+        )
+        if wanted is not None and self._connection.arq.max_open_packets is None:
+            self.ack_frequency = wanted
+            self.queue_credit(wanted)
+
+    def queue_credit(self, frame: MaxData | MaxStreamData | MaxStreams | AckFrequency) -> None:
+        """Queue new credit or wishes, in place of an older frame of its kind that has not gone yet."""
         for index, waiting in enumerate(self.control):
             if type(waiting) is type(frame) and _subject(waiting) == _subject(frame):
                 self.control[index] = frame
@@ -115,7 +140,10 @@ class PacketBuilder:
         paced = pacer.allowance(packet_size=self.size, wanted=wanted, now=now)
         if not paced:
             self.limited_by = "pacing"
-            c.recovery.window_used = True
+            # RFC 9002 §7.8: it counts as used if without pacing it would be; half a window in flight
+            # between bursts says so, while one far beyond the path's capacity never fills.
+            congestion_window = c.recovery.congestion.congestion_window
+            c.recovery.window_used = 2 * c.recovery.bytes_in_flight >= congestion_window
             self.paced_until = pacer.next_time(packet_size=self.size, wanted=wanted, now=now)
         return min(window, paced)
 

@@ -9,6 +9,7 @@ from node.protocol.errors import RemoteProtocolError
 from node.protocol.ranges import RangeSet
 from node.protocol.wire.frames import (
     Ack,
+    AckFrequency,
     Close,
     DataBlocked,
     Frame,
@@ -49,6 +50,7 @@ frames = st.one_of(
     st.builds(MaxStreams, numbers, st.booleans()),
     st.builds(DataBlocked, numbers),
     st.builds(StreamDataBlocked, numbers, numbers),
+    st.builds(AckFrequency, numbers, numbers, numbers),
     st.builds(Close, numbers, st.text(max_size=50)),
 )
 

@@ -68,6 +68,7 @@ def frames() -> list[dict[str, Any]]:
         frame("MAX_STREAMS", 0x13, 63, maximum=63, unidirectional=True),
         frame("DATA_BLOCKED", 0x14, 65536, limit=65536),
         frame("STREAM_DATA_BLOCKED", 0x15, 4, 65536, stream_id=4, limit=65536),
+        frame("ACK_FREQUENCY", 0x16, 3, 64, 12500, sequence=3, packets=64, delay=12500),
         frame("CLOSE", 0x1C, 0, 0, code=0, reason=""),
         frame(
             "CLOSE", 0x1C, 0x100, len("genug für heute".encode()), tail="genug für heute".encode(),

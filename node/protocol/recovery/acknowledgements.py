@@ -29,7 +29,9 @@ class Acknowledgements:
         self._largest_time: Instant = 0
         self._eliciting = 0
         self._urgent = False
-        self._max_ack_delay = max_ack_delay
+        self._max_ack_delay = self._delay = max_ack_delay
+        self._at_once = at_once
+        self._frequency_sequence = -1
         self._threshold = 1 if at_once else ELICITING_THRESHOLD
 
     def is_duplicate(self, packet_number: int) -> bool:
@@ -54,7 +56,14 @@ class Acknowledgements:
             self.deadline = now
             self._urgent = False
         elif self.deadline is None:
-            self.deadline = now + self._max_ack_delay
+            self.deadline = now + self._delay
+
+    def set_frequency(self, sequence: int, *, packets: int, delay: Duration) -> None:
+        """Acknowledge as often as the sender asks for (SPEC 5-6); never later than promised."""
+        if sequence > self._frequency_sequence and not self._at_once:
+            self._frequency_sequence = sequence
+            self._threshold = max(1, packets)
+            self._delay = min(delay, self._max_ack_delay)
 
     def hurry(self) -> None:
         """Acknowledge the packets at hand at once: the sender waits for nothing else."""

@@ -154,6 +154,21 @@ class StreamDataBlocked:
 
 
 @dataclass(frozen=True, slots=True)
+class AckFrequency:
+    """How often the sender of this frame wants acknowledgements (0x16)."""
+
+    #: Rises with each frame; an older one that comes late is ignored.
+    sequence: int
+    #: Acknowledge at once when so many ack-eliciting packets wait.
+    packets: int
+    #: ... or when the first of them has waited so long, in µs.
+    delay_us: int
+
+    def encode(self) -> bytes:
+        return _encode(0x16, self.sequence, self.packets, self.delay_us)
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """The connection is over (0x1c)."""
 
@@ -178,6 +193,7 @@ Frame: TypeAlias = (
     | MaxStreams
     | DataBlocked
     | StreamDataBlocked
+    | AckFrequency
     | Close
 )
 
@@ -294,5 +310,6 @@ _PARSERS: dict[int, _Parser] = {
     0x13: _parse_max_streams,
     0x14: _numbers(DataBlocked, 1),
     0x15: _numbers(StreamDataBlocked, 2),
+    0x16: _numbers(AckFrequency, 3),
     0x1C: _parse_close,
 }

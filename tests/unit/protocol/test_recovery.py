@@ -12,7 +12,7 @@ from node.protocol.recovery.persistent_congestion import is_persistent
 from node.protocol.recovery.rtt import INITIAL_RTT, RttEstimator
 from node.protocol.recovery.sent_packets import SentBurst, SentPackets, runs
 from node.protocol.time import MILLISECOND, SECOND
-from node.protocol.wire.frames import MAX_ACK_RANGES, Ack
+from node.protocol.wire.frames import MAX_ACK_RANGES, Ack, AckFrequency
 
 SIZE = 1200
 
