@@ -142,7 +142,6 @@ class Impairments:
         return self.of(Queue).packets
 
 
-
 #: A link that does nothing to packets.
 NONE = Impairments()
 

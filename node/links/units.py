@@ -54,7 +54,7 @@ def parse_duration(text: object) -> Duration:
     if unit == "m":
         raise UnitError(f"{text!r}: 'm' could be minutes or milliseconds; write {number}ms or {number}min")
     if unit not in _DURATION:
-        raise _wrong_unit(text, number, unit, "duration", "ns, us, ms, s, min, h", "ms")
+        raise _wrong_unit(text, number, unit, "duration", "ns, us, ms, s, min, h", f"ms or {number}s")
     return _whole(number * _DURATION[unit])
 
 

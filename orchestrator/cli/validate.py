@@ -43,5 +43,8 @@ def command(file: str, form: str) -> None:
     if form == "json":
         click.echo(json.dumps({"file": file, "valid": True, "problems": []}))
     else:
-        counts = f"{len(topology.nodes)} nodes, {len(topology.links)} links, {len(topology.workloads)} flows"
+        parts = {"node": topology.nodes, "link": topology.links, "flow": topology.workloads}
+        counts = ", ".join(
+            f"{len(things)} {name}{'' if len(things) == 1 else 's'}" for name, things in parts.items()
+        )
         click.echo(f"{file}: valid: {topology.name}, {counts}")

@@ -159,10 +159,17 @@ def _compose(document: Document) -> Node | None:
         problem = Problem(before.count("\n") + 1, column, message, ("take it out",))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        if error.context_mark is not None and "end of stream" in (error.problem or ""):
+            # Where the file ends says nothing; where the quote or bracket was opened does.
+            mark = error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         what = " ".join(part for part in (error.context, error.problem) if part)
-        problem = Problem(line, column, what if isinstance(error, _TooDeepError) else f"not YAML: {what}",
-                          _syntax_advice(error))
+        problem = Problem(
+            line,
+            column,
+            what if isinstance(error, _TooDeepError) else f"not YAML: {what}",
+            _syntax_advice(error),
+        )
     raise TopologyError(document.file, document.text, [problem])
 
 
@@ -178,6 +185,11 @@ def _syntax_advice(error: yaml.MarkedYAMLError) -> tuple[str, ...]:
         return ("one file holds one topology: remove the second '---'",)
     if isinstance(error, _TooDeepError):
         return ("a topology has at most seven levels",)
+    opened = error.context_mark
+    if opened is not None and "flow" in (error.context or ""):
+        return (f"close the bracket that was opened at {opened.line + 1}:{opened.column + 1}",)
+    if opened is not None and "end of stream" in problem:
+        return ("close the quote that was opened here",)
     return ("check quotes, brackets and indentation around here",)
 
 

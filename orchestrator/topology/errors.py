@@ -64,14 +64,27 @@ def suggestion(found: str, known: Iterable[str], *, what: str = "use one of") ->
     return (*advice, f"{what}: {shown}")
 
 
+def _excerpt(line: str, column: int) -> tuple[str, int]:
+    """Return what is shown of a line, and the column in it: a long line is cut around its column.
+
+    Each character takes one place, and none of them does anything to a terminal: files may be anything.
+    """
+    start = max(0, column - 1 - MAX_WIDTH // 2) if column > MAX_WIDTH else 0
+    shown = "".join(
+        character if character.isprintable() else " " if character == "\t" else "·"
+        for character in line[start : start + MAX_WIDTH]
+    )
+    before, after = "…" if start else "", "…" if start + MAX_WIDTH < len(line) else ""
+    return before + shown + after, column - start + len(before)
+
+
 def _block(file: str, lines: list[str], problem: Problem) -> str:
     parts = [f"{file}:{problem.line}:{problem.column}: {problem.message}"]
     if 1 <= problem.line <= len(lines):
         number = f"{problem.line:5d}"
-        # A tab is as wide as the terminal says; one space keeps the caret below its character.
-        source = lines[problem.line - 1].replace("\t", " ")[:MAX_WIDTH]
+        source, column = _excerpt(lines[problem.line - 1], problem.column)
         parts.append(f"{number} | {source}")
-        if problem.column <= len(source) + 1:
-            parts.append(f"{' ' * len(number)} | {' ' * (problem.column - 1)}^")
+        if column <= len(source) + 1:
+            parts.append(f"{' ' * len(number)} | {' ' * (column - 1)}^")
     parts.extend(f"      = {advice}" for advice in problem.advice)
     return "\n".join(parts)

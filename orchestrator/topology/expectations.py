@@ -49,7 +49,10 @@ _KINDS = (
     ExpectationKind("rtt", "ns", (AT_MOST, AT_LEAST), "smoothed RTT of the flow's connection at its end"),
     *(
         ExpectationKind(
-            f"rtt {rank}", "ns", (AT_MOST, AT_LEAST), f"{rank} of the round trips an echo flow measured",
+            f"rtt {rank}",
+            "ns",
+            (AT_MOST, AT_LEAST),
+            f"{rank} of the round trips an echo flow measured",
             workloads=("echo",),
         )
         for rank in ("min", "p50", "p90", "p99", "max")

@@ -150,8 +150,9 @@ class _Builder:
     def _check_bulk(self, path: tuple[str | int, ...], flow: BulkEntry, options: dict[str, object]) -> None:
         if (flow.file is None) == (flow.size is None):
             found = "both 'file' and 'size'" if flow.file is not None else "neither 'file' nor 'size'"
-            self._document.report(path, f"a bulk flow with {found}", "give one of them: what to send",
-                                  key=True)
+            self._document.report(
+                path, f"a bulk flow with {found}", "give one of them: what to send", key=True
+            )
         if flow.file is None or self._directory is None:
             return
         place = (*path, "file")
@@ -168,7 +169,8 @@ class _Builder:
             if flow.target not in paths.reachable(flow.source):
                 cut = True
                 self._document.report(
-                    ("workloads", key, "to"), f"no path from {flow.source!r} to {flow.target!r}",
+                    ("workloads", key, "to"),
+                    f"no path from {flow.source!r} to {flow.target!r}",
                     "connect them by links; only nodes of kind router forward",
                 )
         first = topology.nodes[0].name
@@ -176,8 +178,10 @@ class _Builder:
         alone = [node.name for node in topology.nodes if node.name not in together]
         if alone and not cut:
             self._document.report(
-                ("topology", "nodes", alone[0]), f"{alone[0]!r} cannot be reached from {first!r}",
-                "connect it by links; only nodes of kind router forward", key=True,
+                ("topology", "nodes", alone[0]),
+                f"{alone[0]!r} cannot be reached from {first!r}",
+                "connect it by links; only nodes of kind router forward",
+                key=True,
             )
 
     def _flow_keys(self) -> list[str | int]:

@@ -54,8 +54,13 @@ def _node(
 ) -> NodePlan:
     identity = Identity(private_key(topology.seed, node.name))
     interfaces = tuple(
-        InterfacePlan(end.interface, link.name, f"{table[end].ipv4}/{table[end].subnet.prefixlen}",
-                      table[end].mac, link.mtu)
+        InterfacePlan(
+            end.interface,
+            link.name,
+            f"{table[end].ipv4}/{table[end].subnet.prefixlen}",
+            table[end].mac,
+            link.mtu,
+        )
         for link in topology.links
         for end in (link.a, link.b)
         if end.node == node.name
@@ -110,9 +115,7 @@ def _ways(
             yield IPv4Network(table[end].ipv4), hops[end.node]
 
 
-def _exit(
-    node: Node, link: Link, table: Mapping[LinkEndpoint, InterfaceAddress]
-) -> tuple[str, str]:
+def _exit(node: Node, link: Link, table: Mapping[LinkEndpoint, InterfaceAddress]) -> tuple[str, str]:
     """Return the address at the other end of a node's own link, and the node's interface on it."""
     own, other = (link.a, link.b) if link.a.node == node.name else (link.b, link.a)
     return str(table[other].ipv4), own.interface

@@ -117,7 +117,8 @@ def _check_flow_end(document: Document, path: Path, found: Value, nodes: dict[st
         default = _at(document.data, "topology", "defaults", "kind")
         if _mapping(nodes[str(found)]).get("kind", default) == "router":
             document.report(
-                path, f"{str(found)!r} is a router, routers run no flows",
+                path,
+                f"{str(found)!r} is a router, routers run no flows",
                 "make it a host, or connect a host to it",
             )
 
@@ -139,7 +140,8 @@ def _check_expectations(document: Document, flows: dict[str, Value]) -> None:
             document.report(path, f"{kind.name!r} is about flows, and there are none", "add workloads:")
         elif kind.workloads and not any(found in kind.workloads for found in concerned):
             document.report(
-                path, f"{kind.name!r} is not measured here: it needs a flow of kind {kind.workloads[0]}",
+                path,
+                f"{kind.name!r} is not measured here: it needs a flow of kind {kind.workloads[0]}",
                 "use rtt, which every flow has",
             )
 

@@ -110,9 +110,9 @@ class Transport(Closed):
         ]
         | None
     ) = Field(default=None, description="Congestion controller.")
-    max_datagram_size: (
-        Annotated[int, Field(ge=MIN_DATAGRAM_SIZE, le=MAX_DATAGRAM_SIZE)] | None
-    ) = Field(default=None, description="UDP payload bytes of a full packet; follows the path's MTU.")
+    max_datagram_size: Annotated[int, Field(ge=MIN_DATAGRAM_SIZE, le=MAX_DATAGRAM_SIZE)] | None = Field(
+        default=None, description="UDP payload bytes of a full packet; follows the path's MTU."
+    )
     connection_window: SizeText = Field(default=None, validate_default=False)
     stream_window: SizeText = Field(default=None, validate_default=False)
     idle_timeout: DurationText = Field(default=None, validate_default=False)
@@ -190,9 +190,7 @@ class Network(Closed):
 
     defaults: Defaults = Defaults()
     kinds: Kinds = Kinds()
-    nodes: dict[str, NodeEntry | None] = Field(
-        min_length=1, description="Name of each node and what it is."
-    )
+    nodes: dict[str, NodeEntry | None] = Field(min_length=1, description="Name of each node and what it is.")
     links: list[LinkEntry] = Field(default=[], description="Which interfaces are connected.")
 
 
@@ -266,9 +264,7 @@ def _shape(value: object) -> str:
 
 
 def _either(listed: Any, mapped: Any) -> Any:
-    return Annotated[
-        Annotated[listed, Tag("list")] | Annotated[mapped, Tag("map")], Discriminator(_shape)
-    ]
+    return Annotated[Annotated[listed, Tag("list")] | Annotated[mapped, Tag("map")], Discriminator(_shape)]
 
 
 class TopologyFile(Closed):

@@ -87,12 +87,15 @@ def _report(document: Document, details: ErrorDetails) -> None:
     path = _path(document, details["loc"])
     kind, context = details["type"], details.get("ctx", {})
     found = _shown(details["input"])
-    what = str(path[-1]) if path and isinstance(path[-1], str) else _owner(document, path).noun
+    what = _name(document, path)
     if kind == "extra_forbidden":
         owner = _owner(document, path[:-1])
         document.report(
-            path, f"unknown key {path[-1]!r} in a {owner.noun}",
-            *suggestion(str(path[-1]), _keys(owner), what="allowed"), key=True,
+            path,
+            f"unknown key {path[-1]!r} in {_article(owner.noun)}",
+            *_how_else(owner, str(path[-1])),
+            *suggestion(str(path[-1]), _keys(owner), what="allowed"),
+            key=True,
         )
     elif kind == "missing":
         missing = str(details["loc"][-1])
@@ -103,7 +106,8 @@ def _report(document: Document, details: ErrorDetails) -> None:
         document.report(path, f"{what}: found {found}", *suggestion(str(details["input"]), allowed))
     elif kind == "union_tag_invalid":
         document.report(
-            (*path, "kind"), f"unknown kind of flow {context['tag']!r}",
+            (*path, "kind"),
+            f"unknown kind of flow {context['tag']!r}",
             *suggestion(str(context["tag"]), WORKLOAD_KINDS),
         )
     elif kind == "union_tag_not_found":
@@ -121,6 +125,26 @@ def _report(document: Document, details: ErrorDetails) -> None:
         document.report(path, *_length(what, details))
     else:
         document.report(path, f"{what}: found {found}", details["msg"])
+
+
+def _name(document: Document, path: Path) -> str:
+    if path and isinstance(path[-1], str):
+        return path[-1]
+    return "expectation" if path[:1] == ("expect",) else _owner(document, path).noun
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def _how_else(owner: type[Closed], key: str) -> tuple[str, ...]:
+    """Return advice for a key that was run together with its value, or stands one level too high."""
+    name, colon, value = key.partition(":")
+    if colon:
+        return (f"put a space after the colon: {name}: {value}",)
+    if owner is TopologyFile and key in _keys(Network):
+        return (f"put {key}: below topology:",)
+    return ()
 
 
 def _length(what: str, details: ErrorDetails) -> tuple[str, ...]:

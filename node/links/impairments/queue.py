@@ -31,7 +31,7 @@ class Queue:
         """Read ``25p``."""
         packets = parse_packets(value)
         if not 1 <= packets <= MAX_QUEUE_PACKETS:
-            raise UnitError(f"{value!r}: a queue holds 1p to {MAX_QUEUE_PACKETS}p")
+            raise UnitError(f"{value!r}: a queue holds 1p to {MAX_QUEUE_PACKETS}p; write for example 100p")
         return cls(packets)
 
     def format(self) -> str:
