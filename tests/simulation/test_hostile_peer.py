@@ -8,6 +8,7 @@ import pytest
 
 from node.protocol.configuration import Configuration
 from node.protocol.endpoint import MAX_CONNECTIONS, MAX_HALF_OPEN
+from node.protocol.datagrams import Burst
 from node.protocol.errors import ErrorCode, LocalProtocolError
 from node.protocol.events import (
     ConnectionClosed,
@@ -36,7 +37,7 @@ from node.protocol.wire.frames import (
 from node.protocol.wire.parameters import TransportParameters
 from node.protocol.wire.setup import INITIATION, VERSION, SetupPacket
 from tests.support.forge import Forger
-from tests.support.pair import Pair
+from tests.support.pair import LEFT, Pair
 
 
 def forged(
@@ -341,3 +342,74 @@ def test_an_endpoint_closed_before_it_answered_forgets_its_connections() -> None
     pair.run_for(SECOND)
     assert pair.left.connections == pair.right.connections == ()
     assert pair.next_time() is None
+
+
+# many connections
+
+
+def test_packets_of_two_connections_may_alternate_in_one_burst() -> None:
+    pair = Pair()
+    first = pair.established()
+    second = pair.left.connect(pair.peer, now=pair.now)
+    pair.drain()
+    pair.run_for(SECOND)
+    held: list[bytes] = []
+
+    def hold(datagram: bytearray, rng: Random) -> list[int]:
+        held.append(bytes(datagram))
+        return []
+
+    pair.to_right = hold
+    data = {connection: Random(index).randbytes(12_000) for index, connection in enumerate((first, second))}
+    streams = {connection: connection.open_stream() for connection in (first, second)}
+    for connection, stream_id in streams.items():
+        connection.write(stream_id, data[connection])
+    pair.drain()
+    size = len(held[0])
+    by_connection: dict[bytes, list[bytes]] = {}
+    for datagram in held:
+        if len(datagram) == size:
+            by_connection.setdefault(datagram[1:9], []).append(datagram)
+    one, other = by_connection.values()
+    burst = b"".join(a + b for a, b in zip(one, other, strict=False))
+    pair.right.receive(Burst(LEFT, memoryview(bytearray(burst)), size), now=pair.now)
+    received = {}
+    while (found := pair.right.next_event()) is not None:
+        connection, event = found
+        assert isinstance(event, StreamOpened | StreamDataReceived)
+        if isinstance(event, StreamDataReceived):
+            received[connection] = bytes(connection.read(event.stream_id))
+    assert len(received) == 2
+    for start, whole in zip(received.values(), data.values(), strict=True):
+        assert len(start) >= 8000
+        assert whole.startswith(start)
+
+
+def test_connections_with_much_to_send_take_turns() -> None:
+    pair = Pair()
+    first = pair.established()
+    second = pair.left.connect(pair.peer, now=pair.now)
+    pair.drain()
+    pair.run_for(SECOND)
+    for connection in (first, second):
+        connection.write(connection.open_stream(), bytes(3_000_000))
+    begin = len(pair.wire)
+    pair.drain()
+    pair.run_for(300 * MILLISECOND)
+    count: dict[bytes, int] = {}
+    for _, from_left, datagram in pair.wire[begin:]:
+        if from_left:
+            count[datagram[1:9]] = count.get(datagram[1:9], 0) + 1
+    low, high = sorted(count.values())
+    assert high < 1.1 * low
+
+
+def test_packets_for_nobody_leave_no_trace_but_a_count() -> None:
+    pair = Pair()
+    rng = Random(1)
+    for _ in range(500):
+        pair.inject(b"\x41" + rng.randbytes(40), to_right=True)
+        pair.inject(bytes((rng.randrange(0x42, 0xC1),)) + rng.randbytes(40), to_right=True)
+    assert pair.right.drops.counts == {"unknown connection ID": 500, "unknown packet type": 500}
+    assert pair.wire == []
+    assert pair.right.next_timeout() is None
