@@ -7,8 +7,8 @@ from random import Random
 import pytest
 
 from node.protocol.configuration import Configuration
-from node.protocol.endpoint import MAX_CONNECTIONS, MAX_HALF_OPEN
 from node.protocol.datagrams import Burst
+from node.protocol.endpoint import MAX_CONNECTIONS, MAX_HALF_OPEN
 from node.protocol.errors import ErrorCode, LocalProtocolError
 from node.protocol.events import (
     ConnectionClosed,

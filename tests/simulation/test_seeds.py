@@ -14,7 +14,7 @@ from node.protocol.arq.base import ARQ_MODES
 from node.protocol.configuration import INTEGRITY_CODES, Configuration
 from node.protocol.connection import Connection
 from node.protocol.errors import LocalProtocolError
-from node.protocol.events import StreamAcknowledged, StreamDataReceived, StreamReset
+from node.protocol.events import ConnectionClosed, StreamAcknowledged, StreamDataReceived, StreamReset
 from node.protocol.time import MILLISECOND, SECOND, Duration
 from tests.support.pair import Fate, Pair, hostile
 
@@ -180,6 +180,45 @@ def all_there(pair: Pair, ends: tuple[End, End]) -> bool:
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_what_is_sent_is_delivered_exactly(seed: int) -> None:
     run(seed)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_whatever_ends_a_connection_leaves_nothing_behind(seed: int) -> None:
+    """Closed by either end, by both, by silence, or before it was open: one last event, no timer, no state."""
+    rng = Random(f"ends/{seed}")
+    settings = [
+        Configuration(
+            arq=rng.choice(ARQ_MODES.names()),
+            idle_timeout=rng.choice([1, 5, 30]) * SECOND,
+            handshake_timeout=rng.choice([1, 4]) * SECOND,
+        )
+        for _ in range(2)
+    ]
+    pair = Pair(left=settings[0], right=settings[1], to_right=network(rng), to_left=network(rng), seed=seed)
+    pair.connect()
+    pair.run_for(rng.choice([0, 1, 10, 200, 3000]) * MILLISECOND)
+    for end in (pair.connection, pair.accepted):
+        if end is not None and not end.closed and end.statistics().smoothed_rtt and rng.random() < 0.8:
+            end.write(end.open_stream(), bytes(rng.randrange(200_000)), end=rng.random() < 0.5)
+    pair.drain()
+    pair.run_for(rng.randrange(300) * MILLISECOND)
+    if rng.random() < 0.3:
+        pair.to_left = pair.to_right = lambda datagram, rng: []
+    for endpoint in rng.sample((pair.left, pair.right), rng.randrange(3)):
+        endpoint.close(now=pair.now)
+        pair.drain()
+        pair.run_for(rng.randrange(20) * MILLISECOND)
+    steps = 0
+    while pair.left.connections or pair.right.connections:
+        assert pair.step()
+        steps += 1
+        assert steps < MAX_STEPS
+    assert pair.left.next_timeout() is None
+    assert pair.right.next_timeout() is None
+    for events in (pair.left_events, pair.right_events):
+        closed = [isinstance(event, ConnectionClosed) for event in events]
+        assert closed.count(True) == (1 if events else 0)
+        assert not events or closed[-1]
 
 
 def test_a_burst_may_end_in_a_short_bulk_packet() -> None:
