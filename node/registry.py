@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
-from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -32,7 +31,8 @@ class Registry(Generic[T]):
         self.kind = kind
         self._package = package
         self._classes: dict[str, T] = {}
-        self._loaded = False
+        self._own_loaded = False
+        self._foreign_loaded = False
 
     def register(self, name: str) -> Callable[[C], C]:
         """Return a decorator that registers a class (or any object) under ``name``."""
@@ -47,14 +47,17 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """Return all names, sorted."""
-        self._load()
+        self._load_own()
+        self._load_foreign()
         return sorted(self._classes)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
 
     def __contains__(self, name: object) -> bool:
-        self._load()
+        self._load_own()
+        if name not in self._classes:
+            self._load_foreign()
         return name in self._classes
 
     def __getitem__(self, name: str) -> T:
@@ -63,20 +66,27 @@ class Registry(Generic[T]):
         Raises:
             UnknownNameError: there is none; the message lists the names there are.
         """
-        self._load()
-        try:
-            return self._classes[name]
-        except KeyError:
+        if name not in self:
             known = ", ".join(self.names())
-            raise UnknownNameError(f"unknown {self.kind} {name!r}: use one of {known}") from None
+            raise UnknownNameError(f"unknown {self.kind} {name!r}: use one of {known}")
+        return self._classes[name]
 
-    def _load(self) -> None:
-        if self._loaded:
+    def _load_own(self) -> None:
+        if self._own_loaded:
             return
-        self._loaded = True
+        self._own_loaded = True
         package = importlib.import_module(self._package)
         for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda found: found.name):
             importlib.import_module(f"{self._package}.{module.name}")
+
+    def _load_foreign(self) -> None:
+        if self._foreign_loaded:
+            return
+        self._foreign_loaded = True
+        # Imported here, and only for names that are not ours: it brings a sixth of what an agent imports,
+        # and reads the metadata of every package there is. A hundred agents start at once.
+        from importlib.metadata import entry_points
+
         group = "narrows." + self.kind.replace(" ", "_")
         for entry in sorted(entry_points(group=group), key=lambda found: found.name):
             entry.load()

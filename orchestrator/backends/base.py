@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -12,6 +13,7 @@ from node.control.messages import Command, NodeEvent, Reply
 from node.links.settings import Impairments
 from node.protocol.time import Duration, Instant
 from node.registry import Registry
+from orchestrator.errors import BackendError
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan
 
@@ -40,6 +42,8 @@ class Capabilities:
     impairments: frozenset[str]
     captures: bool = True
     injection: bool = True
+    #: Whether a node that was stopped can be set running again.
+    nodes_return: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,11 @@ class Deployment(Protocol):
         ...
 
     async def set_node_state(self, node: str, state: NodeState) -> None:
-        """Run, pause or stop a node."""
+        """Run, pause or stop a node. A router that is not running forwards nothing.
+
+        Raises:
+            BackendError: there is no such node, or the back end cannot do that (``Capabilities``).
+        """
         ...
 
     async def inject(self, endpoint: LinkEndpoint, frame: bytes) -> None:
@@ -137,6 +145,19 @@ class Backend(Protocol):
             BackendError: it cannot be made; what was made so far has been removed.
         """
         ...
+
+
+@contextmanager
+def files_below(directory: Path) -> Iterator[None]:
+    """Tell where the files of a run were to go, if they cannot be made there.
+
+    Raises:
+        BackendError: the block raised OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise BackendError(f"the files of the run cannot be made in {directory}: {error}") from error
 
 
 BACKENDS: Registry[type[Backend]] = Registry("backend", "orchestrator.backends")

@@ -14,7 +14,7 @@ from node.links.impairments.base import IMPAIRMENTS
 from node.links.settings import Impairments
 from node.protocol.time import SECOND, Duration, Instant
 from orchestrator import doctor
-from orchestrator.backends.base import BACKENDS, Capabilities, Collected, NodeState, Problem
+from orchestrator.backends.base import BACKENDS, Capabilities, Collected, NodeState, Problem, files_below
 from orchestrator.errors import BackendError
 from orchestrator.topology.model import LinkEndpoint, NodeKind
 from orchestrator.topology.plan import DeploymentPlan
@@ -62,17 +62,19 @@ class NetnsBackend:
         Raises:
             BackendError: it cannot be made; what was made so far has been removed.
         """
-        await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
+        with files_below(directory):
+            await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
         hosts = [node for node in plan.nodes if node.kind is NodeKind.HOST]
         controls = {node.name: control_socket(run_id, plan, node.name) for node in hosts}
         # Not in a thread: a cancelled wait would lose the lab that the thread then makes.
         lab = Lab.create(plan, run_id=run_id, directory=directory, detached=detached, controls=controls)
         deployment = NetnsDeployment(lab, directory)
         try:
-            await lab.build()
-            if capture:
-                await lab.start_captures()
-            await deployment.start_agents()
+            with files_below(directory):
+                await lab.build()
+                if capture:
+                    await lab.start_captures()
+                await deployment.start_agents()
         except BaseException:
             # Cancellation too: Ctrl-C in the middle leaves nothing behind.
             await deployment.destroy()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,6 +18,7 @@ from node.control.messages import Command, NodeEvent, Reply
 from node.links.impairments.base import IMPAIRMENTS
 from node.links.settings import Impairments
 from node.protocol.time import SECOND, Duration, Instant
+from node.workloads.base import ByteSink
 from orchestrator.backends.base import (
     BACKENDS,
     Capabilities,
@@ -26,6 +27,7 @@ from orchestrator.backends.base import (
     Impairment,
     NodeState,
     Problem,
+    files_below,
 )
 from orchestrator.errors import BackendError
 from orchestrator.simulation.artefacts import Artefacts
@@ -61,8 +63,13 @@ class SimulationBackend:
     async def deploy(
         self, plan: DeploymentPlan, *, run_id: str, directory: Path, capture: bool = True
     ) -> Deployment:
-        """Make the lab at virtual time zero."""
-        return SimulationDeployment(plan, directory, capture=capture)
+        """Make the lab at virtual time zero.
+
+        Raises:
+            BackendError: the run's files cannot be made.
+        """
+        with files_below(directory):
+            return SimulationDeployment(plan, directory, capture=capture)
 
 
 class SimulationDeployment:
@@ -72,14 +79,22 @@ class SimulationDeployment:
 
     def __init__(self, plan: DeploymentPlan, directory: Path, *, capture: bool) -> None:
         self._artefacts = Artefacts(directory)
-        self._lab = SimulatedLab(
-            plan,
+        self._files: dict[str, _NodeFiles] = {
             # The places where every back end has them.
-            files_of=lambda node: FlowFiles(directory / "files", directory / "received" / node),
-            key_log_of=self._artefacts.key_log_of,
-        )
-        if capture:
-            self._artefacts.capture(self._lab.network, plan)
+            node.name: _NodeFiles(FlowFiles(directory / "files", directory / "received" / node.name))
+            for node in plan.nodes
+        }
+        try:
+            self._lab = SimulatedLab(
+                plan,
+                files_of=self._files.__getitem__,
+                key_log_of=self._artefacts.key_log_of,
+            )
+            if capture:
+                self._artefacts.capture(self._lab.network, plan)
+        except BaseException:
+            self._artefacts.close()
+            raise
         self._clock = _VirtualClock(self._lab)
 
     async def request(self, node: str, command: Command) -> Reply:
@@ -121,6 +136,7 @@ class SimulationDeployment:
                 host.pause()
             case NodeState.STOPPED if host is not None:
                 lab.stop(node)
+                self._files[node].abort()
             case _:
                 lab.network.stations[node].up = state is NodeState.RUNNING
         self._clock.stir()
@@ -167,6 +183,8 @@ class SimulationDeployment:
     async def destroy(self) -> None:
         """End the lab; may be called twice."""
         await self._clock.close()
+        for files in self._files.values():
+            files.abort()
         self._artefacts.close()
 
     def _check_node(self, node: str) -> None:
@@ -188,6 +206,27 @@ def _below(directory: Path, path: Path) -> Path:
         return path
     directory.mkdir(parents=True, exist_ok=True)
     return Path(shutil.move(path, directory / path.name))
+
+
+class _NodeFiles:
+    """A node's files; those that its flows have not finished are given up when it is killed."""
+
+    def __init__(self, files: FlowFiles) -> None:
+        self._sinks: list[ByteSink] = []
+        self._files = files
+        self.source_of = files.source_of
+
+    def sink_of(self, options: Mapping[str, object]) -> ByteSink:
+        """Return what keeps the bytes of a flow."""
+        sink = self._files.sink_of(options)
+        self._sinks.append(sink)
+        return sink
+
+    def abort(self) -> None:
+        """Remove what is not whole; a killed process would leave the part, and nobody would want it."""
+        for sink in self._sinks:
+            sink.abort()
+        self._sinks.clear()
 
 
 class _VirtualClock:
