@@ -184,7 +184,7 @@ def test_what_is_sent_is_delivered_exactly(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(100))
 def test_whatever_ends_a_connection_leaves_nothing_behind(seed: int) -> None:
-    """Closed by either end, by both, by silence, or before it was open: one last event, no timer, no state."""
+    """Closed by either end, by both, by silence, or before it was open: one last event, no timer."""
     rng = Random(f"ends/{seed}")
     settings = [
         Configuration(
