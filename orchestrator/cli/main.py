@@ -60,8 +60,16 @@ class VerbGroup(click.Group):
             code = exit_code_of(error)
             if code is None:
                 raise
-            click.echo(f"narrows: {error}", err=True)
+            click.echo(f"narrows: {_told(error)}", err=True)
             ctx.exit(code)
+
+
+def _told(error: BaseException) -> str:
+    """Return an error as users read it."""
+    if not isinstance(error, PermissionError):
+        return str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror}: labs belong to the user who made them, most often root; run as that user"
 
 
 def short_help(verb: str) -> str:
