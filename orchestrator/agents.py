@@ -70,6 +70,8 @@ class Agents:
         """Yield what the nodes report, in order of arrival, until ``close``."""
         while (event := await self._events.get()) is not None:
             yield event
+        # Let whoever asks next see the end too.
+        self._events.put_nowait(None)
 
     async def close(self) -> None:
         """End all conversations; may be called twice."""
