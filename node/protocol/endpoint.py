@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain, islice, takewhile
 from random import Random
 
 from node.protocol.arena import Arena
@@ -77,8 +78,10 @@ class Endpoint:
         self._by_id: dict[bytes, Connection] = {}
         self._half: dict[bytes, _Half] = {}
         self._by_initiation: dict[tuple[int, bytes], Connection] = {}
-        #: Connections that peers began, oldest first; those confirmed are sorted out now and then.
-        self._unconfirmed: dict[bytes, Connection] = {}
+        #: Half-open connections, oldest first, and all others. Apart, because a flood of the first kind
+        #: must not make every look at the timers a walk over all of them: they fall due in order.
+        self._half_open: dict[bytes, Connection] = {}
+        self._timed: dict[bytes, Connection] = {}
         self._work: deque[Connection] = deque()
         self._replies: deque[tuple[SocketAddress, bytes]] = deque()
         self._reporting: deque[Connection] = deque()
@@ -105,14 +108,13 @@ class Endpoint:
 
     def handle_timeout(self, *, now: Instant) -> None:
         """Do what is due at all connections."""
-        for connection in list(self._by_id.values()):
-            deadline = connection.next_timeout()
-            if deadline is not None and deadline <= now:
-                connection.handle_timeout(now=now)
-                self._wake(connection)
-                self._report(connection)
-                if connection.state is ConnectionState.CLOSED:
-                    self._forget(connection)
+        expired = takewhile(lambda c: _is_due(c, now), self._half_open.values())
+        for connection in [*expired, *(c for c in self._timed.values() if _is_due(c, now))]:
+            connection.handle_timeout(now=now)
+            self._wake(connection)
+            self._report(connection)
+            if connection.state is ConnectionState.CLOSED:
+                self._forget(connection)
 
     # -- what the caller wants
 
@@ -160,6 +162,7 @@ class Endpoint:
                 return found
             connection.queued = False
             self._work.popleft()
+            self._sort(connection)
         return None
 
     def next_event(self) -> tuple[Connection, Event] | None:
@@ -173,7 +176,8 @@ class Endpoint:
 
     def next_timeout(self) -> Instant | None:
         """Return when ``handle_timeout`` is to be called at the latest."""
-        deadlines = (c.next_timeout() for c in self._by_id.values())
+        watched = chain(islice(self._half_open.values(), 1), self._timed.values())
+        deadlines = (c.next_timeout() for c in watched)
         return min((d for d in deadlines if d is not None), default=None)
 
     @property
@@ -218,7 +222,7 @@ class Endpoint:
         half.responses += 1
 
     def _accept(self, packet: SetupPacket, source: SocketAddress, now: Instant) -> Connection | None:
-        if len(self._unconfirmed) >= MAX_HALF_OPEN:
+        if len(self._half_open) >= MAX_HALF_OPEN:
             self._make_room()
         if len(self._by_id) >= MAX_CONNECTIONS:
             self.drops.add("too many connections")
@@ -234,7 +238,6 @@ class Endpoint:
         connection.peer_address = accepted.peer_address
         connection.start(accepted.ours, accepted.peer, accepted.keys)
         self._half[connection_id] = _Half(accepted=accepted)
-        self._unconfirmed[connection_id] = connection
         self._log_keys(accepted.peer, accepted.ours, accepted.keys)
         return connection
 
@@ -298,6 +301,7 @@ class Endpoint:
             on_work=self._wake, now=now,
         )  # fmt: skip
         self._by_id[connection.connection_id] = connection
+        (self._timed if initiator else self._half_open)[connection.connection_id] = connection
         self._wake(connection)
         return connection
 
@@ -310,18 +314,30 @@ class Endpoint:
         if connection.events and connection not in self._reporting:
             self._reporting.append(connection)
 
+    def _sort(self, connection: Connection) -> None:
+        """Put a connection among the others once it is half-open no more."""
+        key = connection.connection_id
+        if key in self._half_open and connection.state is not ConnectionState.RESPONDING:
+            self._timed[key] = self._half_open.pop(key)
+
     def _make_room(self) -> None:
-        """Sort out what was confirmed; where all wait still, forget the oldest."""
-        waiting = [c for c in self._unconfirmed.values() if c.state is ConnectionState.RESPONDING]
-        self._unconfirmed = {c.connection_id: c for c in waiting}
-        if len(waiting) >= MAX_HALF_OPEN:
+        """Forget the oldest half-open connection, unless it was confirmed a moment ago."""
+        oldest = next(iter(self._half_open.values()))
+        self._sort(oldest)
+        if oldest.connection_id in self._half_open:
             self.drops.add("half-open for too long")
-            self._forget(waiting[0])
+            self._forget(oldest)
 
     def _forget(self, connection: Connection) -> None:
         self._by_id.pop(connection.connection_id, None)
-        self._unconfirmed.pop(connection.connection_id, None)
+        self._half_open.pop(connection.connection_id, None)
+        self._timed.pop(connection.connection_id, None)
         half = self._half.pop(connection.connection_id, None)
         if half is not None and half.accepted is not None:
             peer = half.accepted
             self._by_initiation.pop((peer.peer_address, peer.peer.connection_id), None)
+
+
+def _is_due(connection: Connection, now: Instant) -> bool:
+    deadline = connection.next_timeout()
+    return deadline is not None and deadline <= now

@@ -347,6 +347,26 @@ def test_an_endpoint_closed_before_it_answered_forgets_its_connections() -> None
 # many connections
 
 
+def test_a_confirmation_and_a_flood_in_one_burst_forget_nobody() -> None:
+    """The first of the flood comes before the endpoint has looked at what was confirmed."""
+    pair = Pair()
+    pair.connect()
+    pair.run_for(5 * MILLISECOND)  # the RESPONSE is on its way
+    for number in range(MAX_HALF_OPEN - 1):
+        pair.inject(_initiation(pair, Random(number)), to_right=True, source=("evil", number))
+    pair.to_right = lambda datagram, rng: []
+    pair.run_for(5 * MILLISECOND)
+    _, from_left, confirmation = pair.wire[-1]
+    assert from_left
+    for datagram in (confirmation, _initiation(pair, Random(-1))):  # and no turn to drain in between
+        pair.right.receive(Burst(LEFT, memoryview(bytearray(datagram)), len(datagram)), now=pair.now)
+    pair.drain()
+    pair.run_for(SECOND)
+    assert pair.accepted in pair.right.connections
+    pair.run_for(200 * SECOND)
+    assert pair.right.next_timeout() is None
+
+
 def test_packets_of_two_connections_may_alternate_in_one_burst() -> None:
     pair = Pair()
     first = pair.established()
