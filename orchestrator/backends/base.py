@@ -75,9 +75,7 @@ class Deployment(Protocol):
         """Hand a command to a node's agent and return its reply."""
         ...
 
-    async def set_impairments(
-        self, endpoint: LinkEndpoint, impairments: Impairments
-    ) -> Impairments:
+    async def set_impairments(self, endpoint: LinkEndpoint, impairments: Impairments) -> Impairments:
         """Replace the whole set of what leaves ``endpoint`` on its link; return what was read back.
 
         Raises:

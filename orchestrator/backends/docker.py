@@ -27,7 +27,7 @@ from node.links.settings import Impairments
 from node.protocol.time import Duration, Instant
 from orchestrator import doctor
 from orchestrator.agents import Agents
-from orchestrator.backends.base import BACKENDS, Capabilities, Collected, NodeState, Problem
+from orchestrator.backends.base import BACKENDS, Capabilities, Collected, NodeState, Problem, files_below
 from orchestrator.errors import BackendError, EnvironmentMissingError
 from orchestrator.images import (
     BASE_IMAGE,
@@ -64,8 +64,10 @@ class DockerBackend:
     name: ClassVar[str] = "docker"
 
     def capabilities(self) -> Capabilities:
-        """Return what it can do: all impairments."""
-        return Capabilities(virtual_time=False, impairments=frozenset(IMPAIRMENTS.names()))
+        """Return what it can do: all impairments; the links of a stopped container are gone for good."""
+        return Capabilities(
+            virtual_time=False, impairments=frozenset(IMPAIRMENTS.names()), nodes_return=False
+        )
 
     def check(self) -> list[Problem]:
         """Return what is missing: the right to make links, an engine, an image or what it is made from."""
@@ -79,7 +81,9 @@ class DockerBackend:
                 if _image_problem(engine) and not _has_image(engine, BASE_IMAGE):
                     problems.append(_no_base_image())
         except EnvironmentMissingError as error:
-            problems.append(Problem(str(error), "install Docker and start it: https://docs.docker.com/engine/"))
+            problems.append(
+                Problem(str(error), "install Docker and start it: https://docs.docker.com/engine/")
+            )
         return problems
 
     def files_directory(self, directory: Path, node: str) -> Path:
@@ -110,7 +114,8 @@ class DockerBackend:
         image = await asyncio.to_thread(_ensure_image)
         deployment = DockerDeployment(plan, run_id, directory, image, detached=detached)
         try:
-            await deployment.set_up(capture=capture)
+            with files_below(directory):
+                await deployment.set_up(capture=capture)
         except BaseException:
             await deployment.destroy()
             raise
@@ -168,7 +173,11 @@ class DockerDeployment:
         Raises:
             BackendError: there is no such node, or it cannot get into that state.
         """
+        self._lab.record.node(node)
         await asyncio.to_thread(self._set_state, node, state)
+        if self._plan.node(node).kind is NodeKind.ROUTER and state is not NodeState.STOPPED:
+            # A paused container's processes stand still; what forwards is the kernel.
+            await self._lab.set_forwarding(node, on=state is NodeState.RUNNING)
 
     async def inject(self, endpoint: LinkEndpoint, frame: bytes) -> None:
         """Put an Ethernet frame on the link as if ``endpoint`` had sent it."""
@@ -215,12 +224,15 @@ class DockerDeployment:
         configuration = {
             "name": node.name,
             "private_key": node.private_key.hex(),
-            "listen": f"0.0.0.0:{node.port}",
+            # Not 0.0.0.0: a node of several interfaces answers from the address that its peers know.
+            "listen": f"{node.ipv4}:{node.port}",
             "peers": peers,
             "control": {"unix": f"{_RUNTIME}/control.sock"},
             "key_log": f"{_RESULTS}/keys.log",
             "files_directory": f"{_RESULTS}/files",
             "results_directory": f"{_RESULTS}/received",
+            # The kernel must not drop a damaged datagram before the transport's own check sees it.
+            "no_udp_checksum": any(link.forward.corrupt or link.reverse.corrupt for link in self._plan.links),
         }
         (runtime / "agent.json").write_text(json.dumps(configuration), encoding="utf-8")
 
@@ -235,6 +247,8 @@ class DockerDeployment:
                 hostname=node.name,
                 labels=labels,
                 network_mode="none",
+                # The agent binds to the address that the wiring gives the node a moment later.
+                sysctls={"net.ipv4.ip_nonlocal_bind": "1"},
                 init=True,
                 # The runner asks the agents itself; an engine's check starts a Python every few seconds.
                 healthcheck={"test": ["NONE"]},
@@ -270,9 +284,11 @@ class DockerDeployment:
         with _engine() as engine:
             container = _labelled(engine, self._lab.record.run_id, f"{NODE_LABEL}={node}")[0]
             match state:
-                case NodeState.STOPPED:
+                case NodeState.STOPPED if container.status in ("running", "paused"):
                     container.kill()
-                case NodeState.PAUSED:
+                case NodeState.STOPPED:
+                    pass  # it is, or it ended by itself
+                case NodeState.PAUSED if container.status != "paused":
                     container.pause()
                 case NodeState.RUNNING if container.status == "paused":
                     container.unpause()

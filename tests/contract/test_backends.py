@@ -25,9 +25,11 @@ from orchestrator.executor import RUN_VARIABLE
 from orchestrator.experiment import selection
 from orchestrator.experiment.runner import run
 from orchestrator.probes.wire import verify
+from orchestrator.simulation.packet import from_frame
 from orchestrator.topology.load import load
-from orchestrator.topology.model import LinkEndpoint
+from orchestrator.topology.model import LinkEndpoint, WorkloadSpec
 from orchestrator.topology.planning import make_plan
+from tests.netns.labs import plan_of
 from tests.support.command import ROOT
 from tests.support.labs import (
     PATIENCE_SECONDS,
@@ -50,6 +52,21 @@ DEMANDS = {
     "docker": [pytest.mark.docker, pytest.mark.netns, pytest.mark.slow],
 }
 PLAN = line(impaired(delay="2ms", rate="20Mbit", queue="100p"), impaired(delay="1ms"))
+#: What b sends to c leaves over its second link.
+TWO_LINKS = plan_of(
+    """
+name: two-links
+topology:
+  defaults: {netem: {delay: 1ms}}
+  nodes: {a: {}, b: {}, c: {}, r1: {kind: router}, r2: {kind: router}}
+  links:
+    - endpoints: ["a:eth1", "r1:eth1"]
+    - endpoints: ["b:eth1", "r1:eth2"]
+    - endpoints: ["b:eth2", "r2:eth2"]
+    - endpoints: ["c:eth1", "r2:eth1"]
+    - endpoints: ["r1:eth3", "r2:eth3"]
+"""
+)
 ENDPOINTS = [end for link in PLAN.links for end in (link.a, link.b)]
 A_OUT = LinkEndpoint("a", "eth1")
 #: As ``COMPANIONS`` of the impairments' own contract: what some need beside them to make sense.
@@ -138,6 +155,28 @@ def test_each_direction_has_impairments_of_its_own(backend: Backend, tmp_path: P
         assert all(float(str(event.data["seconds"])) > 0.9 for event in ends if event.node == "a")
 
     in_lab(backend, PLAN, tmp_path / "run", scenario)
+
+
+def test_a_node_of_two_links_is_reached_over_both(backend: Backend, tmp_path: Path) -> None:
+    """Peers know one address of it; it answers from that one, whichever way they come."""
+
+    async def scenario(deployment: Deployment) -> None:
+        for source in ("a", "c"):
+            await start(
+                deployment, WorkloadSpec(f"from-{source}", "bulk", source, "b", {"size": 100_000}, {})
+            )
+            await start(deployment, WorkloadSpec(f"to-{source}", "bulk", "b", source, {"size": 100_000}, {}))
+        seen = await until(deployment, is_finished, count=8)
+        assert all(event.data["ok"] for event in seen if is_finished(event))
+        await deployment.sleep(300 * MILLISECOND)
+        collected = await deployment.collect(tmp_path / "run")
+        assert [str(violation) for violation in verify(TWO_LINKS, collected).violations] == []
+        files = [path for paths in collected.captures.values() for path in paths]
+        packets = [from_frame(bytes(frame.data)) for path in files for frame in Capture.open(path)]
+        seen_at = {end[0] for packet in packets if packet for end in (packet.source, packet.destination)}
+        assert seen_at == {TWO_LINKS.node(name).ipv4 for name in "abc"}
+
+    in_lab(backend, TWO_LINKS, tmp_path / "run", scenario, capture=True)
 
 
 @pytest.mark.parametrize("node", ["b", "r1"])
