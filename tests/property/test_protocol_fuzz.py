@@ -12,6 +12,7 @@ from node.protocol.datagrams import Burst
 from node.protocol.time import MILLISECOND, SECOND
 from node.protocol.wire.frames import (
     Ack,
+    AckFrequency,
     Close,
     DataBlocked,
     MaxData,
@@ -43,6 +44,7 @@ frames = st.one_of(
     st.builds(MaxData, numbers),
     st.builds(MaxStreamData, ids, numbers),
     st.builds(MaxStreams, numbers, st.booleans()),
+    st.builds(AckFrequency, numbers, numbers, numbers),
     st.builds(DataBlocked, numbers),
     st.builds(StreamDataBlocked, ids, numbers),
     st.builds(Close, numbers, st.text(max_size=9)),
