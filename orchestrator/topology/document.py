@@ -25,8 +25,9 @@ from orchestrator.topology.errors import Problem, TopologyError
 MAX_BYTES = 4 * 1024 * 1024
 #: The language itself is seven levels deep.
 MAX_DEPTH = 32
-#: Values after aliases are replaced by what they stand for: bounds the "billion laughs".
-MAX_VALUES = 500_000
+#: Values after aliases are replaced by what they stand for: bounds the "billion laughs". A value takes a byte
+#: or more where it is written out, so a long file may have more of them than a short one.
+MAX_VALUES, VALUES_FOR_ALIASES, VALUES_PER_CHARACTER = 500_000, 25_000, 4
 
 Scalar: TypeAlias = str | int | float | bool | None
 Value: TypeAlias = "Scalar | list[Value] | dict[str, Value]"
@@ -199,13 +200,14 @@ class _Builder:
     def __init__(self, document: Document) -> None:
         self._document = document
         self._count = 0
+        self._limit = min(MAX_VALUES, VALUES_FOR_ALIASES + VALUES_PER_CHARACTER * len(document.text))
 
     def build(self, node: Node, path: Path = ()) -> Value:
         """Return the node's data."""
         self._count += 1
         mark = node.start_mark
         self._document.values[path] = Place(mark.line + 1, mark.column + 1)
-        if self._count > MAX_VALUES or len(path) > MAX_DEPTH:
+        if self._count > self._limit or len(path) > MAX_DEPTH:
             self._document.report(path, "aliases expand to too much", "write the values out")
             self._document.raise_problems()
         if node.tag != _DEFAULT_TAGS[type(node)] and node.tag != "!":
