@@ -93,7 +93,7 @@ def test_a_burst_crosses_as_single_frames(run_id: str, tmp_path: Path, text: str
             received = [await asyncio.to_thread(right.recv, 9000) for _ in range(40)]
         assert {len(data) for data in received} == {100}
         captured = await lab.stop_captures()
-        assert captured_frames(captured["left:eth1--right:eth1"][0]) == [142] * 40
+        assert captured_frames(captured["left:eth1--right:eth1"][0]) == [142] * 80, "40 come in, 40 go out"
 
     with_lab(text, run_id, tmp_path, body)
 
