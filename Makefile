@@ -1,6 +1,6 @@
 # make run    the main job: the five-city demo on the best back end of this machine
 # make test   every test that this machine can run, and a table of what ran and what did not, with the reason
-# make lint   ruff, mypy --strict, import contracts
+# make lint   ruff (checks and format), mypy --strict, import contracts
 # make bench  Strait against kernel TCP and QUIC implementations, in turns
 # make clean  what was built here, .venv included; results/ stay
 # All of them make .venv on demand, and install missing Debian packages when root. Nothing else is needed first.
@@ -21,6 +21,7 @@ test: prepare
 
 lint: prepare
 	.venv/bin/ruff check
+	.venv/bin/ruff format --check -q
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache --no-logo
 

@@ -69,7 +69,7 @@ def _told(error: BaseException) -> str:
     if not isinstance(error, PermissionError):
         return str(error)
     where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror}: labs belong to the user who made them, most often root; run as that user"
+    return f"{where}{error.strerror}: labs belong to the user who made them, mostly root: run as that user"
 
 
 def short_help(verb: str) -> str:

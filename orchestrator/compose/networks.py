@@ -24,9 +24,7 @@ def alias(endpoint: LinkEndpoint) -> str:
 
 def endpoints_of(plan: DeploymentPlan, node: str) -> list[tuple[LinkPlan, LinkEndpoint]]:
     """Return the links of a node with its end of each, in the order of the plan."""
-    return [
-        (link, endpoint) for link in plan.links for endpoint in (link.a, link.b) if endpoint.node == node
-    ]
+    return [(link, endpoint) for link in plan.links for endpoint in (link.a, link.b) if endpoint.node == node]
 
 
 def interface_of(plan: DeploymentPlan, endpoint: LinkEndpoint) -> InterfacePlan:

@@ -162,7 +162,7 @@ def test_progress_is_dropped_before_anything_else(tmp_path: Path) -> None:
         for number in range(8):
             server.publish(NodeEvent("n", "warning", number, {"message": "m" * (1 << 19)}))
             server.publish(NodeEvent("n", "flow_progress", number, {"bytes": number}))
-        kinds = []
+        kinds: list[str] = []
         while kinds.count("warning") < 8:
             kinds.append(json.loads(await reader.readline())["event"])
         assert kinds.count("flow_progress") < 8

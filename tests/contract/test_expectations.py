@@ -40,8 +40,16 @@ def test_each_operator_gives_a_result_that_can_be_shown(name: str) -> None:
 def test_flow_that_failed_at_once_never_passes_by_default(name: str) -> None:
     """A flow of which nothing is known must not meet an upper bound by having measured nothing."""
     dead = flow(
-        completed=False, sha256="", source_sha256="", bytes=0, seconds=0.0, bits_per_second=0.0,
-        packets_sent=0, packets_lost=0, retransmitted_packets=0, rtt_ms=0.0,
+        completed=False,
+        sha256="",
+        source_sha256="",
+        bytes=0,
+        seconds=0.0,
+        bits_per_second=0.0,
+        packets_sent=0,
+        packets_lost=0,
+        retransmitted_packets=0,
+        rtt_ms=0.0,
         workload=(EXPECTATION_KINDS[name].workloads or ("bulk",))[0],
     )
     for operator in EXPECTATION_KINDS[name].operators:

@@ -45,7 +45,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     try:
         done = subprocess.run(
             [*compose, "up", "--build", "--abort-on-container-exit"],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
         )
         found = list(results.glob("demo-*/result.json"))
         assert len(found) == 1, done.stdout[-6000:]

@@ -86,7 +86,9 @@ def test_images_are_small() -> None:
 def test_an_image_without_configuration_says_what_is_missing() -> None:
     done = subprocess.run(
         ["docker", "run", "--rm", "--network", "none", "nw-test-node"],
-        capture_output=True, text=True, check=False,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 2, done
     assert "NARROWS_NAME: is missing" in done.stderr

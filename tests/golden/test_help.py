@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from orchestrator.cli.main import main, short_help
 from tests.golden import golden
 
-VERBS = main.list_commands(click.Context(main))  # type: ignore[attr-defined]
+VERBS = main.list_commands(click.Context(main))
 PAGES = [(), *((verb,) for verb in VERBS), ("netem", "show"), ("netem", "set")]
 
 
@@ -32,6 +32,6 @@ def test_verb_is_listed_with_the_first_line_of_its_module(verb: str) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_verb_is_called_as_its_file(verb: str) -> None:
-    command = main.get_command(click.Context(main), verb)  # type: ignore[attr-defined]
+    command = main.get_command(click.Context(main), verb)
     assert command is not None
     assert command.name == verb

@@ -118,13 +118,17 @@ def test_lab_that_was_deployed_can_be_seen_changed_entered_and_removed(tmp_path:
     try:
         seen = narrows("inspect", up["run_id"], "-f", "json").json()
         assert {node["name"]: node["state"] for node in seen["nodes"]} == {
-            "left": "running", "r1": "forwarding", "r2": "forwarding", "right": "running"
+            "left": "running",
+            "r1": "forwarding",
+            "r2": "forwarding",
+            "right": "running",
         }
         changed = narrows("netem", "set", "r1:eth2", "delay=50ms", "-f", "json").json()
         assert changed["impairments"] == {"delay": "50ms", "rate": "20Mbit", "queue": "60p"}
         shown = narrows("netem", "show", "r1:eth2", "-f", "json").json()["links"]
         assert {way["from"]: way["impairments"]["delay"] for way in shown} == {
-            "r1:eth2": "50ms", "r2:eth1": "10ms"
+            "r1:eth2": "50ms",
+            "r2:eth1": "10ms",
         }
         assert narrows("exec", "left", "ip", "-br", "addr").stdout.count("10.0.0.1/30") == 1
         assert narrows("exec", "left", "sh", "-c", "exit 7").code == 7

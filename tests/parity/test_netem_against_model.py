@@ -170,9 +170,7 @@ def test_delay_is_exact(veth: tuple[str, str], delay: str) -> None:
 
 def test_jitter_is_uniform_between_sparse_packets(veth: tuple[str, str]) -> None:
     """1000 draws: the mean is known to 0.09 ms, the deviation to 0.04 ms; four times that."""
-    kernel, model = both(
-        veth, {"delay": "20ms", "jitter": "5ms"}, Traffic(20 * MILLISECOND, 1000, 1014)
-    )
+    kernel, model = both(veth, {"delay": "20ms", "jitter": "5ms"}, Traffic(20 * MILLISECOND, 1000, 1014))
     assert kernel.late == model.late == 0
     assert abs(kernel.mean - 20e6) < 0.4e6
     assert abs(kernel.deviation - 5e6 / 3**0.5) < 0.16e6
@@ -180,9 +178,7 @@ def test_jitter_is_uniform_between_sparse_packets(veth: tuple[str, str]) -> None
 
 
 def test_jitter_keeps_order_between_dense_packets(veth: tuple[str, str]) -> None:
-    kernel, model = both(
-        veth, {"delay": "20ms", "jitter": "5ms"}, Traffic(MILLISECOND // 2, 3000, 1014)
-    )
+    kernel, model = both(veth, {"delay": "20ms", "jitter": "5ms"}, Traffic(MILLISECOND // 2, 3000, 1014))
     assert kernel.sequences == model.sequences == tuple(range(3000))
     assert abs(kernel.mean - model.mean) < 0.4e6
     assert abs(kernel.deviation - model.deviation) < 0.2e6

@@ -58,8 +58,16 @@ def test_results_are_kept_and_are_what_was_printed(tmp_path: Path) -> None:
 def test_same_seed_gives_the_same_run_whatever_the_hash_seed(tmp_path: Path) -> None:
     def seconds(*seed: str, hash_seed: str) -> list[float]:
         ended = narrows(
-            "run", LINE, "--backend", "simulation", "--results", tmp_path, "--no-capture",
-            "-f", "json", *seed,
+            "run",
+            LINE,
+            "--backend",
+            "simulation",
+            "--results",
+            tmp_path,
+            "--no-capture",
+            "-f",
+            "json",
+            *seed,
             environment={"PYTHONHASHSEED": hash_seed},
         )
         return [flow["seconds"] for flow in ended.json()["flows"].values()]
@@ -126,7 +134,13 @@ def run_damaged(integrity: str, tmp_path: Path) -> dict[str, Any]:
 
 def test_table_is_on_stdout_and_progress_on_stderr(tmp_path: Path) -> None:
     ended = narrows(
-        "run", LINE, "--backend", "simulation", "--results", tmp_path, "--no-capture",
+        "run",
+        LINE,
+        "--backend",
+        "simulation",
+        "--results",
+        tmp_path,
+        "--no-capture",
         environment={"NO_COLOR": "1"},
     )
     assert ended.code == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Mapping
+from typing import Any
 
 from node.control.messages import Command, NodeEvent, Reply
 from node.core import NodeCore
@@ -93,7 +94,9 @@ class NodePair:
                 return event.data
         return None
 
-    def run_until_finished(self, flow: str, *, limit: Duration = 600 * SECOND) -> tuple[Mapping, Mapping]:
+    def run_until_finished(
+        self, flow: str, *, limit: Duration = 600 * SECOND
+    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """Go on until both nodes are done with a flow; return the ends of source and target."""
         while (source := self.finished("left", flow)) is None or self.finished("right", flow) is None:
             assert self.now <= limit, f"{flow} not done after {self.now / SECOND:.1f} virtual seconds"

@@ -31,7 +31,9 @@ def test_help_imports_nothing_heavy() -> None:
     assert not imported & set(HEAVY)
     verbs = {name for name in imported if name.startswith("orchestrator.cli.")}
     assert verbs == {
-        "orchestrator.cli.main", "orchestrator.cli.support", "orchestrator.cli.support.exit_codes"
+        "orchestrator.cli.main",
+        "orchestrator.cli.support",
+        "orchestrator.cli.support.exit_codes",
     }
 
 

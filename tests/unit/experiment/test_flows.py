@@ -23,8 +23,13 @@ def started(flow: str = "file") -> NodeEvent:
 
 def finished(role: str, *, ok: bool = True, sha256: str = SUM, error: str = "") -> NodeEvent:
     data: dict[str, object] = {
-        "flow": "file", "role": role, "ok": ok, "error": error,
-        "bytes": 1000, "sha256": sha256, "seconds": 2.0,
+        "flow": "file",
+        "role": role,
+        "ok": ok,
+        "error": error,
+        "bytes": 1000,
+        "sha256": sha256,
+        "seconds": 2.0,
         "statistics": {"packets_sent": 10, "packets_lost": 1, "smoothed_rtt": 3_000_000},
     }
     return NodeEvent("a" if role == "source" else "b", "flow_finished", 0, data)

@@ -8,7 +8,8 @@ from orchestrator.simulation.scheduler import MAX_STEPS_AT_ONE_INSTANT, Livelock
 
 
 def test_things_happen_in_order_of_time_and_ties_in_order_of_scheduling() -> None:
-    scheduler, done = Scheduler(), []
+    scheduler = Scheduler()
+    done: list[str] = []
     for instant, name in ((5, "c"), (3, "a"), (5, "d"), (4, "b")):
         scheduler.at(instant, done.append, name)
     assert scheduler.run() == 4
@@ -17,7 +18,8 @@ def test_things_happen_in_order_of_time_and_ties_in_order_of_scheduling() -> Non
 
 
 def test_what_is_scheduled_for_now_happens_after_all_that_is_due_now() -> None:
-    scheduler, done = Scheduler(), []
+    scheduler = Scheduler()
+    done: list[str] = []
 
     def first(_: object) -> None:
         scheduler.at(scheduler.now, done.append, "later")
@@ -29,7 +31,8 @@ def test_what_is_scheduled_for_now_happens_after_all_that_is_due_now() -> None:
 
 
 def test_run_stops_at_its_instant_and_at_its_bound_of_steps() -> None:
-    scheduler, done = Scheduler(), []
+    scheduler = Scheduler()
+    done: list[int] = []
     for instant in (1, 2, 3, 4):
         scheduler.at(instant, done.append, instant)
     assert scheduler.run(until=2) == 2

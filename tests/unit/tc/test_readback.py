@@ -37,9 +37,7 @@ def test_what_a_kernel_showed_is_what_was_asked(record: dict[str, object]) -> No
         ({"loss": "0.0001%"}, {}, "loss"),
     ],
 )
-def test_a_set_that_did_not_take_is_told(
-    asked: dict[str, object], got: dict[str, object], word: str
-) -> None:
+def test_a_set_that_did_not_take_is_told(asked: dict[str, object], got: dict[str, object], word: str) -> None:
     (difference,) = readback.differences(Impairments.parse(asked), Impairments.parse(got))
     assert difference.startswith(f"{word}: asked ")
 

@@ -109,7 +109,13 @@ def test_schema_file_is_current() -> None:
 def test_schema_knows_every_top_level_key() -> None:
     schema = json.loads(json_schema_text())
     assert set(schema["properties"]) == {
-        "name", "description", "topology", "workloads", "expect", "seed", "time-limit"
+        "name",
+        "description",
+        "topology",
+        "workloads",
+        "expect",
+        "seed",
+        "time-limit",
     }
     assert schema["additionalProperties"] is False
 

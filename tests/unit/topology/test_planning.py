@@ -35,7 +35,13 @@ def network(kinds: str, pairs: list[tuple[int, int]]) -> Topology:
         for index, (a, b) in enumerate(pairs)
     )
     return Topology(
-        name="lab", description="", nodes=nodes, links=links, workloads=(), expectations=(), seed=1,
+        name="lab",
+        description="",
+        nodes=nodes,
+        links=links,
+        workloads=(),
+        expectations=(),
+        seed=1,
         time_limit=10**9,
     )
 
@@ -135,9 +141,7 @@ def test_datagrams_fit_the_narrowest_link(mtu: int, size: int | None) -> None:
     flow = WorkloadSpec("f", "bulk", "n0", "n1", {"size": 1}, {})
     whole = network("hh", [(0, 1)])
     narrow = Link(whole.links[0].a, whole.links[0].b, NONE, NONE, mtu)
-    topology = Topology(
-        "lab", "", whole.nodes, (narrow,), (flow,), (), seed=1, time_limit=10**9
-    )
+    topology = Topology("lab", "", whole.nodes, (narrow,), (flow,), (), seed=1, time_limit=10**9)
     (planned,) = make_plan(topology).workloads
     assert planned.transport.get("max_datagram_size") == size
 
@@ -156,7 +160,11 @@ def test_plan_does_not_depend_on_hash_seeds() -> None:
     )
     outputs = {
         subprocess.run(
-            [sys.executable, "-c", program, str(DEMO)], cwd=ROOT, check=True, capture_output=True, timeout=60,
+            [sys.executable, "-c", program, str(DEMO)],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            timeout=60,
             env={**os.environ, "PYTHONHASHSEED": seed},
         ).stdout
         for seed in ("0", "1", "77")
