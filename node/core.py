@@ -271,6 +271,7 @@ class NodeCore:
             "stopping": self.stopping,
             "peers": sorted(self.settings.peers),
             "connections": len(self._endpoint.connections),
+            "drops": dict(self._endpoint.drops.counts),
             "flows": [
                 {
                     "flow": flow.name,

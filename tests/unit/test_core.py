@@ -56,6 +56,7 @@ def test_start_flow_says_what_is_wrong(arguments: Mapping[str, object], words: s
     assert not reply.ok
     assert words in reply.error
     assert pair.command("left", "status").data["flows"] == []
+    assert pair.command("left", "status").data["drops"] == {}
 
 
 def test_unknown_command_lists_those_there_are() -> None:

@@ -1,0 +1,81 @@
+"""Ten seconds of bad packets beside a transfer: it neither ends nor loses a packet for them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from node.control.messages import Command
+from node.protocol.time import SECOND
+from orchestrator.backends.base import Collected
+from orchestrator.backends.netns import NetnsDeployment
+from orchestrator.probes.malformed import MalformedProbe
+from orchestrator.probes.wire import verify
+from orchestrator.topology.model import LinkEndpoint
+from tests.netns.labs import new_run_id, plan_of
+from tests.netns.test_backend import transfer, with_deployment
+
+pytestmark = [pytest.mark.netns, pytest.mark.slow]
+
+DURATION = 10 * SECOND
+#: More than the bottleneck can carry in that time, and less than its queue can hold, so that nothing of the
+#: transfer is lost by itself. The bad packets enter behind the bottleneck and take nothing of its rate.
+SIZE = 7_000_000
+BUSY = f"""
+name: busy
+topology:
+  nodes: {{left: , middle: {{kind: router}}, right: }}
+  links:
+    - endpoints: ["left:eth1", "middle:eth1"]
+      netem: {{delay: 2ms, rate: 5Mbit, queue: 6000p}}
+    - endpoints: ["middle:eth2", "right:eth1"]
+      netem: {{delay: 2ms}}
+workloads:
+  film: {{kind: bulk, from: left, to: right, size: {SIZE}B}}
+"""
+
+
+async def drops(deployment: NetnsDeployment, node: str) -> int:
+    """How many datagrams a node has dropped so far as no packets of its connections."""
+    reply = await deployment.request(node, Command("status"))
+    counts = reply.data["drops"]
+    assert isinstance(counts, dict)
+    return sum(counts.values())
+
+
+def test_bad_packets_neither_stop_nor_slow_a_transfer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NARROWS_STATE", str(tmp_path / "state"))
+    plan = plan_of(BUSY)
+
+    async def body(deployment: NetnsDeployment) -> None:
+        transferring = asyncio.create_task(transfer(deployment))
+        injected = await MalformedProbe().run(
+            deployment, plan, endpoint=LinkEndpoint("middle", "eth2"), duration=DURATION, rng=Random(9)
+        )
+        sent = injected.figures["frames_sent"]
+        # Half of them are addressed to the other host; of the rest right's core saw nearly all.
+        assert await drops(deployment, "right") > sent / 3 > 300
+        assert not transferring.done(), "the bad packets came while the transfer was running"
+        ends = {str(event.data["role"]): event.data for event in await transferring}
+        assert ends["source"]["ok"], ends["source"]["error"]
+        assert ends["target"]["ok"], ends["target"]["error"]
+        assert ends["source"]["bytes"] == ends["target"]["bytes"] == SIZE
+        assert ends["source"]["sha256"] == ends["target"]["sha256"]
+        statistics = ends["source"]["statistics"]
+        assert isinstance(statistics, dict)
+        assert statistics["packets_lost"] <= statistics["packets_sent"] / 100
+        check_wire(await deployment.collect(tmp_path), sent)
+
+    def check_wire(collected: Collected, sent: object) -> None:
+        report = verify(plan, collected)
+        assert report.violation_count == 0, report.violations[:3]
+        assert report.complete, report.notes
+        assert report.injected > 0
+        assert report.injected <= int(str(sent))
+
+    with_deployment(plan, new_run_id(), tmp_path, body)
