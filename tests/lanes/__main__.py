@@ -29,7 +29,7 @@ def main() -> int:
     os.environ["PATH"] += ":/usr/sbin:/sbin"
     if asked.list:
         for lane in every:
-            print(f"{lane.name:14}{lane.purpose:44}{lane.why_not() or 'can run here'}")
+            print(f"{lane.name:14}{lane.purpose:46}{lane.why_not() or 'can run here'}")
         return 0
     setup.packages()
     outcomes = run_all([one for one in every if not asked.lane or one.name in asked.lane])

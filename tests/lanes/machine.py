@@ -110,6 +110,12 @@ class GuestKernel:
     #: Built with CONFIG_UML_TIME_TRAVEL_SUPPORT.
     time_travel: bool
 
+    @property
+    def has_iptables(self) -> bool:
+        """Can Docker's name server work in it? What build-uml-tt.sh makes has all built in."""
+        modules = self.path.parent.glob("modules/*/kernel/net/ipv4/netfilter/iptable_nat.ko*")
+        return self.time_travel or any(modules)
+
 
 def guest_kernel() -> GuestKernel | None:
     """The kernel to boot: $UML_KERNEL, beside the project, built, packaged — the first that starts."""
@@ -131,6 +137,17 @@ def guest_kernel() -> GuestKernel | None:
         if told.stdout:
             return GuestKernel(path, "time-travel" in told.stdout)
     return None
+
+
+def why_no_docker_in_guest() -> str:
+    """The reason why no containers with names can be had in a guest here; empty where they can."""
+    reason = why_no_guest_kernel()
+    if reason:
+        return reason
+    kernel = guest_kernel()
+    if kernel and kernel.has_iptables:
+        return ""
+    return f"no User-Mode Linux kernel with iptables, which Docker's names need: {BUILD_TIME_TRAVEL}"
 
 
 def why_no_guest_kernel() -> str:

@@ -97,7 +97,7 @@ def lanes() -> tuple[Lane, ...]:
             "docker-netem",
             "containers in User-Mode Linux with tc netem",
             "docker and uml",
-            why_not=lambda: setup.why_docker_cannot_be_had() or machine.why_no_guest_kernel(),
+            why_not=lambda: setup.why_docker_cannot_be_had() or machine.why_no_docker_in_guest(),
             set_up=_docker_and_kernel,
         ),
     )
