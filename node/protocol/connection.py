@@ -32,7 +32,7 @@ from node.protocol.streams.flow_control import ReceiveWindow
 from node.protocol.streams.receive import ReceiveStream
 from node.protocol.streams.table import UNIDIRECTIONAL, StreamTable
 from node.protocol.time import SECOND, Duration, Instant
-from node.protocol.timers import Timer, TimerTable
+from node.protocol.timers import Timer, TimerTable, earliest
 from node.protocol.wire.frames import (
     Frame,
     MaxData,
@@ -273,10 +273,10 @@ class Connection:
 
     def next_timeout(self) -> Instant | None:
         """Return when ``handle_timeout`` is to be called at the latest."""
-        candidates = [self.timers.next()]
-        if self.state is ConnectionState.ESTABLISHED:
-            candidates += [self.recovery.next_timeout(), self.acks.deadline, self.builder.paced_until]
-        return min((c for c in candidates if c is not None), default=None)
+        if self.state is not ConnectionState.ESTABLISHED:
+            return self.timers.next()
+        paced, ack = self.builder.paced_until, self.acks.deadline
+        return earliest(self.timers.next(), self.recovery.next_timeout(), ack, paced)
 
     # -- properties
 

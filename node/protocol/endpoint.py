@@ -21,7 +21,7 @@ from node.protocol.recovery.manager import MAX_PROBE_INTERVAL
 from node.protocol.recovery.rtt import INITIAL_RTT
 from node.protocol.states import ConnectionState
 from node.protocol.time import Instant
-from node.protocol.timers import Timer
+from node.protocol.timers import Timer, earliest
 from node.protocol.wire.parameters import TransportParameters
 from node.protocol.wire.setup import INITIATION, RESPONSE, SETUP_PACKET_BYTES, SetupPacket, parse_setup
 
@@ -177,8 +177,7 @@ class Endpoint:
     def next_timeout(self) -> Instant | None:
         """Return when ``handle_timeout`` is to be called at the latest."""
         watched = chain(islice(self._half_open.values(), 1), self._timed.values())
-        deadlines = (c.next_timeout() for c in watched)
-        return min((d for d in deadlines if d is not None), default=None)
+        return earliest(*[connection.next_timeout() for connection in watched])
 
     @property
     def connections(self) -> tuple[Connection, ...]:

@@ -17,6 +17,8 @@ from enum import Enum
 class ConnectionState(Enum):
     """Where a connection is in its life."""
 
+    __hash__ = object.__hash__  # Enum's own is Python code, and this is asked for every packet
+
     #: We sent INITIATION and wait for RESPONSE.
     INITIATING = "initiating"
     #: We answered an INITIATION and wait for the proof that the initiator holds the keys.

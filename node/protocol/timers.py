@@ -10,6 +10,8 @@ from node.protocol.time import Instant
 class Timer(Enum):
     """What a deadline is for."""
 
+    __hash__ = object.__hash__  # Enum's own is Python code, and this is asked for every packet
+
     #: When to repeat INITIATION.
     INITIATION = "initiation"
     #: When to give the handshake up.
@@ -47,3 +49,12 @@ class TimerTable:
     def next(self) -> Instant | None:
         """Return the earliest deadline."""
         return min(self._deadlines.values(), default=None)
+
+
+def earliest(*deadlines: Instant | None) -> Instant | None:
+    """Return the first of the deadlines there are."""
+    found: Instant | None = None
+    for deadline in deadlines:  # a loop, not min() of a generator: this is asked for after every packet
+        if deadline is not None and (found is None or deadline < found):
+            found = deadline
+    return found

@@ -17,6 +17,8 @@ from node.protocol.errors import LocalProtocolError
 class SendState(Enum):
     """Sending half (RFC 9000 §3.1)."""
 
+    __hash__ = object.__hash__  # Enum's own is Python code, and this is asked for every packet
+
     SENDING = "sending"
     DATA_SENT = "data sent"
     DATA_RECEIVED = "data received"
@@ -26,6 +28,8 @@ class SendState(Enum):
 
 class ReceiveState(Enum):
     """Receiving half (RFC 9000 §3.2)."""
+
+    __hash__ = object.__hash__  # Enum's own is Python code, and this is asked for every packet
 
     RECEIVING = "receiving"
     SIZE_KNOWN = "size known"
