@@ -27,10 +27,8 @@ def command(lab: str | None, topo: str | None, everything: bool, force: bool, fo
         raise click.UsageError("say what to remove: one of LAB, -t FILE and --all")
     from orchestrator.wiring import cleanup
 
-    if everything:
-        done = cleanup.destroy_all(force=force)
-    else:
-        done = cleanup.destroy(lab if lab is not None else _name_in(topo), force=force)
+    name = "" if everything else lab if lab is not None else _name_in(topo)
+    done = cleanup.destroy_all(force=force) if everything else cleanup.destroy(name, force=force)
     if form == "json":
         told = {
             "removed": [found.run_id for found in done.removed],
@@ -41,7 +39,7 @@ def command(lab: str | None, topo: str | None, everything: bool, force: bool, fo
         for found in done.removed:
             click.echo(f"removed {found.name or 'a lab'} ({found.run_id})")
         if not done.removed and not done.in_use:
-            click.echo("there is nothing to remove")
+            click.echo(f"there is nothing to remove{f': no lab is called {name}' if name else ''}")
     for found in done.in_use:
         owner = f"belongs to process {found.owner}"
         click.echo(f"{found.name} ({found.run_id}) {owner}: left, see --force", err=True)
