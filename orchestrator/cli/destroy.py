@@ -39,7 +39,7 @@ def command(lab: str | None, topo: str | None, everything: bool, force: bool, fo
         for found in done.removed:
             click.echo(f"removed {found.name or 'a lab'} ({found.run_id})")
         if not done.removed and not done.in_use:
-            click.echo(f"there is nothing to remove{f': no lab is called {name}' if name else ''}")
+            click.echo(f"there is nothing to remove{f': no lab is called {name}' if name else ''}", err=True)
     for found in done.in_use:
         owner = f"belongs to process {found.owner}"
         click.echo(f"{found.name} ({found.run_id}) {owner}: left, see --force", err=True)
