@@ -16,6 +16,9 @@ from orchestrator.experiment.progress import FlowProgress, FlowState, Observer, 
 LINE_INTERVAL = 2.0
 #: Seconds between two redraws of the bars.
 DRAW_INTERVAL = 0.1
+#: Columns below which there is no room for bars and both ends of a flow beside the figures.
+WIDE_COLUMNS = 110
+_NARROW_NAME = 14
 
 
 @contextmanager
@@ -76,11 +79,9 @@ def _bars() -> Iterator[Observer]:
     from rich.progress import Progress as Bars
 
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        TextColumn("{task.fields[figures]}"),
-    )
+    wide = console.width >= WIDE_COLUMNS
+    name, figures = TextColumn("{task.description}"), TextColumn("{task.fields[figures]}")
+    columns = (name, BarColumn(bar_width=20), figures) if wide else (name, figures)
     with Bars(*columns, console=console, transient=True, refresh_per_second=10) as bars:
         phase = bars.add_task("", total=None, figures="")
         tasks: dict[str, TaskID] = {}
@@ -93,11 +94,11 @@ def _bars() -> Iterator[Observer]:
             if progress.phase is previous and now - last < DRAW_INTERVAL:
                 return
             last, previous = now, progress.phase
-            elapsed = f"{progress.elapsed / SECOND:.1f} s"
-            bars.update(phase, description=progress.phase.value, figures=elapsed)
+            # In the figures' column: it is longer than the names of flows.
+            bars.update(phase, figures=f"{progress.elapsed / SECOND:6.1f} s  {progress.phase.value}")
             for flow in progress.flows:
                 if flow.name not in tasks:
-                    title = f"{flow.name}: {flow.source} → {flow.target}"
+                    title = f"{flow.name}: {flow.source} → {flow.target}" if wide else _cut(flow.name)
                     tasks[flow.name] = bars.add_task(title, total=1.0, figures="")
                 bars.update(
                     tasks[flow.name],
@@ -106,3 +107,7 @@ def _bars() -> Iterator[Observer]:
                 )
 
         yield observe
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _NARROW_NAME else name[: _NARROW_NAME - 1] + "…"
