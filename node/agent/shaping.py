@@ -25,10 +25,13 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from node.control.messages import Command, Reply
-from node.links.settings import Impairments, ImpairmentsError
-from node.shaper.client import ShaperClient, ShaperControlError
+
+if TYPE_CHECKING:
+    # Else imported where it is used: only in Compose do agents shape, and a hundred may start at once.
+    from node.links.settings import Impairments
 
 #: Seconds that one ``tc``, ``ip`` or ``ethtool`` may take: they take milliseconds, but a machine may be busy.
 TOOL_TIME_LIMIT = 20.0
@@ -127,7 +130,7 @@ class OwnInterfaces:
             await self._start_shaper(interface, control, seed=seed)
         try:
             got = await asyncio.to_thread(_set_inbound, str(control), impairments)
-        except ShaperControlError as error:
+        except ShapingError as error:
             raise ShapingError(f"{error}; {await self._last_words(interface)}") from error
         return {"impairments": got.to_mapping()}
 
@@ -193,8 +196,13 @@ async def _has_netem() -> bool:
 
 
 def _set_inbound(control: str, impairments: Impairments) -> Impairments:
-    with ShaperClient.wait(control) as shaper:
-        return shaper.set("inbound", impairments)
+    from node.shaper.client import ShaperClient, ShaperControlError
+
+    try:
+        with ShaperClient.wait(control) as shaper:
+            return shaper.set("inbound", impairments)
+    except ShaperControlError as error:
+        raise ShapingError(str(error)) from error
 
 
 async def _start(module: str, *arguments: str) -> Process:
@@ -271,6 +279,8 @@ def _commands(value: object, *, allowed: Sequence[tuple[str, str]]) -> list[list
 def _impairments(value: object) -> Impairments:
     if not isinstance(value, Mapping):
         raise ShapingError("give tc: argument lists, or impairments: a mapping")
+    from node.links.settings import Impairments, ImpairmentsError
+
     try:
         return Impairments.parse(value)
     except ImpairmentsError as error:

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from node.shaper import process
 from node.shaper.configuration import NfqueueConfiguration, RelayConfiguration, ShaperError
-from node.shaper.nfqueue import run_nfqueue
-from node.shaper.relay import run_relay
 
 #: The environment lacks something (the exit code of the whole product for it).
 EXIT_ENVIRONMENT = 3
@@ -22,9 +20,14 @@ def main(arguments: list[str] | None = None) -> int:
         process.die_with_parent()
     process.fine_timers()
     try:
+        # Each form imports its own: a hundred relays may start at once.
         if parsed.form == "relay":
+            from node.shaper.relay import run_relay
+
             run_relay(RelayConfiguration.read(parsed.config), _say_ready)
         else:
+            from node.shaper.nfqueue import run_nfqueue
+
             run_nfqueue(parsed.interface, NfqueueConfiguration.read(parsed.config), _say_ready)
     except ShaperError as error:
         sys.stderr.write(f"narrows shaper: {error}\n")
