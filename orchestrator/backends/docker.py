@@ -132,6 +132,7 @@ class DockerDeployment:
         self._directory = directory.absolute()
         self._image = image
         self._agents = Agents()
+        self._paused: set[str] = set()
         self._containers = {node.name: f"nw-{run_id}-{node.name}" for node in plan.nodes}
         self._sockets = {node.name: socket_directory(run_id) / node.name for node in plan.nodes}
         # Filled in once the containers run; the journal must be there before the first of them.
@@ -160,7 +161,13 @@ class DockerDeployment:
         await self._agents.connect({node.name: self._connect(node.name) for node in self._plan.nodes})
 
     async def request(self, node: str, command: Command) -> Reply:
-        """Hand a command to a node's agent and return its reply."""
+        """Hand a command to a node's agent and return its reply.
+
+        Raises:
+            BackendError: there is no such node, it is paused, or it does not answer.
+        """
+        if node in self._paused:
+            raise BackendError(f"node {node} is paused: set it to running first")
         return await self._agents.request(node, command)
 
     async def set_impairments(self, endpoint: LinkEndpoint, impairments: Impairments) -> Impairments:
@@ -175,6 +182,7 @@ class DockerDeployment:
         """
         self._lab.record.node(node)
         await asyncio.to_thread(self._set_state, node, state)
+        (self._paused.add if state is NodeState.PAUSED else self._paused.discard)(node)
         if self._plan.node(node).kind is NodeKind.ROUTER and state is not NodeState.STOPPED:
             # A paused container's processes stand still; what forwards is the kernel.
             await self._lab.set_forwarding(node, on=state is NodeState.RUNNING)

@@ -44,6 +44,7 @@ class Agent:
         self._events = events
         self._process: Process | None = None
         self._client: ControlClient | None = None
+        self._paused = False
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -58,6 +59,7 @@ class Agent:
 
     def start(self) -> None:
         """Start the process; ``wait_ready`` follows."""
+        self._paused = False
         control = control_socket(self._lab.record.run_id, self._lab.plan, self.node.name)
         configuration = control.with_suffix(".json")
         text = json.dumps(agent_configuration(self._lab.plan, self.node, self._directory, control))
@@ -107,10 +109,13 @@ class Agent:
         """Hand it a command and return its reply.
 
         Raises:
-            BackendError: it has ended, or does not answer; the message holds the end of its log.
+            BackendError: it is stopped or paused, or it has ended or does not answer; then the message
+                holds the end of its log.
         """
         if self._client is None:
             raise BackendError(f"node {self.node.name} is stopped: set it to running first")
+        if self._paused:
+            raise BackendError(f"node {self.node.name} is paused: set it to running first")
         try:
             return await self._client.request(command)
         except ControlError as error:
@@ -119,10 +124,12 @@ class Agent:
     def pause(self) -> None:
         """Let it get no CPU."""
         if self._process is not None:
+            self._paused = True
             self._process.send(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let it go on."""
+        self._paused = False
         if self._process is not None:
             self._process.send(signal.SIGCONT)
 

@@ -188,6 +188,7 @@ def test_a_flow_stalls_while_a_node_is_paused_and_then_completes(
         await until(deployment, lambda event: event.kind == "flow_started", count=2)
         await deployment.set_node_state(node, NodeState.PAUSED)
         paused_at = deployment.now()
+        await assert_silent(deployment, node)
         await deployment.sleep(3 * SECOND)
         resumed_at = deployment.now()
         assert resumed_at >= paused_at + 3 * SECOND
