@@ -60,16 +60,22 @@ class VerbGroup(click.Group):
             code = exit_code_of(error)
             if code is None:
                 raise
-            click.echo(f"narrows: {_told(error)}", err=True)
+            click.echo(_told(error), err=True)
             ctx.exit(code)
 
 
 def _told(error: BaseException) -> str:
     """Return an error as users read it."""
-    if not isinstance(error, PermissionError):
+    from orchestrator.topology.errors import TopologyError
+
+    if isinstance(error, TopologyError):
+        # It starts with file:line:column, where editors and terminals look for it.
         return str(error)
+    if not isinstance(error, PermissionError):
+        return f"narrows: {error}"
     where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror}: labs belong to the user who made them, mostly root: run as that user"
+    advice = "labs belong to the user who made them, most often root: run as that user"
+    return f"narrows: {where}{error.strerror}; {advice}"
 
 
 def short_help(verb: str) -> str:

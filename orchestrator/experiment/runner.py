@@ -117,7 +117,8 @@ class _Experiment:
             )
             self._enter(Phase.COLLECTING)
             await self._collect(deployment)
-            self._enter(Phase.DESTROYING)
+            if not keep:
+                self._enter(Phase.DESTROYING)
         self._enter(Phase.CHECKING)
         flows = await asyncio.to_thread(self._flows)
         seen = await asyncio.to_thread(self._check_wire)

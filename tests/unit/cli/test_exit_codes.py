@@ -144,3 +144,21 @@ def test_reader_that_has_enough_is_no_error() -> None:
         said = process.stderr.read().decode()
     assert "Traceback" not in said
     assert process.returncode in (0, 1)
+
+
+def test_a_mistake_in_a_file_starts_with_its_place_so_that_editors_find_it(wrong: Path) -> None:
+    ended = narrows("validate", str(wrong))
+    assert ended.stderr.startswith(f"{wrong}:3:21: kind: found 'hots'")
+    assert ended.stdout == ""
+
+
+def test_a_lab_of_another_user_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/var/lib/narrows/0123abcd/journal.jsonl")
+
+    monkeypatch.setattr("orchestrator.wiring.live.find", refuse)
+    ended = narrows("inspect", "line")
+    assert ended.exit_code == 3
+    assert ended.stderr.startswith(
+        "narrows: /var/lib/narrows/0123abcd/journal.jsonl: Permission denied; labs"
+    )
