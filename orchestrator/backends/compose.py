@@ -48,7 +48,9 @@ class ComposeBackend:
 
     def capabilities(self) -> Capabilities:
         """Return what it can do: all impairments; nodes cannot be stopped from inside."""
-        return Capabilities(virtual_time=False, impairments=frozenset(IMPAIRMENTS.names()))
+        return Capabilities(
+            virtual_time=False, impairments=frozenset(IMPAIRMENTS.names()), nodes_return=False
+        )
 
     def check(self) -> list[Problem]:
         """Return a problem unless this runs in a container of a Compose lab."""
@@ -118,8 +120,9 @@ class ComposeDeployment:
         """Replace the whole set of what leaves ``endpoint``, and return what was read back.
 
         Raises:
-            BackendError: what was read back is not what was asked.
+            BackendError: there is no such endpoint, or what was read back is not what was asked.
         """
+        self._check(endpoint)
         if self.impairment is Impairment.KERNEL:
             device = self._devices[endpoint]
             mtu = interface_of(self._plan, endpoint).mtu
@@ -149,7 +152,12 @@ class ComposeDeployment:
         )
 
     async def inject(self, endpoint: LinkEndpoint, frame: bytes) -> None:
-        """Have the node at ``endpoint`` send an Ethernet frame on its side of the link."""
+        """Have the node at ``endpoint`` send an Ethernet frame on its side of the link.
+
+        Raises:
+            BackendError: there is no such endpoint, or the frame cannot be sent.
+        """
+        self._check(endpoint)
         device = self._devices[endpoint]
         await self._agents.order(endpoint.node, "inject", interface=device, frame=frame.hex())
 
@@ -178,6 +186,11 @@ class ComposeDeployment:
     async def destroy(self) -> None:
         """Let go of the agents; what Compose made, Compose removes."""
         await self._agents.close()
+
+    def _check(self, endpoint: LinkEndpoint) -> None:
+        known = [end for link in self._plan.links for end in (link.a, link.b)]
+        if endpoint not in known:
+            raise BackendError(f"no endpoint {endpoint} in this lab: use one of {', '.join(map(str, known))}")
 
     async def _start_captures(self, link: LinkPlan) -> None:
         """Capture a link at both of its ends: each sees what it sends and what arrives."""

@@ -1,0 +1,54 @@
+"""The back end inside Compose, as far as it needs no agents: what is not there is named."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from node.control.messages import Command
+from node.links.settings import NONE
+from orchestrator.backends.base import Deployment, Impairment, NodeState
+from orchestrator.backends.compose import ComposeDeployment
+from orchestrator.errors import BackendError
+from orchestrator.topology.model import LinkEndpoint
+from tests.support.topologies import impaired, line
+
+PLAN = line(impaired(), impaired())
+NOWHERE = LinkEndpoint("a", "eth9")
+
+
+@pytest.mark.parametrize("impairment", [Impairment.KERNEL, Impairment.USERSPACE])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda lab: lab.set_impairments(NOWHERE, NONE),
+        lambda lab: lab.inject(NOWHERE, bytes(60)),
+    ],
+    ids=["set_impairments", "inject"],
+)
+def test_an_endpoint_that_is_not_there_is_named_with_those_there_are(
+    tmp_path: Path, impairment: Impairment, ask: Callable[[Deployment], Awaitable[object]]
+) -> None:
+    deployment = ComposeDeployment(PLAN, tmp_path)
+    deployment.impairment = impairment
+
+    async def whole() -> None:
+        await ask(deployment)
+
+    with pytest.raises(BackendError, match=r"no endpoint a:eth9 in this lab: use one of a:eth1, r1:eth1"):
+        asyncio.run(whole())
+
+
+def test_a_node_cannot_be_stopped_and_the_message_says_who_can(tmp_path: Path) -> None:
+    deployment = ComposeDeployment(PLAN, tmp_path)
+    with pytest.raises(BackendError, match="docker compose pause"):
+        asyncio.run(deployment.set_node_state("a", NodeState.PAUSED))
+
+
+def test_a_node_without_an_agent_is_named(tmp_path: Path) -> None:
+    deployment = ComposeDeployment(PLAN, tmp_path)
+    with pytest.raises(BackendError, match="nobody"):
+        asyncio.run(deployment.request("nobody", Command("status")))
