@@ -251,6 +251,8 @@ class NodeCore:
         statistics = connection.statistics() if connection is not None else None
         self._emit("flow_finished", now, flow.result(now=now, statistics=statistics))
         if connection is None:
+            if flow.awaited is not None and flow.peer is not None:
+                self._endpoint.expect_no_more(self.settings.peers[flow.peer].address, flow.awaited)
             return
         self._flow_of.pop(connection, None)
         if connection.closed:
@@ -319,6 +321,9 @@ class NodeCore:
             flow.attach(connection, now=now)
             self._flow_of[connection] = flow
             self._emit("flow_started", now, {**side.announcement(), "flow": name, "role": role})
+        elif peer is not None:
+            self._endpoint.expect(self.settings.peers[peer].address, configuration)
+            flow.awaited = configuration
         self._flows[name] = flow
         return {"flow": name}
 

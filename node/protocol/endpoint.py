@@ -29,6 +29,8 @@ from node.protocol.wire.setup import INITIATION, RESPONSE, SETUP_PACKET_BYTES, S
 MAX_CONNECTIONS = 4096
 #: SPEC 3-5: of these, ones that peers began and did not confirm; a further one takes the oldest's place.
 MAX_HALF_OPEN = 1024
+#: Connections awaited from one peer with a configuration of their own.
+MAX_EXPECTED = 1024
 #: Answers waiting to go out. Each stands for one datagram received, so this bounds one burst.
 MAX_REPLIES = 256
 
@@ -82,6 +84,7 @@ class Endpoint:
         #: must not make every look at the timers a walk over all of them: they fall due in order.
         self._half_open: dict[bytes, Connection] = {}
         self._timed: dict[bytes, Connection] = {}
+        self._expected: dict[int, deque[Configuration]] = {}
         self._work: deque[Connection] = deque()
         self._replies: deque[tuple[SocketAddress, bytes]] = deque()
         self._reporting: deque[Connection] = deque()
@@ -136,6 +139,22 @@ class Endpoint:
         self._half[connection.connection_id] = half
         connection.timers.set(Timer.INITIATION, now)
         return connection
+
+    def expect(self, peer_address: int, configuration: Configuration) -> None:
+        """Take the next connection from this peer with a configuration of its own, first come first served.
+
+        Windows and delays are each end's own, so a responder must know what is wanted of it.
+        """
+        waiting = self._expected.setdefault(peer_address, deque())
+        if len(waiting) >= MAX_EXPECTED:
+            raise LocalProtocolError(f"{MAX_EXPECTED} connections from one peer are awaited already")
+        waiting.append(configuration)
+
+    def expect_no_more(self, peer_address: int, configuration: Configuration) -> None:
+        """Take back one ``expect``, if its connection has not come."""
+        waiting = self._expected.get(peer_address, deque())
+        if configuration in waiting:
+            waiting.remove(configuration)
 
     def close(self, *, now: Instant) -> None:
         """Close all connections."""
@@ -227,14 +246,16 @@ class Endpoint:
             self.drops.add("too many connections")
             return None
         connection_id = new_connection_id(self._rng)
-        accepted = answer(packet, self.identity, self.configuration, connection_id, self._rng)
+        waiting = self._expected.get(packet.source_address)
+        configuration = waiting[0] if waiting else self.configuration
+        accepted = answer(packet, self.identity, configuration, connection_id, self._rng)
         if isinstance(accepted, str):
             self.drops.add(accepted)
             return None
-        connection = self._new(
-            self.configuration, source, initiator=False, now=now, connection_id=connection_id
-        )
+        connection = self._new(configuration, source, initiator=False, now=now, connection_id=connection_id)
         connection.peer_address = accepted.peer_address
+        if waiting:
+            waiting.popleft()
         connection.start(accepted.ours, accepted.peer, accepted.keys)
         self._half[connection_id] = _Half(accepted=accepted)
         self._log_keys(accepted.peer, accepted.ours, accepted.keys)

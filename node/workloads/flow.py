@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from node.protocol.configuration import Configuration
 from node.protocol.connection import Connection
 from node.protocol.events import (
     ConnectionClosed,
@@ -119,6 +120,8 @@ class Flow:
         self.peer = peer
         self.side = side
         self.connection: Connection | None = None
+        #: What a target told its endpoint to expect, until the connection is there.
+        self.awaited: Configuration | None = None
         self.started_at: Instant | None = None
         self._stream: FlowStream | None = None
         self._next_progress: Instant = 0

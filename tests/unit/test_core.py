@@ -229,6 +229,39 @@ def test_statistics_and_windows_of_a_running_flow() -> None:
     assert set(windows) == {"send", "receive", "shared"}
 
 
+def window_at_target(pair: NodePair, flow: str) -> int:
+    """Return how many bytes the target takes at a time, as its source knows."""
+    while "receive" not in (windows := pair.command("left", "windows", flow=flow).data):
+        assert pair.step()
+    receive = windows["receive"]
+    assert isinstance(receive, list | tuple)
+    return int(receive[1]) - int(receive[0])
+
+
+def test_a_flows_windows_hold_at_its_target_and_for_it_alone() -> None:
+    pair = NodePair()
+    narrow = {"stream_window": 20_000, "connection_window": 30_000}
+    for flow, transport in (("narrow", narrow), ("wide", {})):
+        common = {"flow": flow, "workload": "bulk", "options": {"size": 5_000_000}, "transport": transport}
+        assert pair.command("right", "start_flow", role="target", peer="left", **common).ok
+        assert pair.command("left", "start_flow", role="source", peer="right", **common).ok
+        assert (window_at_target(pair, flow) <= 20_000) == (flow == "narrow")
+
+
+def test_a_flow_that_never_came_leaves_its_windows_to_nobody() -> None:
+    pair = NodePair()
+    narrow = {
+        "flow": "f",
+        "workload": "bulk",
+        "options": {"size": 10},
+        "transport": {"stream_window": 20_000},
+    }
+    assert pair.command("right", "start_flow", role="target", peer="left", **narrow).ok
+    assert pair.command("right", "stop_flow", flow="f").ok
+    pair.flow("g", "bulk", size=5_000_000)
+    assert window_at_target(pair, "g") > 20_000
+
+
 @pytest.mark.parametrize("command", ["windows", "stop_flow", "statistics"])
 def test_commands_about_an_unknown_flow_name_those_that_run(command: str) -> None:
     reply = NodePair().command("left", command, flow="nix")
