@@ -58,7 +58,7 @@ def main() -> int:
     print(table(rows))
     noisy = not (before["quiet"] and after["quiet"])
     if noisy:
-        print(f"NOISY: others used this machine ({before} before, {after} after); ratios may be off")
+        print(f"NOISY: the machine was not quiet ({before} before, {after} after): compare with care")
     machine = {"system": platform.platform(), "python": platform.python_version(), "cpus": os.cpu_count()}
     report = {
         "machine": machine,
