@@ -19,7 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from node.protocol.datagrams import MAX_BURST_BYTES, Burst, SocketAddress, Transmit
+from node.protocol.arena import Arena
+from node.protocol.datagrams import Burst, SocketAddress, Transmit
 from node.protocol.time import SECOND, Instant
 
 _logger = logging.getLogger(__name__)
@@ -34,8 +35,6 @@ _UDP_GRO = 104
 
 #: Bytes of socket buffer asked for, each way: without GRO one burst overflows the default.
 SOCKET_BUFFER_BYTES = 8 << 20
-#: One received burst; GRO joins at most 64 KiB.
-_RECEIVE_BYTES = 1 << 16
 #: Room for one control message (the segment size) and the next one's header.
 _ANCILLARY_BYTES = 64
 #: Bursts taken before the core is drained, and batches taken in one wake-up, so that a flood starves neither
@@ -133,8 +132,8 @@ class UdpDriver:
             raise
         name = self._socket.getsockname()
         self.address: SocketAddress = (name[0], name[1])
-        self._buffer = memoryview(bytearray(_RECEIVE_BYTES))
-        self._buffers = [self._buffer]
+        self._arena = Arena()
+        self._buffers = [self._arena.view]
         #: A burst that waits for the socket to become writable: bytes, segment size, destination.
         self._waiting: tuple[memoryview, int, SocketAddress] | None = None
         self._flushed: asyncio.Event | None = None
@@ -230,7 +229,8 @@ class UdpDriver:
             counters.bursts_received += 1
             counters.bytes_received += size
             counters.datagrams_received += -(-size // segment)
-            core.receive(Burst(source, self._buffer[:size], segment), now=time.monotonic_ns())
+            burst = Burst(source, self._arena.view[:size], segment, arena=self._arena)
+            core.receive(burst, now=time.monotonic_ns())
         return True
 
     def _on_timer(self) -> None:
@@ -373,6 +373,3 @@ def _enable_gro(sock: socket.socket) -> bool:
     except OSError:
         return False
     return True
-
-
-assert _RECEIVE_BYTES > MAX_BURST_BYTES

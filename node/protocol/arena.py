@@ -1,6 +1,6 @@
-"""The one buffer in which an endpoint builds the packets it sends (ARCHITECTURE 4a).
+"""The one buffer in which an endpoint builds the packets it sends, or a driver receives them.
 
-Bursts are built in place: a slot is the room of one packet with all the views of it that sealing
+Bursts are built and opened in place: a slot is the room of one packet with all the views of it that sealing
 needs, made once for each packet size and used again for every burst.
 """
 

@@ -147,11 +147,11 @@ class Connection:
         self.events.append(ConnectionEstablished(self.peer_address, self.initiator))
         self._on_work(self)
 
-    def receive(self, packets: memoryview, segment_size: int, *, now: Instant) -> None:
-        """Take DATA packets with our connection ID."""
+    def receive(self, packets: memoryview, size: int, *, now: Instant, arena: Arena | None = None) -> None:
+        """Take DATA packets of ``size`` bytes with our connection ID (``arena``: as in Burst)."""
         if self.state in ACTIVE:
             try:
-                self.receiver.receive(packets, segment_size, now=now)
+                self.receiver.receive(packets, size, now=now, arena=arena)
             except RemoteProtocolError as error:
                 self._end_with(error.code, error.reason, now=now)
         elif self.state is ConnectionState.CLOSING:

@@ -105,7 +105,8 @@ class Endpoint:
             prefix = buffer[position : position + 9]
             while end < length and buffer[end : end + 9] == prefix:
                 end += size
-            connection.receive(buffer[position : min(end, length)], size, now=now)
+            arena = burst.arena if position == 0 else None
+            connection.receive(buffer[position : min(end, length)], size, now=now, arena=arena)
             self._report(connection)
             position = end
 

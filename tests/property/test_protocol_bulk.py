@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from node.protocol.arena import Arena
 from node.protocol.configuration import Configuration
 from node.protocol.connection import Connection
 from node.protocol.datagrams import Burst
@@ -83,7 +84,8 @@ def test_every_packet_opens_with_the_keys_of_the_log(profile: str) -> None:
 class Receiver:
     """A right end like the one of the recording, which so gives itself the same connection ID."""
 
-    def __init__(self, arq: str, initiation: bytes) -> None:
+    def __init__(self, arq: str, initiation: bytes, *, in_arena: bool = False) -> None:
+        self.arena = Arena() if in_arena else None
         identity = Identity(Random(f"{SEED}/right").randbytes(32))
         self.endpoint = Endpoint(identity, configuration(arq), rng=Random(f"{SEED}/r"))
         self.now = 0
@@ -95,8 +97,10 @@ class Receiver:
 
     def take(self, burst: list[bytes]) -> None:
         """Receive a burst and drain everything, without time going on."""
-        buffer = memoryview(bytearray(b"".join(burst)))
-        self.endpoint.receive(Burst(LEFT, buffer, len(burst[0])), now=self.now)
+        datagrams = b"".join(burst)
+        buffer = self.arena.view[: len(datagrams)] if self.arena else memoryview(bytearray(datagrams))
+        buffer[:] = datagrams
+        self.endpoint.receive(Burst(LEFT, buffer, len(burst[0]), arena=self.arena), now=self.now)
         self.drain()
 
     def drain(self) -> None:
@@ -186,18 +190,22 @@ def test_bursts_alone_and_in_general_form_come_to_the_same(
     if not order:
         return
     alone, together, general = (Receiver(arq, initiation) for _ in range(3))
+    in_arena = Receiver(arq, initiation, in_arena=True)
     for datagram in order:
         alone.take([datagram])
         general.take([in_general_form(datagram)])
     for burst in bursts(order, rng):
         together.take(burst)
+        in_arena.take(burst)
     expected = general.outcome()
     assert alone.outcome() == expected
     assert together.outcome() == expected
+    assert in_arena.outcome() == expected
     for name in ("packets_received", "duplicate_packets", "malformed_packets", "stream_bytes_delivered"):
-        values = {getattr(receiver.statistics(), name) for receiver in (alone, together, general)}
+        values = {getattr(receiver.statistics(), name) for receiver in (alone, together, general, in_arena)}
         assert len(values) == 1, (name, values)
-    assert alone.statistics().bytes_received == together.statistics().bytes_received
+    sizes = {receiver.statistics().bytes_received for receiver in (alone, together, in_arena)}
+    assert len(sizes) == 1
 
 
 def test_a_packet_that_is_late_does_not_shift_the_numbers_of_its_burst() -> None:

@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Callable
 from random import Random
 
+from node.protocol.arena import Arena
 from node.protocol.configuration import Configuration
 from node.protocol.connection import Connection
 from node.protocol.datagrams import MAX_BURST_BYTES, Burst, SocketAddress
@@ -76,6 +77,7 @@ class Pair:
         self.right_data: dict[int, bytearray] = {}
         #: Everything that was sent: (time, from left, datagram).
         self.wire: list[tuple[Instant, bool, bytes]] = []
+        self._arena = Arena()
         self._queue: list[tuple[Instant, int, bool, bytearray]] = []
         self._sequence = 0
         self.connection: Connection
@@ -138,13 +140,21 @@ class Pair:
                     break
                 last = len(behind[3])
                 datagram += heapq.heappop(self._queue)[3]
-            endpoint.receive(Burst(source, memoryview(datagram), size), now=self.now)
+            endpoint.receive(self._burst(source, datagram, size), now=self.now)
         for endpoint in (self.left, self.right):
             deadline = endpoint.next_timeout()
             if deadline is not None and deadline <= self.now:
                 endpoint.handle_timeout(now=self.now)
         self.drain()
         return True
+
+    def _burst(self, source: SocketAddress, datagrams: bytearray, size: int) -> Burst:
+        """Hand bursts over as the UDP driver does: in an arena."""
+        if not self.coalesce:
+            return Burst(source, memoryview(datagrams), size)
+        view = self._arena.view[: len(datagrams)]
+        view[:] = datagrams
+        return Burst(source, view, size, arena=self._arena)
 
     def run_until(self, done: Callable[[], bool], *, limit: Duration = 600 * SECOND) -> None:
         """Go on until ``done``; AssertionError when it never comes to that."""
