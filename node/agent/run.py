@@ -7,11 +7,9 @@ import logging
 import random
 import signal
 import sys
-import tempfile
 import traceback
 from collections.abc import Awaitable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from node.agent.configuration import AgentConfiguration
@@ -37,10 +35,9 @@ class Agent:
 
     Args:
         configuration: what it is to be.
-        directory: where the shapers of its own interfaces keep their files.
     """
 
-    def __init__(self, configuration: AgentConfiguration, directory: Path) -> None:
+    def __init__(self, configuration: AgentConfiguration) -> None:
         self._configuration = configuration
         self._stop = asyncio.Event()
         self._crashed = False
@@ -62,7 +59,7 @@ class Agent:
             gso=configuration.gso,
             no_udp_checksum=configuration.no_udp_checksum,
         )
-        self._interfaces = OwnInterfaces(directory)
+        self._interfaces = OwnInterfaces()
         self._control: ControlServer | None = None
 
     async def run(self) -> int:
@@ -167,17 +164,14 @@ def run_agent(configuration: AgentConfiguration) -> int:
         format=f"%(asctime)s {configuration.node.name} %(levelname)s %(message)s",
     )
     fine_timers()
-    with (
-        tempfile.TemporaryDirectory(prefix="narrows-agent-") as directory,
-        asyncio.Runner(loop_factory=new_event_loop) as runner,
-    ):
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         try:
-            return runner.run(_run(configuration, Path(directory)))
+            return runner.run(_run(configuration))
         except OSError as error:
             # A taken address is the user's affair: one line says it, a traceback would hide it.
             _logger.error("cannot start: %s", error)  # noqa: TRY400
             return EXIT_CANNOT_START
 
 
-async def _run(configuration: AgentConfiguration, directory: Path) -> int:
-    return await Agent(configuration, directory).run()
+async def _run(configuration: AgentConfiguration) -> int:
+    return await Agent(configuration).run()

@@ -22,6 +22,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -55,11 +56,13 @@ class OwnInterfaces:
     """Carries out the commands of this module.
 
     Args:
-        directory: where the configurations of shapers lie.
+        directory: where the configurations of shapers lie; None: in one made for the first shaper. Most
+            agents never start one, and a directory made in advance outlives an agent that is killed.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path | None = None) -> None:
         self._directory = directory
+        self._made: tempfile.TemporaryDirectory[str] | None = None
         self._captures: dict[str, Process] = {}
         self._shapers: dict[str, Process] = {}
         self._handlers: dict[str, Callable[[Mapping[str, object]], Awaitable[Mapping[str, object]]]] = {
@@ -89,6 +92,9 @@ class OwnInterfaces:
         for process in self._shapers.values():
             await _end(process)
         self._shapers.clear()
+        if self._made is not None:
+            self._made.cleanup()
+            self._made = self._directory = None
 
     async def _interfaces(self, arguments: Mapping[str, object]) -> Mapping[str, object]:
         names = arguments.get("names")
@@ -124,6 +130,9 @@ class OwnInterfaces:
     async def _shape_arriving(
         self, interface: str, impairments: Impairments, *, seed: str
     ) -> Mapping[str, object]:
+        if self._directory is None:
+            self._made = tempfile.TemporaryDirectory(prefix="narrows-agent-")
+            self._directory = Path(self._made.name)
         control = self._directory / f"shaper-{interface}.sock"
         running = self._shapers.get(interface)
         if running is None or running.returncode is not None:

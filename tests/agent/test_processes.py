@@ -293,3 +293,21 @@ def test_commands_about_interfaces_reach_their_owner(make: Callable[..., Agents]
             assert "interface: found ''" in reply.error
 
     go(test())
+
+
+def test_a_killed_agent_leaves_no_temporary_files(
+    make: Callable[..., Agents], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    agents = make()
+
+    async def main() -> None:
+        async with await agents.client("paris") as client:
+            assert (await client.request(Command("status"))).ok
+
+    go(main())
+    agents.processes["paris"].kill()
+    agents.said("paris")
+    assert list(temporary.iterdir()) == []
