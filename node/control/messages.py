@@ -42,7 +42,7 @@ class NodeEvent:
     """Something that happened at a node.
 
     Events: ``ready`` (address, listen) · ``flow_started`` (flow, role) · ``flow_progress`` (flow, role,
-    bytes, bytes_total, bits_per_second, rtt_ms, congestion_window, packets_lost,
+    bytes, bytes_total, bits_per_second, rtt_ms, congestion_window, packets_sent, packets_lost,
     retransmitted_packets) · ``flow_finished`` (flow, workload, role, peer, ok, error, bytes, sha256,
     seconds, bits_per_second, results, statistics) · ``connection_closed`` (peer, peer_address, code,
     reason, remote) · ``warning`` (message).

@@ -206,6 +206,7 @@ class Flow:
             "bits_per_second": rate,
             "rtt_ms": statistics.smoothed_rtt / MILLISECOND,
             "congestion_window": statistics.congestion_window,
+            "packets_sent": statistics.packets_sent,
             "packets_lost": statistics.packets_lost,
             "retransmitted_packets": statistics.retransmitted_packets,
         }

@@ -113,6 +113,7 @@ class FlowTracker:
             bits_per_second=_float(data, "bits_per_second"),
             rtt_ms=_float(data, "rtt_ms"),
             window=_int(data, "congestion_window"),
+            packets_sent=_int(data, "packets_sent"),
             packets_lost=_int(data, "packets_lost"),
             retransmitted_packets=_int(data, "retransmitted_packets"),
         )
@@ -167,7 +168,7 @@ def _result(record: _Record) -> FlowResult:
         source_sha256=str(source.get("sha256", "")),
         seconds=seconds,
         bits_per_second=moved * 8 / seconds if seconds > 0 else 0.0,
-        packets_sent=_int(statistics, "packets_sent"),
+        packets_sent=_int(statistics, "packets_sent") if statistics else progress.packets_sent,
         packets_lost=_int(statistics, "packets_lost") if statistics else progress.packets_lost,
         retransmitted_packets=(
             _int(statistics, "retransmitted_packets") if statistics else progress.retransmitted_packets

@@ -45,6 +45,7 @@ class FlowProgress:
     rtt_ms: float = 0.0
     #: The congestion window, bytes.
     window: int = 0
+    packets_sent: int = 0
     packets_lost: int = 0
     retransmitted_packets: int = 0
 

@@ -106,3 +106,12 @@ def test_events_of_unknown_flows_are_ignored() -> None:
     tracked.on_event(started("other"))
     tracked.on_event(NodeEvent("a", "ready", 0, {}))
     assert tracked.unfinished() == ["file"]
+
+
+def test_a_flow_that_never_ended_shows_the_packets_it_was_last_known_to_have_sent() -> None:
+    tracked = tracker()
+    tracked.on_event(started())
+    data = {"flow": "file", "role": "source", "bytes": 7, "packets_sent": 12, "packets_lost": 2}
+    tracked.on_event(NodeEvent("a", "flow_progress", 1, data))
+    (result,) = tracked.results()
+    assert (result.completed, result.packets_sent, result.packets_lost) == (False, 12, 2)
