@@ -21,6 +21,7 @@ from orchestrator.wiring import captures, cleanup, commands, namespaces, offload
 from orchestrator.wiring.injection import Injector
 from orchestrator.wiring.journal import Journal
 from orchestrator.wiring.processes import spawn_for_run
+from orchestrator.wiring.readiness import wait_until_running
 from orchestrator.wiring.shaping import LinkShaping, direction_from, kernel_netem_problem
 from orchestrator.wiring.state import LabRecord, LinkRecord, NodeRecord, socket_directory
 
@@ -53,6 +54,7 @@ class Lab:
         self.record = record
         self.impairment = Impairment(record.impairment)
         self.processes: list[Process] = []
+        self._interfaces: dict[Path, list[str]] = {}
         self._adopted = adopted
         self._commands = commands_
         self._detached = detached
@@ -135,6 +137,7 @@ class Lab:
         await self._make_interfaces()
         await self._bring_up()
         await asyncio.gather(*(self._join(link) for link in self.record.links))
+        await self._each(wait_until_running)
         self.record.save()
 
     def namespace(self, node: str) -> Path:
@@ -290,9 +293,14 @@ class Lab:
             of_namespace.setdefault(a, []).append(link.a.interface)
             of_namespace.setdefault(b, []).append(link.b.interface)
         await self._do(run_batch, self._commands, "ip", lines)
+        self._interfaces = of_namespace
+        await self._each(_switch_off)
+
+    async def _each(self, work: Callable[[Sequence[str]], None]) -> None:
+        """Do something with all interfaces of each namespace, inside it."""
         await self._do(
             namespaces.inside,
-            {path: partial(_switch_off, interfaces) for path, interfaces in of_namespace.items()},
+            {path: partial(work, interfaces) for path, interfaces in self._interfaces.items()},
         )
 
     async def _bring_up(self) -> None:

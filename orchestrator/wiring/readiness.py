@@ -1,0 +1,47 @@
+"""Waiting until interfaces carry packets.
+
+``ip link set up`` returns before the kernel has followed the carrier: until its link watch has run, an
+interface drops what it is given without a word. The first packet of a lab would be lost by chance.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+import time
+from collections.abc import Sequence
+
+from orchestrator.errors import BackendError
+
+_SIOCGIFFLAGS = 0x8913
+_IFF_RUNNING = 0x40
+#: Generous: it takes the kernel a millisecond, unless the machine does a thousand other things.
+LIMIT_SECONDS = 30.0
+_LOOK_AGAIN_SECONDS = 0.001
+
+
+def wait_until_running(interfaces: Sequence[str]) -> None:
+    """Wait until interfaces of the namespace this thread is in are operational.
+
+    Raises:
+        BackendError: one is not there, or does not become so.
+    """
+    limit = time.monotonic() + LIMIT_SECONDS
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
+        for interface in interfaces:
+            while not _flags(opened, interface) & _IFF_RUNNING:
+                if time.monotonic() > limit:
+                    raise BackendError(
+                        f"interface {interface} is not operational after {LIMIT_SECONDS:.0f} s: is its peer?"
+                    )
+                time.sleep(_LOOK_AGAIN_SECONDS)
+
+
+def _flags(opened: socket.socket, interface: str) -> int:
+    request = struct.pack("16sH22x", interface.encode(), 0)
+    try:
+        answer = fcntl.ioctl(opened, _SIOCGIFFLAGS, request)
+    except OSError as error:
+        raise BackendError(f"interface {interface}: {error.strerror}") from error
+    return int(struct.unpack_from("H", answer, 16)[0])
