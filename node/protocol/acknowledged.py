@@ -45,14 +45,11 @@ def on_lost(c: Connection, record: SentBurst, mask: int) -> None:
     """The packets in ``mask`` are lost: what they carried goes again where that still makes sense."""
     if record.stream is not None:
         for low, high in runs(mask):
-            c.arq.on_lost(record, low, high)
+            start, end, fin = record.data_of(low, high)
+            c.arq.on_lost(record.stream, start, end, fin=fin, epoch=record.epoch)
         c.streams.mark_ready(record.stream)
     for stream, start, end, fin, epoch in record.pieces:
-        if c.arq.in_order_only and start < end:
-            if epoch == stream.epoch or start < stream.rewound_to:
-                stream.rewind(start)
-        else:
-            stream.requeue(start, end, fin=fin)
+        c.arq.on_lost(stream, start, end, fin=fin, epoch=epoch)
         c.streams.mark_ready(stream)
     _repeat_frames(c, record.frames)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Protocol
 
-from node.protocol.recovery.sent_packets import SentBurst
+from node.protocol.streams.send import SendStream
 from node.registry import Registry
 
 
@@ -19,8 +19,13 @@ class ArqMode(Protocol):
     #: Whether the receiver acknowledges each packet without delay.
     acknowledge_at_once: ClassVar[bool]
 
-    def on_lost(self, burst: SentBurst, low: int, high: int) -> None:
-        """Requeue what must be sent again since the packets ``low`` to ``high - 1`` of a burst are lost."""
+    def on_lost(self, stream: SendStream, start: int, end: int, *, fin: bool, epoch: int) -> None:
+        """Requeue what must be sent again since a packet with this range of a stream is lost.
+
+        Args:
+            fin: whether the packet carried the stream's end.
+            epoch: the stream's ``epoch`` when the packet was sent.
+        """
         ...
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from node.protocol.arq.base import ARQ_MODES
-from node.protocol.recovery.sent_packets import SentBurst
+from node.protocol.streams.send import SendStream
 
 
 @ARQ_MODES.register("go-back-n")
@@ -17,11 +17,10 @@ class GoBackN:
     in_order_only: ClassVar[bool] = True
     acknowledge_at_once: ClassVar[bool] = False
 
-    def on_lost(self, burst: SentBurst, low: int, high: int) -> None:
-        stream = burst.stream
-        assert stream is not None
-        start, _, _ = burst.data_of(low, high)
+    def on_lost(self, stream: SendStream, start: int, end: int, *, fin: bool, epoch: int) -> None:
+        if start == end:  # nothing but the stream's end: there is no byte to go back to
+            stream.requeue(start, end, fin=fin)
         # Packets sent before the last step back were dropped with the one that was lost: they are
         # on their way again, and their own loss says nothing new.
-        if burst.epoch == stream.epoch or start < stream.rewound_to:
+        elif epoch == stream.epoch or start < stream.rewound_to:
             stream.rewind(start)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from node.protocol.arq.base import ARQ_MODES
-from node.protocol.recovery.sent_packets import SentBurst
+from node.protocol.streams.send import SendStream
 
 
 @ARQ_MODES.register("stop-and-wait")
@@ -18,7 +18,5 @@ class StopAndWait:
     #: With one packet in flight no second one would ever hurry the acknowledgement.
     acknowledge_at_once: ClassVar[bool] = True
 
-    def on_lost(self, burst: SentBurst, low: int, high: int) -> None:
-        assert burst.stream is not None
-        start, end, fin = burst.data_of(low, high)
-        burst.stream.requeue(start, end, fin=fin)
+    def on_lost(self, stream: SendStream, start: int, end: int, *, fin: bool, epoch: int) -> None:
+        stream.requeue(start, end, fin=fin)

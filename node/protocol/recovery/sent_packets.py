@@ -26,12 +26,12 @@ class SentBurst:
 
     __slots__ = (
         "acked", "count", "data_end", "data_size", "eliciting", "epoch", "fin", "first", "frames",
-        "full", "last_size", "lost", "offset", "pieces", "probe", "size", "stream", "time_sent",
+        "full", "last_size", "lost", "offset", "pieces", "size", "stream", "time_sent",
     )  # fmt: skip
 
     def __init__(
         self, first: int, count: int, time_sent: Instant, *, size: int, last_size: int,
-        eliciting: bool = True, probe: bool = False,
+        eliciting: bool = True,
     ) -> None:  # fmt: skip
         self.first = first
         self.count = count
@@ -40,7 +40,6 @@ class SentBurst:
         self.size = size
         self.last_size = last_size
         self.eliciting = eliciting
-        self.probe = probe
         self.acked = 0
         self.lost = 0
         #: All packets' bits.
