@@ -10,6 +10,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.backends.base import Problem
 from orchestrator.errors import BackendError
 from orchestrator.executor import Executor
 
@@ -36,6 +37,15 @@ class Finding:
 def examine() -> list[Finding]:
     """Try everything; takes about a second."""
     return [*namespace_findings(), *_shaping(), *_sockets(), *docker_findings(), _guest_kernel()]
+
+
+def namespace_problems() -> list[Problem]:
+    """Return what this machine lacks for labs of namespaces, as the back ends' ``check`` tells it."""
+    return [
+        Problem(f"{finding.name}: {finding.detail}", finding.remedy)
+        for finding in namespace_findings()
+        if not finding.ok
+    ]
 
 
 def namespace_findings() -> list[Finding]:
@@ -243,4 +253,12 @@ def _last(text: str) -> str:
     return text.splitlines()[-1] if text else "no answer"
 
 
-__all__ = ["Choice", "Finding", "best_backend", "docker_findings", "examine", "namespace_findings"]
+__all__ = [
+    "Choice",
+    "Finding",
+    "best_backend",
+    "docker_findings",
+    "examine",
+    "namespace_findings",
+    "namespace_problems",
+]

@@ -71,11 +71,7 @@ class DockerBackend:
 
     def check(self) -> list[Problem]:
         """Return what is missing: the right to make links, an engine, an image or what it is made from."""
-        problems = [
-            Problem(f"{finding.name}: {finding.detail}", finding.remedy)
-            for finding in doctor.namespace_findings()
-            if not finding.ok
-        ]
+        problems = doctor.namespace_problems()
         try:
             with _engine() as engine:
                 if _image_problem(engine) and not _has_image(engine, BASE_IMAGE):

@@ -34,11 +34,7 @@ class NetnsBackend:
 
     def check(self) -> list[Problem]:
         """Return, by trying, what this machine lacks."""
-        return [
-            Problem(f"{finding.name}: {finding.detail}", finding.remedy)
-            for finding in doctor.namespace_findings()
-            if not finding.ok
-        ]
+        return doctor.namespace_problems()
 
     async def deploy(
         self,
