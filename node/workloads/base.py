@@ -250,3 +250,40 @@ class Digest:
     def hexdigest(self) -> str:
         """Return the digest so far, in hex."""
         return self._hash.hexdigest()
+
+
+class ReportedSource(Side):
+    """A source that is done when its bytes are acknowledged and its target has reported what it has.
+
+    Args:
+        payload: what is sent; closed at the end.
+    """
+
+    def __init__(self, payload: ByteSource) -> None:
+        self._payload = payload
+        #: Of all that has been written so far.
+        self._digest = Digest()
+        self._report = Report()
+        self._stream: FlowStream | None = None
+        self._acknowledged = False
+        self._reported = False
+
+    def receive(self, data: Data, *, ended: bool, now: Instant) -> None:
+        """Take the target's report."""
+        self._report.receive(data)
+        self._reported = self._reported or ended
+        self._finish_if_done()
+
+    def on_acknowledged(self, *, now: Instant) -> None:
+        """Note that all that was sent arrived."""
+        self._acknowledged = True
+        self._finish_if_done()
+
+    def abort(self) -> None:
+        """Let go of the payload."""
+        self._payload.close()
+
+    def _finish_if_done(self) -> None:
+        if self._acknowledged and self._reported and self.outcome is None:
+            self.outcome = self._report.outcome(size=self._digest.size, sha256=self._digest.hexdigest())
+            self._payload.close()

@@ -15,12 +15,12 @@ from node.workloads.base import (
     MAX_FLOW_BYTES,
     WORKLOADS,
     ByteSink,
-    ByteSource,
     Data,
     Digest,
     FlowStream,
     Outcome,
     Report,
+    ReportedSource,
     Resources,
     Side,
     WorkloadError,
@@ -53,25 +53,17 @@ class Bulk:
         return BulkTarget(options, resources, expected)
 
 
-class BulkSource(Side):
+class BulkSource(ReportedSource):
     """Sends all bytes of a source, then waits for the target's report."""
-
-    def __init__(self, source: ByteSource) -> None:
-        self._source = source
-        self._digest = Digest()
-        self._report = Report()
-        self._stream: FlowStream | None = None
-        self._acknowledged = False
-        self._reported = False
 
     def announcement(self) -> Mapping[str, object]:
         """Tell the target how many bytes will come."""
-        return {"size": self._source.size}
+        return {"size": self._payload.size}
 
     def start(self, stream: FlowStream, *, now: Instant) -> None:
         """Write the first chunks; an empty source has only its end to write."""
         self._stream = stream
-        self.writing = self._source.size > 0
+        self.writing = self._payload.size > 0
         if self.writing:
             self.on_writable(now=now)
         else:
@@ -80,38 +72,18 @@ class BulkSource(Side):
     def on_writable(self, *, now: Instant) -> None:
         """Write the next chunks, and the end with the last of them."""
         assert self._stream is not None
-        size = self._source.size
+        size = self._payload.size
         while self.writing and self._stream.wants_more():
             offset = self._digest.size
-            chunk = self._source.read(offset, min(CHUNK_BYTES, size - offset))
+            chunk = self._payload.read(offset, min(CHUNK_BYTES, size - offset))
             self._digest.update(chunk)
             self.writing = self._digest.size < size
             self._stream.write(chunk, end=not self.writing)
 
-    def receive(self, data: Data, *, ended: bool, now: Instant) -> None:
-        """Take the target's report."""
-        self._report.receive(data)
-        self._reported = self._reported or ended
-        self._finish_if_done()
-
-    def on_acknowledged(self, *, now: Instant) -> None:
-        """Note that all bytes arrived."""
-        self._acknowledged = True
-        self._finish_if_done()
-
     def progress(self) -> tuple[int, int | None]:
         """Return bytes written less those still waiting, and the size."""
         waiting = self._stream.backlog() if self._stream is not None else 0
-        return max(0, self._digest.size - waiting), self._source.size
-
-    def abort(self) -> None:
-        """Let go of the source."""
-        self._source.close()
-
-    def _finish_if_done(self) -> None:
-        if self._acknowledged and self._reported and self.outcome is None:
-            self.outcome = self._report.outcome(size=self._digest.size, sha256=self._digest.hexdigest())
-            self._source.close()
+        return max(0, self._digest.size - waiting), self._payload.size
 
 
 class BulkTarget(Side):

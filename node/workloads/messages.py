@@ -18,6 +18,7 @@ from node.workloads.base import (
     FlowStream,
     Outcome,
     Report,
+    ReportedSource,
     Resources,
     Side,
     WorkloadError,
@@ -60,21 +61,16 @@ def _size_and_count(options: Mapping[str, object]) -> tuple[int, int]:
     return size, whole(options, "count", default=1000, low=1, high=MAX_MESSAGES)
 
 
-class MessageSource(Side):
+class MessageSource(ReportedSource):
     """Sends messages by rate or by the transport's appetite, then waits for the report."""
 
     def __init__(self, payload: ByteSource, *, size: int, count: int, rate: int) -> None:
-        self._payload = payload
+        super().__init__(payload)
         self._size = size
         self._count = count
         self._rate = rate
         self._sent = 0
         self._started_at: Instant = 0
-        self._digest = Digest()
-        self._report = Report()
-        self._acknowledged = False
-        self._reported = False
-        self._stream: FlowStream | None = None
 
     def announcement(self) -> Mapping[str, object]:
         """Tell the target how many messages of which size will come."""
@@ -100,24 +96,9 @@ class MessageSource(Side):
             return None
         return self._started_at + -(-self._sent * SECOND // self._rate)
 
-    def receive(self, data: Data, *, ended: bool, now: Instant) -> None:
-        """Take the target's report."""
-        self._report.receive(data)
-        self._reported = self._reported or ended
-        self._finish_if_done()
-
-    def on_acknowledged(self, *, now: Instant) -> None:
-        """Note that all messages arrived."""
-        self._acknowledged = True
-        self._finish_if_done()
-
     def progress(self) -> tuple[int, int | None]:
         """Return payload bytes written, and all there will be."""
         return self._digest.size, self._size * self._count
-
-    def abort(self) -> None:
-        """Let go of the payload."""
-        self._payload.close()
 
     def _send(self, now: Instant) -> None:
         """Write the messages that are due, a batch as one buffer, as long as the stream wants more."""
@@ -135,11 +116,6 @@ class MessageSource(Side):
             self._sent = until
             self._stream.write(b"".join(parts), end=until == self._count)
         self.writing = self._sent < due
-
-    def _finish_if_done(self) -> None:
-        if self._acknowledged and self._reported and self.outcome is None:
-            self.outcome = self._report.outcome(size=self._digest.size, sha256=self._digest.hexdigest())
-            self._payload.close()
 
 
 class MessageTarget(Side):
