@@ -95,7 +95,7 @@ def _repeat_frames(c: Connection, frames: tuple[Frame, ...]) -> None:
             if frame != c.builder.ack_frequency:  # a newer wish is on its way
                 continue
         elif isinstance(frame, MaxData):
-            frame = MaxData(c.window.maximum)
+            frame = MaxData(c.credit.window.maximum)
         elif isinstance(frame, MaxStreamData):
             receiver = c.streams.receivers.get(frame.stream_id)
             if receiver is None or receiver.final_size is not None:

@@ -17,22 +17,23 @@ from node.protocol.configuration import Configuration
 from node.protocol.congestion.base import CONTROLLERS, initial_window
 from node.protocol.datagrams import SocketAddress, Transmit
 from node.protocol.errors import ErrorCode, LocalProtocolError, RemoteProtocolError, check_code
-from node.protocol.events import ConnectionClosed, ConnectionEstablished, Event, StreamDataReceived
+from node.protocol.events import ConnectionEstablished, Event, StreamDataReceived
 from node.protocol.frame_handlers import HANDLERS
 from node.protocol.handshake import Keys, make_protection
+from node.protocol.life import Life
 from node.protocol.packet_builder import PacketBuilder
 from node.protocol.packet_receiver import PacketReceiver
 from node.protocol.recovery.acknowledgements import Acknowledgements
 from node.protocol.recovery.manager import Recovery
 from node.protocol.recovery.sent_packets import SentBurst
 from node.protocol.snapshot import snapshot
-from node.protocol.states import ACTIVE, OVER, TRANSITIONS, ConnectionState
+from node.protocol.states import ACTIVE, OVER, ConnectionState
 from node.protocol.statistics import Statistics, Windows
-from node.protocol.streams.flow_control import ReceiveWindow
+from node.protocol.streams.flow_control import ConnectionCredit
 from node.protocol.streams.receive import ReceiveStream
 from node.protocol.streams.table import UNIDIRECTIONAL, StreamTable
-from node.protocol.time import SECOND, Duration, Instant
-from node.protocol.timers import Timer, TimerTable, earliest
+from node.protocol.time import Duration, Instant
+from node.protocol.timers import earliest
 from node.protocol.wire.frames import (
     Frame,
     MaxData,
@@ -45,11 +46,6 @@ from node.protocol.wire.frames import (
 from node.protocol.wire.packet_number import MAX_PACKET_NUMBER
 from node.protocol.wire.parameters import TransportParameters
 from node.protocol.wire.protection import PacketProtection
-
-#: How long a responder that never drops idle connections waits for one to be confirmed.
-HALF_OPEN_PATIENCE: Duration = 60 * SECOND
-#: The state of a closed connection is kept for this many probe time-outs (SPEC 9-1).
-CLOSING_PROBE_TIMEOUTS = 3
 
 
 class Connection:
@@ -73,31 +69,18 @@ class Connection:
         self.configuration = configuration
         self.connection_id = connection_id
         self.remote = remote
-        self.state = ConnectionState.INITIATING if initiator else ConnectionState.RESPONDING
-        self.timers = TimerTable()
         self.events: deque[Event] = deque()
+        self.life = Life(initiator=initiator, configuration=configuration, events=self.events, now=now)
+        self.timers = self.life.timers
         self.peer_address = 0
         self.parameters: TransportParameters | None = None
         self.queued = False
         self._on_work = on_work
         self.builder = PacketBuilder(self, arena)
         self.receiver = PacketReceiver(self)
-        self.window = ReceiveWindow(configuration.connection_window)
-        self._received_total = 0
-        self._peer_max_data = 0
-        self._sent_total = 0
+        self.credit = ConnectionCredit(configuration.connection_window)
         self.stream_bytes_acked = 0
         self.packets_sent = self.bytes_sent = 0
-        self._close_reply: tuple[int, str] = (0, "")
-        self._close_pending = False
-        self._after_close = 0
-        self._idle_timeout: Duration = configuration.idle_timeout
-        self._eliciting_since_receipt = False
-        # A responder waits as long as an idle connection: the initiator may hold it for established.
-        patience = configuration.handshake_timeout
-        if not initiator:
-            patience = max(patience, configuration.idle_timeout or HALF_OPEN_PATIENCE)
-        self.timers.set(Timer.HANDSHAKE, now + patience)
 
     # -- what the world did
 
@@ -129,19 +112,15 @@ class Connection:
             max_bidi=peer.initial_max_streams_bidi,
             max_uni=peer.initial_max_streams_uni,
         )
-        self._peer_max_data = peer.initial_max_data
-        idle = [t for t in (self.configuration.idle_timeout, peer.max_idle_timeout) if t]
-        self._idle_timeout = min(idle, default=0)
+        self.credit.raise_peer_maximum(peer.initial_max_data)
+        self.life.agree_on_idle_timeout(peer.max_idle_timeout)
         self.builder.configure(peer.connection_id, size)
 
     def establish(self, *, rtt: Duration | None, now: Instant) -> None:
         """The handshake is done; ``rtt``: what its round trip took, where that is unambiguous."""
-        self._go("response" if self.initiator else "confirmed")
+        self.life.establish(now=now)
         if rtt is not None:
             self.recovery.take_handshake_sample(rtt, now=now)
-        self.timers.clear(Timer.HANDSHAKE)
-        self.timers.clear(Timer.INITIATION)
-        self._restart_idle(now)
         if self.initiator:
             self.builder.control.append(Ping())  # SPEC 3.1-3
         self.events.append(ConnectionEstablished(self.peer_address, self.initiator))
@@ -155,10 +134,7 @@ class Connection:
             except RemoteProtocolError as error:
                 self._end_with(error.code, error.reason, now=now)
         elif self.state is ConnectionState.CLOSING:
-            self._after_close += 1
-            # SPEC 9-1: ever more rarely, so that two closed ends do not answer each other for ever.
-            if self._after_close & (self._after_close - 1) == 0:
-                self._close_pending = True
+            self.life.on_packet_while_closing()
         self._on_work(self)
 
     def on_authentic(self, now: Instant) -> None:
@@ -166,20 +142,11 @@ class Connection:
         if self.state is ConnectionState.RESPONDING:
             sent = self.timers.responded_at
             self.establish(rtt=None if sent is None else max(1, now - sent), now=now)
-        elif self._idle_timeout:
-            self.timers.set(Timer.IDLE, now + self._idle_timeout)
-        self._eliciting_since_receipt = False
+        self.life.on_authentic(now)
 
     def handle_timeout(self, *, now: Instant) -> None:
         """Do what is due."""
-        due = self.timers.due(now)
-        if Timer.IDLE in due:
-            self._gone(ErrorCode.IDLE_TIMEOUT, "nothing heard for the idle time-out", now=now)
-        elif Timer.HANDSHAKE in due:
-            self._gone(ErrorCode.HANDSHAKE_TIMEOUT, "the peer did not answer the handshake", now=now)
-        if due & {Timer.IDLE, Timer.HANDSHAKE, Timer.CLOSE}:
-            self.state = TRANSITIONS[self.state, "gone"]
-            self.timers.clear_all()
+        if self.life.handle_timeout(now=now):
             return
         if self.state is ConnectionState.ESTABLISHED:
             deadline = self.recovery.next_timeout()
@@ -227,8 +194,7 @@ class Connection:
         if self.state not in OVER:
             if stream.window.consume(len(data)) and stream.final_size is None:
                 self.builder.queue_credit(MaxStreamData(stream_id, stream.window.raise_maximum()))
-            if self.window.consume(len(data)):
-                self.builder.queue_credit(MaxData(self.window.raise_maximum()))
+            self.give_credit(len(data))
             self.forget_if_done(stream_id)
             self._on_work(self)
         return data
@@ -260,9 +226,9 @@ class Connection:
 
     def transmit(self, *, now: Instant) -> Transmit | None:
         """Return the next datagrams to send, or None."""
-        if self._close_pending:
-            self._close_pending = False
-            code, reason = self._close_reply
+        if self.life.close_pending:
+            self.life.close_pending = False
+            code, reason = self.life.close_reply
             return self.builder.close(code, reason, now=now)
         if self.state is ConnectionState.ESTABLISHED:
             if self.recovery.next_packet_number > MAX_PACKET_NUMBER - (1 << 10):
@@ -281,19 +247,14 @@ class Connection:
     # -- properties
 
     @property
+    def state(self) -> ConnectionState:
+        """Where the connection is in its life."""
+        return self.life.state
+
+    @property
     def closed(self) -> bool:
         """Whether the connection is over for the application."""
-        return self.state in OVER
-
-    @property
-    def credit(self) -> int:
-        """New stream bytes that the peer still takes on the whole connection."""
-        return self._peer_max_data - self._sent_total
-
-    @property
-    def receive_credit_left(self) -> int:
-        """Stream bytes that the peer may still send us."""
-        return self.window.maximum - self._received_total
+        return self.life.state in OVER
 
     def statistics(self) -> Statistics:
         """Return a snapshot of counters and estimates."""
@@ -303,7 +264,7 @@ class Connection:
         """Return S and R of a stream that we send on (SPEC 6.1)."""
         stream = self.streams.sender(stream_id)
         low = stream.acked_prefix
-        limit = min(stream.max_data, stream.high_water + self.credit)
+        limit = min(stream.max_data, stream.high_water + self.credit.to_send)
         return Windows((low, stream.high_water + self.recovery.window_left), (low, limit))
 
     # -- for the parts of the connection
@@ -317,23 +278,15 @@ class Connection:
         event = StreamDataReceived(stream.stream_id, stream.ended)
         if stream.announced:  # news of the end takes the place of older news not taken yet
             older = StreamDataReceived(stream.stream_id, ended=False)
-            self.events = deque(e for e in self.events if e != older)
+            if older in self.events:
+                self.events.remove(older)
         stream.announced = True
         self.events.append(event)
 
-    def take_credit(self, count: int) -> None:
-        """Count new stream bytes against the connection's window (SPEC 6-2)."""
-        self._received_total += count
-        if self._received_total > self.window.maximum:
-            raise RemoteProtocolError(ErrorCode.FLOW_CONTROL, "data beyond the connection's window")
-
-    def raise_peer_max_data(self, maximum: int) -> None:
-        """The peer extends the connection's window (MAX_DATA)."""
-        self._peer_max_data = max(self._peer_max_data, maximum)
-
-    def on_stream_sent(self, fresh: int) -> None:
-        """Count stream bytes sent for the first time."""
-        self._sent_total += fresh
+    def give_credit(self, count: int) -> None:
+        """Let the peer send as much again as was read, or will never be read."""
+        if self.credit.window.consume(count):
+            self.builder.queue_credit(MaxData(self.credit.window.raise_maximum()))
 
     def on_stream_acked(self, fresh: int) -> None:
         """Count stream bytes acknowledged for the first time."""
@@ -343,11 +296,10 @@ class Connection:
         """Note a burst that goes out."""
         self.packets_sent += record.count
         self.bytes_sent += record.bytes_of(record.full)
-        self._sent_total += fresh
+        self.credit.on_sent(fresh)
         self.recovery.on_sent(record)
-        if record.eliciting and not self._eliciting_since_receipt:
-            self._eliciting_since_receipt = True  # RFC 9000 §10.1: the first since the last receipt
-            self._restart_idle(record.time_sent)
+        if record.eliciting:
+            self.life.on_eliciting_sent(record.time_sent)
 
     def requeue_oldest(self, record: SentBurst) -> None:
         """Repeat the packet that is out longest, as a probe."""
@@ -361,11 +313,7 @@ class Connection:
 
     def peer_closed(self, code: int, reason: str, now: Instant) -> None:
         """The peer sent CLOSE."""
-        if self.state in ACTIVE:
-            self._gone(code, reason, now=now, remote=True)
-        self.state = TRANSITIONS[self.state, "peer closed"]
-        self.timers.clear_all()
-        self.timers.set(Timer.CLOSE, now + CLOSING_PROBE_TIMEOUTS * self.recovery.probe_timeout)
+        self.life.peer_closed(code, reason, probe_timeout=self.recovery.probe_timeout, now=now)
 
     # -- helpers
 
@@ -374,26 +322,6 @@ class Connection:
             raise LocalProtocolError(f"the connection is {self.state.value}, not established")
 
     def _end_with(self, code: int, reason: str, *, now: Instant) -> None:
-        had_keys = self.state is ConnectionState.ESTABLISHED
-        self._gone(code, reason, now=now)
-        self._go("close")
-        self.timers.clear_all()
-        if had_keys:
-            self._close_reply, self._close_pending = (code, reason), True
-            delay = CLOSING_PROBE_TIMEOUTS * self.recovery.probe_timeout
-            self.timers.set(Timer.CLOSE, now + delay)
-        else:
-            self.timers.set(Timer.CLOSE, now)
+        probe_timeout = self.recovery.probe_timeout if self.parameters is not None else 0
+        self.life.end(code, reason, probe_timeout=probe_timeout, now=now)
         self._on_work(self)
-
-    def _gone(self, code: int, reason: str, *, now: Instant, remote: bool = False) -> None:
-        # A connection that was never confirmed was never announced either.
-        if self.state not in OVER and self.state is not ConnectionState.RESPONDING:
-            self.events.append(ConnectionClosed(int(code), reason, remote))
-
-    def _restart_idle(self, now: Instant) -> None:
-        if self._idle_timeout:
-            self.timers.set(Timer.IDLE, now + self._idle_timeout)
-
-    def _go(self, event: str) -> None:
-        self.state = TRANSITIONS[self.state, event]

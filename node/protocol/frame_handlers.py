@@ -57,15 +57,14 @@ def _reset_stream(c: Connection, frame: ResetStream, now: Instant) -> None:
         c.events.append(StreamOpened(stream_id))
     if stream is None or stream.ended:
         return
-    if frame.final_size - stream.highest > c.receive_credit_left:
+    if frame.final_size - stream.highest > c.credit.to_receive:
         raise RemoteProtocolError(ErrorCode.FLOW_CONTROL, "final size beyond the connection's window")
     again, unread = stream.state is ReceiveState.RESET_RECEIVED, frame.final_size - stream.read_offset
-    c.take_credit(stream.reset(frame.final_size))
+    c.credit.take(stream.reset(frame.final_size))
     if again:
         return
     # SPEC 6-4: what will not be read any more is credit for the other streams.
-    if c.window.consume(unread):
-        c.builder.queue_credit(MaxData(c.window.raise_maximum()))
+    c.give_credit(unread)
     c.events.append(StreamReset(frame.stream_id, frame.code))
     c.forget_if_done(frame.stream_id)
 
@@ -79,7 +78,7 @@ def _stop_sending(c: Connection, frame: StopSending, now: Instant) -> None:
 
 
 def _max_data(c: Connection, frame: MaxData, now: Instant) -> None:
-    c.raise_peer_max_data(frame.maximum)
+    c.credit.raise_peer_maximum(frame.maximum)
 
 
 def _max_stream_data(c: Connection, frame: MaxStreamData, now: Instant) -> None:

@@ -77,13 +77,13 @@ class PacketBuilder:
         control = bool(self.control) and c.recovery.window_left >= self.size
         if control or (c.acks.deadline is not None and c.acks.deadline <= now):
             return self._single(now, control=control, stream_bytes=self._allowance(self.size, now))
-        stream = c.streams.next_ready(c.credit)
+        stream = c.streams.next_ready(c.credit.to_send)
         if stream is None:
             c.recovery.window_used = False
             if c.streams.ready:
                 self.limited_by = "flow-control"
             return None
-        start, end = stream.sendable(c.credit)
+        start, end = stream.sendable(c.credit.to_send)
         allowance = self._allowance(end - start, now)
         if not allowance:
             return None
@@ -206,7 +206,7 @@ class PacketBuilder:
             return self.next_burst(now=now)
         before = len(self.control)
         c.requeue_oldest(record)
-        if len(self.control) == before and c.streams.next_ready(c.credit) is None:
+        if len(self.control) == before and c.streams.next_ready(c.credit.to_send) is None:
             self.control.append(Ping())
         if c.arq.max_open_packets is not None:
             c.recovery.probes_due = 1
@@ -245,10 +245,10 @@ class PacketBuilder:
     ) -> int:
         """Append a piece of the stream whose turn it is; return the bytes it takes, 0 for none."""
         c = self._connection
-        stream = c.streams.next_ready(c.credit)
+        stream = c.streams.next_ready(c.credit.to_send)
         if stream is None:
             return 0
-        start, end = stream.sendable(c.credit)
+        start, end = stream.sendable(c.credit.to_send)
         end = min(end, start + room - _STREAM_HEAD_MAX)
         data = bytearray(end - start)
         if data:
@@ -259,7 +259,7 @@ class PacketBuilder:
         pieces.append((stream, start, end, fin, stream.epoch))
         if start < stream.high_water:
             self.retransmitted_packets += 1
-        c.on_stream_sent(stream.on_sent(start, end, fin=fin))
+        c.credit.on_sent(stream.on_sent(start, end, fin=fin))
         c.streams.take_turns()
         return len(encoded)
 

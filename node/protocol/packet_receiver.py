@@ -119,7 +119,7 @@ class PacketReceiver:
         del buffer[filled + self._bulk_offset - begin :]
         length, count = self._bulk_offset - begin, self._run_end - first
         stream.contiguous_end = stream.highest = stream.highest + length
-        c.take_credit(length)
+        c.credit.take(length)
         self.packets += count
         self.bytes += length + count * (_BULK_DATA + c.protection.tag_size)
         self._eliciting += count
@@ -222,7 +222,7 @@ class PacketReceiver:
         start = offset & ~_OFFSET_LENGTH
         if stream is None or not start == stream.highest == stream.contiguous_end:
             return False
-        room = min(stream.window.maximum - start, c.receive_credit_left)
+        room = min(stream.window.maximum - start, c.credit.to_receive)
         if stream.state is not ReceiveState.RECEIVING or len(payload) - _BULK_HEAD > room:
             return False
         self._bulk_stream = stream
@@ -237,7 +237,7 @@ class PacketReceiver:
         stream.contiguous_end = stream.highest = stream.highest + len(data)
         self._bulk_offset += len(data)
         self._bulk_room -= len(data)
-        self._connection.take_credit(len(data))
+        self._connection.credit.take(len(data))
         if not stream.announced:
             self._connection.announce(stream)
 
@@ -298,10 +298,10 @@ def store(connection: Connection, stream: ReceiveStream, frame: Stream) -> None:
         RemoteProtocolError: final size or flow control.
     """
     rise = max(0, frame.offset + len(frame.data) - stream.highest)
-    if connection.receive_credit_left < rise:
+    if connection.credit.to_receive < rise:
         raise RemoteProtocolError(ErrorCode.FLOW_CONTROL, "data beyond the connection's window")
     before, ended = stream.contiguous_end, stream.ended
-    connection.take_credit(stream.receive(frame.offset, frame.data, fin=frame.fin))
+    connection.credit.take(stream.receive(frame.offset, frame.data, fin=frame.fin))
     # The end is told even if the news before it was not read yet: nothing else would ever tell it.
     if stream.ended != ended or (stream.contiguous_end > before and not stream.announced):
         connection.announce(stream)

@@ -34,7 +34,7 @@ def snapshot(c: Connection) -> Statistics:
         ssthresh=c.recovery.congestion.ssthresh if started else None,
         bytes_in_flight=c.recovery.bytes_in_flight if started else 0,
         stream_bytes_acked=c.stream_bytes_acked,
-        stream_bytes_delivered=c.window.consumed,
+        stream_bytes_delivered=c.credit.window.consumed,
         limited_by=_limit(c) if started else "application",
     )
 
