@@ -1,0 +1,90 @@
+"""Strait as scapy packets: a second implementation of SPEC.md's wire format, to build and to dissect.
+
+``SetUp`` and ``Data`` are bound to UDP port 4433. What a Data packet holds is protected: :func:`unprotect`
+turns it into ``Data / Frames``, given a key log's line, and :func:`protect` goes back.
+
+    >>> datagram = protect(Data(target_cid=7) / Frames(frames=[Ping(), MaxData(maximum=9)]), "aead", key)
+    >>> unprotect(Data(datagram), "aead", key).show()
+
+Dissecting raises :class:`MalformedError` where the specification is broken; scapy itself then shows ``Raw``.
+"""
+
+from __future__ import annotations
+
+from node.dissectors.scapy_layer.fields import Item, MalformedError
+from node.dissectors.scapy_layer.frames import (
+    FRAME_TYPES,
+    Ack,
+    AckFrequency,
+    Close,
+    DataBlocked,
+    Frame,
+    Frames,
+    MaxData,
+    MaxStreamData,
+    MaxStreams,
+    Padding,
+    Ping,
+    ResetStream,
+    StopSending,
+    Stream,
+    StreamDataBlocked,
+    dissect_frames,
+)
+from node.dissectors.scapy_layer.packets import (
+    DATA,
+    INITIATION,
+    PARAMETERS,
+    PORT,
+    RESPONSE,
+    SETUP_BYTES,
+    SETUP_HEADER_BYTES,
+    VERSION,
+    Data,
+    Parameter,
+    Parameters,
+    Protected,
+    SetUp,
+    Strait,
+    protect,
+    unprotect,
+)
+
+__all__ = [
+    "DATA",
+    "FRAME_TYPES",
+    "INITIATION",
+    "PARAMETERS",
+    "PORT",
+    "RESPONSE",
+    "SETUP_BYTES",
+    "SETUP_HEADER_BYTES",
+    "VERSION",
+    "Ack",
+    "AckFrequency",
+    "Close",
+    "Data",
+    "DataBlocked",
+    "Frame",
+    "Frames",
+    "Item",
+    "MalformedError",
+    "MaxData",
+    "MaxStreamData",
+    "MaxStreams",
+    "Padding",
+    "Parameter",
+    "Parameters",
+    "Ping",
+    "Protected",
+    "ResetStream",
+    "SetUp",
+    "StopSending",
+    "Strait",
+    "Stream",
+    "StreamDataBlocked",
+    "dissect_frames",
+    "protect",
+    "unprotect",
+,
+]

@@ -1,0 +1,191 @@
+# ruff: noqa: RUF012 (scapy reads class attributes called fields_desc, and they are lists)
+"""Strait's packets as scapy packets (SPEC 3, 4), and the way into DATA packets and out of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scapy.fields import (
+    FieldLenField,
+    IntField,
+    PacketListField,
+    StrField,
+    StrLenField,
+    XByteEnumField,
+    XIntField,
+    XLongField,
+)
+from scapy.layers.inet import UDP
+from scapy.packet import Packet, Raw, bind_bottom_up, bind_top_down
+
+from node.dissectors import protection
+from node.dissectors.scapy_layer.fields import (
+    INTEGER,
+    CountedField,
+    Item,
+    MalformedError,
+    VarIntLenField,
+    number_field,
+)
+from node.dissectors.scapy_layer.frames import Frames
+
+PORT = 4433
+VERSION = 0x5354_5201
+SETUP_BYTES = 1200
+SETUP_HEADER_BYTES = 43
+INITIATION, RESPONSE, DATA = 0xC1, 0xC2, 0x41
+
+
+def _padding_bytes(packet: Packet) -> int:
+    return len(packet.original) - SETUP_HEADER_BYTES - int(packet.noise_length) - 4
+
+
+class SetUp(Packet):
+    """INITIATION and RESPONSE (SPEC 3): padded to 1200 bytes, with a CRC-32C; both computed if left open."""
+
+    name = "Strait set-up"
+    fields_desc = [
+        XByteEnumField("type", INITIATION, {INITIATION: "INITIATION", RESPONSE: "RESPONSE"}),
+        XIntField("version", VERSION),
+        XLongField("target_address", 0),
+        XLongField("source_address", 0),
+        XLongField("target_cid", 0),
+        XLongField("source_cid", 0),
+        IntField("packet_number", 0),
+        FieldLenField("noise_length", None, length_of="noise", fmt="!H"),
+        StrLenField("noise", b"", length_from=lambda packet: packet.noise_length),
+        StrLenField("padding", None, length_from=_padding_bytes),
+        XIntField("crc", None),
+    ]
+
+    def do_dissect(self, data: bytes) -> bytes:
+        """Dissect, after the lengths have been checked."""
+        if len(data) < SETUP_HEADER_BYTES + 4:
+            raise MalformedError("3-1", f"a set-up packet of {len(data)} bytes")
+        size = int.from_bytes(data[41:43], "big")
+        if SETUP_HEADER_BYTES + size + 4 > len(data):
+            raise MalformedError("3", f"a Noise message of {size} bytes in a packet of {len(data)}")
+        return super().do_dissect(data)
+
+    def post_build(self, built: bytes, payload: bytes) -> bytes:
+        """Pad to 1200 bytes and compute the CRC, where they were left open."""
+        crc = built[-4:]
+        body = built[:-4]
+        if self.padding is None:
+            body += bytes(SETUP_BYTES - 4 - len(body))
+        if self.crc is None:
+            crc = protection.crc32c(body).to_bytes(4, "big")
+        return body + crc + payload
+
+
+class Data(Packet):
+    """A DATA packet (SPEC 4): the header; the payload is Protected, or Frames after :func:`unprotect`."""
+
+    name = "Strait data"
+    fields_desc = [
+        XByteEnumField("type", DATA, {DATA: "DATA"}),
+        XLongField("target_cid", 0),
+        IntField("packet_number", 0),
+    ]
+
+    def do_dissect(self, data: bytes) -> bytes:
+        """Dissect, after the length has been checked."""
+        if len(data) < protection.HEADER_BYTES:
+            raise MalformedError("4", f"a DATA packet of {len(data)} bytes")
+        return super().do_dissect(data)
+
+    def guess_payload_class(self, payload: bytes) -> type[Packet]:
+        """Return what a payload is that was not opened."""
+        return Protected
+
+
+class Protected(Packet):
+    """The protected payload of a DATA packet, tag and all."""
+
+    name = "Strait protected"
+    fields_desc = [StrField("load", b"")]
+
+
+class Parameter(Item):
+    """One transport parameter (SPEC 3.2)."""
+
+    name = "Strait parameter"
+    fields_desc = [number_field("id"), VarIntLenField("length", "value"), CountedField("value", "length")]
+
+
+#: SPEC 3.2, in the order of their ids.
+_NAMES = """connection_id integrity arq initial_max_data initial_max_stream_data
+    initial_max_streams_bidi initial_max_streams_uni max_idle_timeout max_ack_delay max_datagram_size"""
+PARAMETERS = dict(enumerate(_NAMES.split(), start=0x01))
+
+
+class Parameters(Packet):
+    """The payload of a Noise message: transport parameters."""
+
+    name = "Strait transport parameters"
+    fields_desc = [PacketListField("parameters", [], Parameter)]
+
+    def numbers(self) -> dict[str, int]:
+        """Return the known parameters by name (MalformedError if one is there twice or cannot be read)."""
+        found: dict[str, int] = {}
+        for parameter in self.parameters:
+            name = PARAMETERS.get(parameter.id)
+            if name is None:
+                continue
+            if name in found:
+                raise MalformedError("3.2", f"{name} is there twice")
+            if name in ("connection_id", "integrity", "arq"):
+                found[name] = int.from_bytes(parameter.value, "big")
+                continue
+            rest, found[name] = INTEGER.getfield(parameter, parameter.value)
+            if rest:
+                raise MalformedError("3.2", f"{name} has {len(rest)} bytes too many")
+        return found
+
+
+class Strait(Packet):
+    """Any Strait packet: becomes SetUp or Data by its first byte."""
+
+    @classmethod
+    def dispatch_hook(cls, data: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
+        """Return the class for ``data``."""
+        if data[:1] == b"\x41":
+            return Data
+        if data[:1] in (b"\xc1", b"\xc2"):
+            return SetUp
+        return Raw
+
+
+bind_bottom_up(UDP, Strait, sport=PORT)
+bind_bottom_up(UDP, Strait, dport=PORT)
+bind_top_down(UDP, SetUp, sport=PORT, dport=PORT)
+bind_top_down(UDP, Data, sport=PORT, dport=PORT)
+
+
+def protect(packet: Packet, profile: str, key: bytes = b"", *, number: int | None = None) -> bytes:
+    """Return the datagram of ``Data / Frames``: header and frames in clear.
+
+    Args:
+        profile: ``aead`` (then with a key of 32 bytes), ``crc32c`` or ``xor``.
+        number: the full packet number; None: the header's low 32 bits are all of it.
+    """
+    full = packet.packet_number if number is None else number
+    built = bytes(packet)
+    header, frames = built[: protection.HEADER_BYTES], built[protection.HEADER_BYTES :]
+    return protection.seal(profile, key, header, frames, full)
+
+
+def unprotect(packet: Packet, profile: str, key: bytes = b"", *, largest: int = -1) -> Packet:
+    """Return ``Data / Frames`` of a dissected Data packet.
+
+    Args:
+        packet: Data as dissected (also inside a captured frame).
+        profile, key: as its connection's line in the key log tells.
+        largest: the largest packet number received before in this direction.
+    Raises:
+        TagError, MalformedError: the tag is wrong; the payload is not a sequence of frames.
+    """
+    data = packet[Data]
+    number = protection.full_packet_number(largest, data.packet_number)
+    clear = bytes(protection.opener(profile, key)(bytes(data), number))
+    return Data(bytes(data)[: protection.HEADER_BYTES]) / Frames(clear)
