@@ -86,5 +86,4 @@ __all__ = [
     "dissect_frames",
     "protect",
     "unprotect",
-,
 ]
