@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -391,8 +393,9 @@ def _engine() -> Iterator[docker.DockerClient]:
         BackendError: it refused something inside the block.
     """
     try:
+        _knock()
         engine = docker.from_env(timeout=ENGINE_TIME_LIMIT)
-    except DockerException as error:
+    except (DockerException, OSError) as error:
         raise EnvironmentMissingError(f"no Docker engine answers: {error}") from error
     try:
         yield engine
@@ -400,3 +403,15 @@ def _engine() -> Iterator[docker.DockerClient]:
         raise BackendError(f"Docker: {error}") from error
     finally:
         engine.close()
+
+
+def _knock() -> None:
+    """Find out whether anybody listens at the engine's Unix socket (OSError: nobody does).
+
+    The SDK leaves the socket of each failed try open until it is collected.
+    """
+    host = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    if host.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knocking:
+            knocking.settimeout(ENGINE_TIME_LIMIT)
+            knocking.connect(host.removeprefix("unix://"))
