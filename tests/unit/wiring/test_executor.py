@@ -75,7 +75,7 @@ def test_a_process_is_watched_and_its_log_kept(tmp_path: Path) -> None:
 def test_a_process_deaf_to_requests_is_killed(tmp_path: Path) -> None:
     async def body() -> None:
         process = Executor().spawn(
-            ["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1000; done"],
+            ["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 0.1; done"],
             namespace=None,
             log=tmp_path / "log",
             environment={},
