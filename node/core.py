@@ -18,6 +18,7 @@ from node.protocol.endpoint import Endpoint
 from node.protocol.errors import LocalProtocolError
 from node.protocol.events import ConnectionClosed, ConnectionEstablished, Event, StreamDataReceived
 from node.protocol.identity import Identity
+from node.protocol.sealed.service import SealedSettings
 from node.protocol.time import Instant
 from node.registry import UnknownNameError
 from node.settings import NodeSettings, configuration_of
@@ -26,6 +27,7 @@ from node.workloads.flow import (
     FLOW_FAILED,
     FLOW_REFUSED,
     FLOW_STOPPED,
+    DatagramFlows,
     Flow,
     FlowHeader,
     HeaderReader,
@@ -51,6 +53,8 @@ class NodeCore:
         source_of: makes the byte source of a flow's options.
         sink_of: makes the byte sink of a flow's options.
         key_log: takes one line for each connection (SPEC 11).
+        epoch: above that of every start of this node before (SPEC 14-3): nanoseconds of the wall clock.
+        process: names the process; what is sealed in a copy of it is sealed otherwise (SPEC 14-3).
     """
 
     def __init__(
@@ -61,12 +65,22 @@ class NodeCore:
         source_of: SourceFactory,
         sink_of: SinkFactory,
         key_log: Callable[[str], None] | None = None,
+        epoch: int = 1,
+        process: Callable[[], int] = lambda: 0,
     ) -> None:
         self.settings = settings
         identity = Identity(settings.private_key)
         self.address = identity.address
         self.stopping = False
-        self._endpoint = Endpoint(identity, configuration_of(settings.transport), rng=rng, key_log=key_log)
+        peers = {peer.address: peer for peer in settings.peers.values()}
+        self._endpoint = Endpoint(
+            identity,
+            configuration_of(settings.transport),
+            rng=rng,
+            key_log=key_log,
+            sealed=SealedSettings(peers.get, epoch, process),
+        )
+        self._datagram_flows = DatagramFlows(self._endpoint)
         self._resources = Resources(source_of, sink_of)
         self._flows: dict[str, Flow] = {}
         self._flow_of: dict[Connection, Flow] = {}
@@ -96,7 +110,7 @@ class NodeCore:
         due = self._endpoint.next_timeout()
         if due is not None and now >= due:
             self._endpoint.handle_timeout(now=now)
-        for flow in list(self._flow_of.values()):
+        for flow in self._running():
             due = flow.side.next_timeout()
             if due is not None and now >= due:
                 self._guarded(flow, functools.partial(flow.side.handle_timeout, now=now), now)
@@ -140,7 +154,7 @@ class NodeCore:
     def next_timeout(self) -> Instant | None:
         """Return when to call ``handle_timeout``; None: not before something else happens."""
         earliest = self._endpoint.next_timeout()
-        for flow in self._flow_of.values():
+        for flow in self._running():
             due = flow.side.next_timeout()
             if due is not None and (earliest is None or due < earliest):
                 earliest = due
@@ -155,25 +169,36 @@ class NodeCore:
 
     def _after_mutation(self, now: Instant) -> None:
         self._dispatch(now)
-        for flow in list(self._flow_of.values()):
+        for flow in self._running():
             if flow.side.writing:
                 self._guarded(flow, functools.partial(flow.side.on_writable, now=now), now)
-        if now >= self._next_progress and self._flow_of:
-            for flow in self._flow_of.values():
+        if now >= self._next_progress and (running := self._running()):
+            for flow in running:
                 data = flow.progress(now=now)
                 if data is not None:
                     self._emit("flow_progress", now, data)
-            self._next_progress = min(flow.next_progress() for flow in self._flow_of.values())
+            self._next_progress = min(flow.next_progress() for flow in running)
+
+    def _running(self) -> list[Flow]:
+        """The flows that have begun, with and without a connection."""
+        return [*self._flow_of.values(), *self._datagram_flows.running()]
 
     def _dispatch(self, now: Instant) -> bool:
         """Handle all events of the endpoint; return whether there were any."""
         any_event = False
+        while (datagram := self._endpoint.next_datagram()) is not None:
+            any_event = True
+            found = self._datagram_flows.find(datagram)
+            if found is not None:
+                flow, data = found
+                self._guarded(flow, functools.partial(flow.side.receive_datagram, data, now=now), now)
         while (item := self._endpoint.next_event()) is not None:
             any_event = True
             connection, event = item
-            flow = self._flow_of.get(connection)
-            if flow is not None:
-                self._guarded(flow, functools.partial(self._on_flow_event, flow, event, now), now)
+            of_connection = self._flow_of.get(connection)
+            if of_connection is not None:
+                act = functools.partial(self._on_flow_event, of_connection, event, now)
+                self._guarded(of_connection, act, now)
             elif not connection.initiator:
                 self._on_incoming(connection, event, now)
             if isinstance(event, ConnectionClosed):
@@ -251,6 +276,7 @@ class NodeCore:
         statistics = connection.statistics() if connection is not None else None
         self._emit("flow_finished", now, flow.result(now=now, statistics=statistics))
         if connection is None:
+            self._datagram_flows.remove(flow)
             if flow.awaited is not None and flow.peer is not None:
                 self._endpoint.expect_no_more(self.settings.peers[flow.peer].address, flow.awaited)
             return
@@ -309,6 +335,8 @@ class NodeCore:
         make = workload.source if role == "source" else workload.target
         side = make(options, self._resources)
         flow = Flow(name, workload=workload.name, role=str(role), peer=peer, side=side)
+        if side.connectionless:
+            return self._start_datagrams(flow, now)
         if role == "source":
             assert peer is not None
             try:
@@ -327,6 +355,19 @@ class NodeCore:
         self._flows[name] = flow
         return {"flow": name}
 
+    def _start_datagrams(self, flow: Flow, now: Instant) -> Mapping[str, object]:
+        """Let a flow without a connection begin: at both ends at once, nothing announces it."""
+        if flow.peer is None:
+            raise WorkloadError(f"peer: a {flow.workload} flow needs a node's name at both ends")
+        if self.settings.peers[flow.peer].address == self.address:
+            raise WorkloadError(f"peer: found {flow.peer!r}, a node cannot send datagrams to itself")
+        self._flows[flow.name] = flow
+        datagrams = self._datagram_flows.add(flow, self.settings.peers[flow.peer])
+        announced = flow.side.announcement()
+        self._emit("flow_started", now, {**announced, "flow": flow.name, "role": flow.role})
+        self._guarded(flow, functools.partial(flow.begin_datagrams, datagrams, now=now), now)
+        return {"flow": flow.name}
+
     def _stop_flow(self, arguments: Mapping[str, object], now: Instant) -> Mapping[str, object]:
         flow = self._flow(arguments)
         flow.fail("stopped by command")
@@ -334,11 +375,11 @@ class NodeCore:
         return {"flow": flow.name}
 
     def _statistics(self, arguments: Mapping[str, object], now: Instant) -> Mapping[str, object]:
-        wanted = self._flow(arguments).connection if "flow" in arguments else None
+        wanted = [self._flow(arguments).connection] if "flow" in arguments else self._endpoint.connections
         connections = []
         for connection in self._endpoint.connections:
             flow = self._flow_of.get(connection)
-            if wanted is None or connection is wanted:
+            if connection in wanted:
                 connections.append(
                     {
                         "flow": flow.name if flow is not None else None,

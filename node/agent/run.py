@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Awaitable, Mapping
 from dataclasses import asdict
@@ -49,6 +51,8 @@ class Agent:
             source_of=files.source_of,
             sink_of=files.sink_of,
             key_log=self._key_log,
+            epoch=time.time_ns(),
+            process=os.getpid,
         )
         host, port = configuration.node.listen
         self.driver = UdpDriver(

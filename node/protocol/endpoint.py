@@ -13,16 +13,18 @@ from node.protocol.configuration import Configuration
 from node.protocol.connection import Connection
 from node.protocol.datagrams import Burst, SocketAddress, Transmit
 from node.protocol.errors import LocalProtocolError
-from node.protocol.events import Event
+from node.protocol.events import DatagramReceived, Event
 from node.protocol.handshake import Accepted, Initiator, Keys, answer, new_connection_id, response_packet
 from node.protocol.identity import Identity, Peer
 from node.protocol.packet_builder import DATA
 from node.protocol.recovery.manager import MAX_PROBE_INTERVAL
 from node.protocol.recovery.rtt import INITIAL_RTT
+from node.protocol.sealed.service import SealedService, SealedSettings
 from node.protocol.states import ConnectionState
 from node.protocol.time import Instant
 from node.protocol.timers import Timer, earliest
 from node.protocol.wire.parameters import TransportParameters
+from node.protocol.wire.sealed import SEALED
 from node.protocol.wire.setup import INITIATION, RESPONSE, SETUP_PACKET_BYTES, SetupPacket, parse_setup
 
 #: Connections that one endpoint keeps; more INITIATIONs are dropped.
@@ -65,17 +67,19 @@ class Endpoint:
         configuration: for connections that peers open, and the default for our own.
         rng: connection IDs and ephemeral keys come from here: a SystemRandom outside simulations.
         key_log: called with each line of the key log (SPEC 11).
+        sealed: what connectionless datagrams need (SPEC 14); without it none are sent or taken.
     """
 
     def __init__(
         self, identity: Identity, configuration: Configuration, *, rng: Random,
-        key_log: Callable[[str], None] | None = None,
+        key_log: Callable[[str], None] | None = None, sealed: SealedSettings | None = None,
     ) -> None:  # fmt: skip
         self.identity = identity
         self.configuration = configuration
         self.drops = Drops()
         self._rng = rng
         self._key_log = key_log
+        self._sealed = None if sealed is None else SealedService(identity, sealed, rng=rng, key_log=key_log)
         self._arena = Arena()
         self._by_id: dict[bytes, Connection] = {}
         self._half: dict[bytes, _Half] = {}
@@ -119,6 +123,8 @@ class Endpoint:
             self._report(connection)
             if connection.state is ConnectionState.CLOSED:
                 self._forget(connection)
+        if self._sealed is not None:
+            self._sealed.handle_timeout(now=now)
 
     # -- what the caller wants
 
@@ -157,6 +163,16 @@ class Endpoint:
         if configuration in waiting:
             waiting.remove(configuration)
 
+    def send_datagram(self, peer: Peer, data: bytes | bytearray | memoryview) -> None:
+        """Send a connectionless datagram: sealed, at most once, and nothing tells whether it arrives.
+
+        Raises:
+            LocalProtocolError: it is too long, too many wait already, or this endpoint has none (SPEC 14).
+        """
+        if self._sealed is None:
+            raise LocalProtocolError("this endpoint was made without connectionless datagrams")
+        self._sealed.send(peer, bytes(data))
+
     def close(self, *, now: Instant) -> None:
         """Close all connections."""
         for connection in list(self._by_id.values()):
@@ -170,6 +186,8 @@ class Endpoint:
         if self._replies:
             destination, packet = self._replies.popleft()
             return Transmit(destination, memoryview(packet), len(packet))
+        if self._sealed is not None and (packets := self._sealed.transmit(self._arena)) is not None:
+            return packets
         while self._work:
             connection = self._work[0]
             if connection.state is ConnectionState.INITIATING:
@@ -194,10 +212,15 @@ class Endpoint:
             self._reporting.popleft()
         return None
 
+    def next_datagram(self) -> DatagramReceived | None:
+        """Return the next connectionless datagram that came, or None."""
+        return self._sealed.next_datagram() if self._sealed is not None else None
+
     def next_timeout(self) -> Instant | None:
         """Return when ``handle_timeout`` is to be called at the latest."""
         watched = chain(islice(self._half_open.values(), 1), self._timed.values())
-        return earliest(*[connection.next_timeout() for connection in watched])
+        sealed = self._sealed.next_timeout() if self._sealed is not None else None
+        return earliest(sealed, *[connection.next_timeout() for connection in watched])
 
     @property
     def connections(self) -> tuple[Connection, ...]:
@@ -208,6 +231,11 @@ class Endpoint:
 
     def _receive_setup(self, datagram: memoryview, source: SocketAddress, now: Instant) -> None:
         if not datagram:
+            return
+        if datagram[0] == SEALED and self._sealed is not None:
+            dropped = self._sealed.receive(datagram, now=now)
+            if dropped is not None:
+                self.drops.add(dropped)
             return
         if datagram[0] not in (INITIATION, RESPONSE):
             self.drops.add("unknown connection ID" if datagram[0] == DATA else "unknown packet type")

@@ -75,6 +75,15 @@ class ConnectionClosed:
     remote: bool
 
 
+@dataclass(frozen=True, slots=True)
+class DatagramReceived:
+    """A connectionless datagram came, whole; it belongs to no connection (SPEC 14)."""
+
+    #: The 64-bit node address of its sender, proven by its seal.
+    source_address: int
+    data: bytes
+
+
 Event: TypeAlias = (
     ConnectionEstablished
     | StreamOpened

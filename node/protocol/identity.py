@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from node.protocol.datagrams import SocketAddress
+from node.protocol.errors import LocalProtocolError
 
 ADDRESS_BYTES = 8
+PSK_BYTES = 32
 
 
 def address_of(public_key: bytes) -> int:
@@ -43,6 +45,12 @@ class Peer:
     public_key: bytes
     #: UDP address of the peer's socket.
     socket_address: SocketAddress
+    #: 32 bytes that only the two nodes know, mixed into what they share; empty: none.
+    psk: bytes = field(default=b"", repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.psk) not in (0, PSK_BYTES):
+            raise LocalProtocolError(f"psk: found {len(self.psk)} bytes, must be {PSK_BYTES} or none")
 
     @property
     def address(self) -> int:

@@ -1,13 +1,14 @@
 """The contract of a workload: two sides of one flow over one bidirectional stream, without I/O.
 
-A flow is one connection. Its source opens a stream, sends the flow header (``flow.py``) and then
-whatever its workload wants; the target answers on the same stream. NodeCore calls a side's
-methods when something happened, and looks at ``outcome`` after each: once it is set, the side is
-over. A side raises ``WorkloadError`` to fail the flow with a message for the user.
+A flow is one connection, or none at all where it is connectionless. Its source opens a stream, sends the
+flow header (``flow.py``) and then whatever its workload wants; the target answers on the same stream.
+NodeCore calls a side's methods when something happened, and looks at ``outcome`` after each: once it is
+set, the side is over. A side raises ``WorkloadError`` to fail the flow with a message for the user.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, TypeAlias
 
 from node.protocol.connection import Connection
+from node.protocol.errors import LocalProtocolError
 from node.protocol.time import Instant
 from node.registry import Registry
 
@@ -128,9 +130,28 @@ class FlowStream:
         return self.connection.backlog(self.stream_id)
 
 
+class FlowDatagrams:
+    """The datagrams of a connectionless flow, as its sides see them.
+
+    Args:
+        send: hands one to the transport.
+    """
+
+    def __init__(self, send: Callable[[bytes], None]) -> None:
+        self._send = send
+
+    def send(self, data: bytes) -> None:
+        """Send ``data`` once, come of it what may; what the transport has no room for is lost as well."""
+        with contextlib.suppress(LocalProtocolError):
+            self._send(data)
+
+
 class Side:
     """One side of a flow; the methods do nothing unless a workload says otherwise."""
 
+    #: Whether the flow has no connection: ``begin`` and ``receive_datagram`` then take the place of
+    #: ``accept``, ``start``, ``receive`` and ``on_acknowledged``.
+    connectionless: bool = False
     outcome: Outcome | None = None
     #: Whether there is more to write as soon as the stream wants more.
     writing: bool = False
@@ -147,6 +168,12 @@ class Side:
 
     def receive(self, data: Data, *, ended: bool, now: Instant) -> None:
         """Take the next bytes of the stream; ``ended``: they are the last."""
+
+    def begin(self, datagrams: FlowDatagrams, *, now: Instant) -> None:
+        """Begin, without a connection."""
+
+    def receive_datagram(self, data: Data, *, now: Instant) -> None:
+        """Take a datagram of the flow's other side; never an empty one."""
 
     def on_writable(self, *, now: Instant) -> None:
         """Write more: called after every step of the node while ``writing``."""

@@ -7,6 +7,7 @@ runs only flows that it was told of, so a header can choose nothing: it must mat
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -14,17 +15,20 @@ from dataclasses import dataclass, field
 
 from node.protocol.configuration import Configuration
 from node.protocol.connection import Connection
+from node.protocol.endpoint import Endpoint
 from node.protocol.events import (
     ConnectionClosed,
+    DatagramReceived,
     Event,
     SendingStopped,
     StreamAcknowledged,
     StreamDataReceived,
     StreamReset,
 )
+from node.protocol.identity import Peer
 from node.protocol.statistics import Statistics
 from node.protocol.time import MILLISECOND, SECOND, Instant
-from node.workloads.base import Data, FlowStream, Outcome, Side, WorkloadError
+from node.workloads.base import Data, FlowDatagrams, FlowStream, Outcome, Side, WorkloadError
 
 #: Application error codes of our flows (SPEC 10: 0x100 and up).
 FLOW_REFUSED = 0x100
@@ -36,6 +40,8 @@ HEADER_LENGTH_BYTES = 2
 MAX_HEADER_BYTES = 4096
 #: Flow names become file names: no separator, no leading dot.
 FLOW_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+#: What every datagram of a connectionless flow starts with.
+DATAGRAM_TAG_BYTES = 8
 #: At most one progress event a flow in this time: five a second is a smooth bar.
 PROGRESS_INTERVAL = 200 * MILLISECOND
 
@@ -141,6 +147,14 @@ class Flow:
     def attach(self, connection: Connection, *, now: Instant) -> None:
         """Bind the flow to its connection; the flow's clock starts here."""
         self.connection = connection
+        self._start_clock(now)
+
+    def begin_datagrams(self, datagrams: FlowDatagrams, *, now: Instant) -> None:
+        """Let the side of a connectionless flow begin."""
+        self._start_clock(now)
+        self.side.begin(datagrams, now=now)
+
+    def _start_clock(self, now: Instant) -> None:
         self.started_at = self._reported_at = now
         self._next_progress = now + PROGRESS_INTERVAL
 
@@ -188,7 +202,7 @@ class Flow:
 
     def progress(self, *, now: Instant) -> dict[str, object] | None:
         """Return a progress event's data, if it is time for one."""
-        if self.connection is None or now < self._next_progress:
+        if self.started_at is None or now < self._next_progress:
             return None
         self._next_progress = now + PROGRESS_INTERVAL
         moved, total = self.side.progress()
@@ -197,13 +211,18 @@ class Flow:
         elapsed = now - self._reported_at
         rate = (moved - self._reported_bytes) * 8 * SECOND // elapsed if elapsed > 0 else 0
         self._reported_bytes, self._reported_at = moved, now
-        statistics = self.connection.statistics()
-        return {
+        figures = {
             "flow": self.name,
             "role": self.role,
             "bytes": moved,
             "bytes_total": total,
             "bits_per_second": rate,
+        }
+        if self.connection is None:
+            return figures
+        statistics = self.connection.statistics()
+        return {
+            **figures,
             "rtt_ms": statistics.smoothed_rtt / MILLISECOND,
             "congestion_window": statistics.congestion_window,
             "packets_sent": statistics.packets_sent,
@@ -234,6 +253,46 @@ class Flow:
             "results": dict(outcome.results),
             "statistics": statistics_data(statistics) if statistics is not None else {},
         }
+
+
+class DatagramFlows:
+    """The connectionless flows of a node: which of them a datagram belongs to.
+
+    Every datagram of a flow starts with the flow's tag, eight bytes of SHA-256 over its name. Who sent it
+    is proven by its seal, so a flow hears its peer only.
+
+    Args:
+        endpoint: what sends.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._flows: dict[bytes, tuple[Flow, int]] = {}
+
+    def add(self, flow: Flow, peer: Peer) -> FlowDatagrams:
+        """Take a flow, and return what its side sends with."""
+        tag = _tag(flow.name)
+        self._flows[tag] = (flow, peer.address)
+        return FlowDatagrams(lambda data: self._endpoint.send_datagram(peer, tag + data))
+
+    def remove(self, flow: Flow) -> None:
+        """Forget a flow, if it is one of these."""
+        self._flows.pop(_tag(flow.name), None)
+
+    def find(self, event: DatagramReceived) -> tuple[Flow, memoryview] | None:
+        """Return the flow a datagram is for, and what is in it; None: nobody waits for it here."""
+        flow, address = self._flows.get(event.data[:DATAGRAM_TAG_BYTES], (None, 0))
+        if flow is None or address != event.source_address or len(event.data) == DATAGRAM_TAG_BYTES:
+            return None
+        return flow, memoryview(event.data)[DATAGRAM_TAG_BYTES:]
+
+    def running(self) -> list[Flow]:
+        """Return the flows."""
+        return [flow for flow, _ in self._flows.values()]
+
+
+def _tag(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()[:DATAGRAM_TAG_BYTES]
 
 
 def describe_close(event: ConnectionClosed) -> str:

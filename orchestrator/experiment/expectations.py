@@ -86,6 +86,9 @@ def _rtt_rank(flow: FlowResult, *, rank: str) -> float | None:
 
 
 def _loss(flow: FlowResult) -> float | None:
+    sent, lost = flow.measured.get("sent"), flow.measured.get("lost")
+    if isinstance(sent, int) and isinstance(lost, int):  # datagrams: what their target missed
+        return lost / sent
     return flow.packets_lost / flow.packets_sent if flow.packets_sent else None
 
 

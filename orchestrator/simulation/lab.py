@@ -89,6 +89,8 @@ class SimulatedLab:
             source_of=files.source_of,
             sink_of=files.sink_of,
             key_log=self._key_log_of(name),
+            # Each start is above all epochs that the one before can have begun (SPEC 14-3).
+            epoch=count << 32,
         )
         station = self.network.stations[name]
         self.hosts[name] = Host(core, station, self.scheduler, on_event=self._on_event)

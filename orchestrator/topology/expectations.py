@@ -43,10 +43,19 @@ class ExpectationKind:
     workloads: tuple[str, ...] = ()
 
 
+#: Workloads whose flows have a connection, and so a round trip and retransmissions.
+_WITH_CONNECTION = ("bulk", "echo", "messages")
+
 _KINDS = (
     ExpectationKind("completion", "ns", (AT_MOST, AT_LEAST), "time from the flow's start to its end"),
     ExpectationKind("goodput", "bit/s", (AT_MOST, AT_LEAST), "payload bits a second, start to end"),
-    ExpectationKind("rtt", "ns", (AT_MOST, AT_LEAST), "smoothed RTT of the flow's connection at its end"),
+    ExpectationKind(
+        "rtt",
+        "ns",
+        (AT_MOST, AT_LEAST),
+        "smoothed RTT of the flow's connection at its end",
+        workloads=_WITH_CONNECTION,
+    ),
     *(
         ExpectationKind(
             f"rtt {rank}",
@@ -57,8 +66,19 @@ _KINDS = (
         )
         for rank in ("min", "p50", "p90", "p99", "max")
     ),
-    ExpectationKind("loss", "ratio", (AT_MOST, AT_LEAST), "packets declared lost of packets sent"),
-    ExpectationKind("retransmissions", "ratio", (AT_MOST, AT_LEAST), "packets sent again of packets sent"),
+    ExpectationKind(
+        "loss",
+        "ratio",
+        (AT_MOST, AT_LEAST),
+        "packets declared lost (datagrams: missing) of those sent",
+    ),
+    ExpectationKind(
+        "retransmissions",
+        "ratio",
+        (AT_MOST, AT_LEAST),
+        "packets sent again of packets sent",
+        workloads=_WITH_CONNECTION,
+    ),
     ExpectationKind("integrity", "ok", (EQUAL,), "every byte arrived and the SHA-256 sums are equal"),
     ExpectationKind("wire violations", "count", OPERATORS, "frames that break the protocol", per_flow=False),
 )

@@ -159,7 +159,7 @@ def test_a_file_arrives_whole(make: Callable[..., Agents], settings: dict[str, o
         assert keys.startswith("STRAIT_DATA ")
 
 
-@pytest.mark.parametrize("workload", ["echo", "messages"])
+@pytest.mark.parametrize("workload", ["datagrams", "echo", "messages"])
 def test_other_workloads_finish_too(make: Callable[..., Agents], workload: str) -> None:
     agents = make()
 

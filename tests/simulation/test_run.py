@@ -43,7 +43,7 @@ def test_topology_that_we_ship_passes(topology: Path, tmp_path: Path) -> None:
         assert flow["completed"]
         assert flow["sha256"] == flow["source_sha256"] != ""
         assert flow["bits_per_second"] > 0
-        assert flow["rtt_ms"] > 0
+        assert flow["rtt_ms"] > 0 or flow["workload"] == "datagrams"
         assert flow["retransmitted_packets"] >= 0
 
 

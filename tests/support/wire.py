@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from node.capture.pcapng import Direction, Writer
 from node.dissectors.protection import crc32c, seal
 from node.dissectors.scapy_layer import Ack, Frame, Frames, MaxData, MaxStreamData, Ping, SetUp, Stream
+from node.dissectors.sealed import SealedPacket, derive_key
+from node.dissectors.sealed import seal as seal_datagram
 from orchestrator.backends.base import Collected
 from orchestrator.probes.wire import WireReport, verify
 from orchestrator.topology.load import parse
@@ -112,6 +117,16 @@ class Wire:
         cid = (RESPONDER_CID, INITIATOR_CID)[direction]
         header = b"\x41" + cid + (number & 0xFFFF_FFFF).to_bytes(4, "big")
         return seal(self.profile, KEYS[direction], header, payload, number)
+
+    def sealed_datagram(
+        self, data: bytes, *, index: int = 0, count: int = 1, packet_number: int = 0, **changes: int
+    ) -> bytes:
+        """Return a SEALED packet from left to right; ``changes``: fields of its header that are wrong."""
+        head = SealedPacket(self.right.address, self.left.address, bytes(16), packet_number)
+        private = X25519PrivateKey.from_private_bytes(self.left.private_key)
+        shared = private.exchange(X25519PublicKey.from_public_bytes(self.right.public_key))
+        changed = replace(head, **changes)  # type: ignore[arg-type]
+        return seal_datagram(changed, derive_key(shared, changed), index, count, data)
 
     def data(self, direction: int, *frames: Frame) -> bytes:
         """Send a DATA packet over both links, and return it."""

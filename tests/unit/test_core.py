@@ -39,7 +39,7 @@ def started(**arguments: object) -> dict[str, object]:
         ({"peer": None}, "peer: found None"),
         ({"peer": "rome"}, "peer: found 'rome', use one of left, right"),
         ({"peer": "left"}, "cannot connect to itself"),
-        ({"workload": "bulky"}, "unknown workload 'bulky': use one of bulk, echo, messages"),
+        ({"workload": "bulky"}, "unknown workload 'bulky': use one of bulk, datagrams, echo"),
         ({"options": []}, "options: found []"),
         ({"options": {}}, "neither a file nor a size"),
         ({"options": {"size": -1}}, "size: found -1"),

@@ -1,14 +1,17 @@
 """Makes the wire vectors from SPEC.md by the simplest code there is, sharing none with either implementation.
 
-``python -m tests.vectors.strait`` writes frames.json, data.json and setup.json; a test holds them equal.
+``python -m tests.vectors.strait`` writes the .json files beside it; a test holds them equal.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 HERE = Path(__file__).parent
@@ -138,9 +141,53 @@ def setup() -> list[dict[str, Any]]:
     return made
 
 
+def sealed() -> list[dict[str, Any]]:
+    """SEALED packets: whole datagrams and fragments, without and with a pre-shared key."""
+    made = []
+    private = {"source": bytes(range(32)), "target": bytes(range(100, 132))}
+    public = {
+        name: X25519PrivateKey.from_private_bytes(key).public_key().public_bytes_raw()
+        for name, key in private.items()
+    }
+    address = {name: hashlib.sha256(key).digest()[:8] for name, key in public.items()}
+    shared = X25519PrivateKey.from_private_bytes(private["source"]).exchange(
+        X25519PublicKey.from_public_bytes(public["target"])
+    )
+    for psk, number, index, count, content in (
+        (b"", 0, 0, 1, b""),
+        (b"k" * 32, 7, 0, 1, b"hello"),
+        (b"", 9, 0, 2, bytes(1135)),
+        (b"", 10, 1, 2, b"rest"),
+        (b"", 0x1_0000_0001, 0, 1, b"hello"),
+    ):
+        epoch = bytes.fromhex("00000000499602d2a0a1a2a3a4a5a6a7")
+        header = bytes.fromhex("5153545201") + address["target"] + address["source"]
+        header += epoch + number.to_bytes(8, "big")
+        extracted = hmac.digest(epoch, shared + psk, "sha256")
+        info = b"strait sealed 1" + address["source"] + address["target"]
+        key = hmac.digest(extracted, info + b"\x01", "sha256")
+        clear = index.to_bytes(2, "big") + count.to_bytes(2, "big") + content
+        wire = header + AESGCM(key).encrypt(bytes(4) + number.to_bytes(8, "big"), clear, header)
+        made.append(
+            {
+                "source_private_key": private["source"].hex(),
+                "target_private_key": private["target"].hex(),
+                "psk": psk.hex(),
+                "epoch": epoch.hex(),
+                "packet_number": number,
+                "index": index,
+                "count": count,
+                "data": content.hex(),
+                "key": key.hex(),
+                "wire": wire.hex(),
+            }
+        )
+    return made
+
+
 def texts() -> dict[str, str]:
     """The files by name, as they must be."""
-    made = {"frames": frames(), "data": data(), "setup": setup()}
+    made = {"frames": frames(), "data": data(), "setup": setup(), "sealed": sealed()}
     return {
         f"{name}.json": json.dumps(vectors, indent=1, ensure_ascii=False) + "\n"
         for name, vectors in made.items()

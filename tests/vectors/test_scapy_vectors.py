@@ -36,7 +36,7 @@ def _label(vector: dict[str, Any]) -> str:
     return f"{vector.get('name', vector.get('profile', vector.get('type')))}-{vector['wire'][:16]}"
 
 
-@pytest.mark.parametrize("name", ["frames.json", "data.json", "setup.json"])
+@pytest.mark.parametrize("name", ["frames.json", "data.json", "setup.json", "sealed.json"])
 def test_vectors_are_what_their_generator_makes(name: str) -> None:
     assert (HERE / name).read_text(encoding="utf-8") == strait.texts()[name]
 

@@ -66,6 +66,8 @@ def _take(words: list[str], found: dict[tuple[bytes, bytes], Secrets]) -> None:
                 raise ValueError(f"windows of connection {initiator} {responder} before its keys")
             a, b, c, d = map(int, numbers)
             found[cids].windows = ((a, b), (c, d))
+        case ["STRAIT_SEALED", *_]:
+            return  # the keys of datagrams follow from the plan
         case [word, *_] if word.startswith("STRAIT_"):
             raise ValueError(f"cannot read {word}")
         case _:

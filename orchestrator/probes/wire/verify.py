@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from node.dissectors.scapy_layer import DATA, INITIATION, RESPONSE
+from node.dissectors.sealed import SEALED
 from orchestrator.backends.base import Collected
 from orchestrator.probes.wire.connections import Connections
 from orchestrator.probes.wire.key_log import read_key_logs
 from orchestrator.probes.wire.order import OrderChecks
 from orchestrator.probes.wire.report import WireReport
+from orchestrator.probes.wire.sealed import SealedPackets
 from orchestrator.probes.wire.setups import SetUps
 from orchestrator.probes.wire.sightings import Datagram, Sightings
 from orchestrator.probes.wire.suspects import Suspects
@@ -35,8 +37,11 @@ def verify(plan: DeploymentPlan, collected: Collected) -> WireReport:
     connections = Connections(read_key_logs(collected.key_logs, report), setups, suspects, report)
     for datagram in by_type[DATA]:
         connections.check(datagram)
+    sealed = SealedPackets(plan, suspects)
+    for datagram in by_type[SEALED]:
+        sealed.check(datagram)
     _check_order(connections, suspects, report, exits_captured=sightings.exits_captured)
-    suspects.judge([*setups.good, *connections.good])
+    suspects.judge([*setups.good, *connections.good, *sealed.good])
     return report
 
 
@@ -48,7 +53,7 @@ def _suspects(plan: DeploymentPlan, collected: Collected, report: WireReport) ->
 
 
 def _sort(datagrams: list[Datagram], suspects: Suspects, report: WireReport) -> dict[int, list[Datagram]]:
-    by_type: dict[int, list[Datagram]] = {INITIATION: [], RESPONSE: [], DATA: []}
+    by_type: dict[int, list[Datagram]] = {INITIATION: [], RESPONSE: [], DATA: [], SEALED: []}
     for datagram in datagrams:
         if datagram.injected:
             report.injected += 1
@@ -58,7 +63,7 @@ def _sort(datagrams: list[Datagram], suspects: Suspects, report: WireReport) -> 
             by_type[kind].append(datagram)
         else:
             found = "an empty datagram" if kind is None else f"packet type 0x{kind:02x}"
-            suspects.add(datagram, "1-2", found, "0x41, 0xc1 or 0xc2")
+            suspects.add(datagram, "1-2", found, "0x41, 0x51, 0xc1 or 0xc2")
     return by_type
 
 

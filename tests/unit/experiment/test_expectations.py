@@ -64,6 +64,12 @@ def test_ranks_of_round_trips_are_judged_for_echo_flows_only() -> None:
     assert [(result.flow, result.passed) for result in results] == [("ping", True)]
 
 
+def test_loss_of_datagrams_is_what_their_target_missed() -> None:
+    beacon = flow(workload="datagrams", packets_sent=0, measured={"sent": 200, "lost": 3})
+    assert [result.measured for result in judged("loss <= 2%", beacon)] == [0.015]
+    assert judged("rtt <= 1s", beacon) == judged("retransmissions <= 1%", beacon) == []
+
+
 def test_violations_are_counted_for_the_run() -> None:
     expectation = parse_expectation("wire violations == 0", None)
     assert [r.passed for r in judge([expectation], (), wire(violations=0))] == [True]

@@ -170,6 +170,45 @@ def _burst(wire: Wire) -> None:
     wire.record(0, 0, wire.frame(0, 0, wire.packet(0, Ping(), Padding(more=1500))), left=False)
 
 
+def _sealed_too_long(wire: Wire) -> None:
+    wire.send(0, wire.sealed_datagram(b"x" * 1136))
+
+
+def _sealed_of_another_version(wire: Wire) -> None:
+    wire.send(0, wire.sealed_datagram(b"x", version=0x53545202))
+
+
+def _sealed_by_a_stranger(wire: Wire) -> None:
+    wire.send(0, wire.sealed_datagram(b"x", source_address=99))
+
+
+def _sealed_in_the_name_of_another(wire: Wire) -> None:
+    wire.send(0, wire.sealed_datagram(b"x", source_address=wire.right.address))
+
+
+def _sealed_wrong(wire: Wire) -> None:
+    packet = wire.sealed_datagram(b"x")
+    wire.send(0, packet[:-1] + bytes([packet[-1] ^ 1]))
+
+
+def _sealed_number_reused(wire: Wire) -> None:
+    wire.send(0, wire.sealed_datagram(b"x"))
+    wire.send(0, wire.sealed_datagram(b"y"))
+
+
+def _sealed_fragment_too_short(wire: Wire) -> None:
+    wire.send(0, wire.sealed_datagram(b"x", index=0, count=2))
+
+
+def _sealed_fragment_too_many(wire: Wire) -> None:
+    wire.send(0, wire.sealed_datagram(b"x", index=2, count=2, packet_number=9))
+
+
+def _sealed_fragments_that_contradict(wire: Wire) -> None:
+    wire.send(0, wire.sealed_datagram(b"x" * 1135, index=0, count=3))
+    wire.send(0, wire.sealed_datagram(b"x", index=1, count=2, packet_number=1))
+
+
 WRONG: list[tuple[Callable[[Wire], None], str]] = [
     (_number_reused, "4-1"),
     (_acknowledges_unsent, "5-2"),
@@ -201,6 +240,15 @@ WRONG: list[tuple[Callable[[Wire], None], str]] = [
     (_initiation_with_target, "3"),
     (_response_to_nobody, "3"),
     (_burst, "1-1"),
+    (_sealed_too_long, "14-2"),
+    (_sealed_of_another_version, "14-1"),
+    (_sealed_by_a_stranger, "2-4"),
+    (_sealed_in_the_name_of_another, "2-4"),
+    (_sealed_wrong, "14.1-2"),
+    (_sealed_number_reused, "14-3"),
+    (_sealed_fragment_too_short, "14.2-1"),
+    (_sealed_fragment_too_many, "14.2-1"),
+    (_sealed_fragments_that_contradict, "14.2-2"),
 ]
 
 
@@ -213,6 +261,16 @@ def test_one_mistake_is_one_violation_of_its_rule(
     assert {violation.rule for violation in report.violations} == {rule}
     assert report.violation_count == 1
     assert report.damaged == 0
+
+
+def test_right_datagrams_have_no_violation(wire: Wire) -> None:
+    """SPEC 14: whole ones and fragments, out of order and doubled by a link."""
+    packets = [wire.sealed_datagram(b""), wire.sealed_datagram(b"x" * 1135, packet_number=1)]
+    for index, size in ((1, 1135), (0, 1135), (2, 1)):
+        packets.append(wire.sealed_datagram(bytes(size), index=index, count=3, packet_number=2 + index))
+    for packet in (*packets, packets[0]):
+        wire.send(0, packet)
+    assert wire.verify().passed
 
 
 @pytest.mark.parametrize("profile", PROFILES)
