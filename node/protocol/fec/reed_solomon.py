@@ -1,0 +1,114 @@
+"""Systematic Reed-Solomon over GF(256) by a Cauchy matrix (SPEC 12.2-3): any k of n symbols suffice.
+
+Repair symbol i is the sum of all rows j with the coefficient 1 / ((255 - i) + j). Every square part of
+such a matrix has an inverse, given by a formula: nothing needs to be eliminated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache, reduce
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from node.protocol.fec.base import FEC_SCHEMES, MAX_BLOCK_PACKETS, MAX_REPAIRS, Rows, Shape
+from node.protocol.fec.galois import LANES, inverse, lane_table, multiply, unpack
+
+#: How many standard deviations beyond the mean number of losses a block repairs.
+MARGIN = 2.0
+
+
+def coefficient(repair: int, row: int) -> int:
+    """Return the factor of a row in a repair symbol (addition in the field is XOR)."""
+    return inverse((255 - repair) ^ row)
+
+
+@lru_cache(maxsize=MAX_BLOCK_PACKETS * MAX_REPAIRS // LANES)
+def _table(group: int, row: int) -> NDArray[np.uint64]:
+    return lane_table([coefficient(repair, row) for repair in range(group * LANES, (group + 1) * LANES)])
+
+
+class _Cauchy:
+    def __init__(self, repairs: int, size: int) -> None:
+        self._count = repairs
+        groups = -(-repairs // LANES)
+        self._words = [np.zeros(size, dtype=np.uint64) for _ in range(groups)]
+        self._next = 0
+
+    def add(self, symbols: Rows) -> None:
+        size = symbols.shape[1]
+        for group, words in enumerate(self._words):
+            target = words[:size]
+            for row, symbol in enumerate(symbols, self._next):
+                target ^= _table(group, row).take(symbol)
+        self._next += len(symbols)
+
+    def repairs(self) -> Rows:
+        return np.concatenate([unpack(words, LANES) for words in self._words])[: self._count]
+
+
+@FEC_SCHEMES.register("reed-solomon")
+class ReedSolomon:
+    """The most repair for its overhead, whatever the pattern of losses; a little CPU for each packet."""
+
+    name: ClassVar[str] = "reed-solomon"
+
+    def encoder(self, repairs: int, size: int) -> _Cauchy:
+        return _Cauchy(repairs, size)
+
+    def repairable(self, missing: Sequence[int], repairs: Collection[int], total: int) -> list[int]:
+        return list(missing) if len(missing) <= len(repairs) else []
+
+    def rebuild(self, rows: Rows, missing: Sequence[int], repairs: Mapping[int, Rows], total: int) -> None:
+        if not missing or len(missing) > len(repairs):
+            return
+        chosen = sorted(repairs)[: len(missing)]
+        encoder = _Cauchy(chosen[-1] + 1, rows.shape[1])
+        encoder.add(rows)  # the missing rows are zero, and so add nothing
+        of_known = encoder.repairs()
+        unknown = [repairs[index] ^ of_known[index] for index in chosen]
+        solution = invert(chosen, missing)
+        for begin in range(0, len(missing), LANES):
+            group = missing[begin : begin + LANES]
+            words = np.zeros(rows.shape[1], dtype=np.uint64)
+            for column, symbol in enumerate(unknown):
+                words ^= lane_table([line[column] for line in solution[begin : begin + LANES]]).take(symbol)
+            rows[group] = unpack(words, len(group))
+
+    def shape(self, *, loss: float, burst: float, packets: int, overhead: float) -> Shape:
+        packets = min(packets, MAX_BLOCK_PACKETS)
+        # Losses in a block: their mean, and a deviation that grows with the runs they come in.
+        mean = packets * loss
+        deviation = math.sqrt(mean * (1 - loss) * (2 * burst - 1))
+        repairs = min(math.ceil(mean + MARGIN * deviation), int(packets * overhead), MAX_REPAIRS)
+        return Shape(max(packets, math.ceil(1 / overhead)), max(1, repairs))
+
+
+def _product(values: Iterable[int]) -> int:
+    return reduce(multiply, values, 1)
+
+
+def invert(repairs: Sequence[int], rows: Sequence[int]) -> list[list[int]]:
+    """Return the inverse of the part of the Cauchy matrix with these repair symbols and rows.
+
+    With x the repair symbols' elements and y the rows', the inverse's entry (i, j) is
+    prod_k (x_j + y_k)(x_k + y_i) / ((x_j + y_i) prod_{k≠j} (x_j + x_k) prod_{k≠i} (y_i + y_k)).
+    """
+    x, y = [255 - repair for repair in repairs], list(rows)
+    across = [_product(value ^ other for other in y) for value in x]  # prod_k (x_j + y_k)
+    down = [_product(value ^ other for other in x) for value in y]  # prod_k (x_k + y_i)
+    of_x = [_product(value ^ other for other in x if other != value) for value in x]
+    of_y = [_product(value ^ other for other in y if other != value) for value in y]
+    return [
+        [
+            multiply(
+                multiply(across[j], down[i]),
+                inverse(multiply(x[j] ^ y[i], multiply(of_x[j], of_y[i]))),
+            )
+            for j in range(len(x))
+        ]
+        for i in range(len(y))
+    ]
