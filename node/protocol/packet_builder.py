@@ -79,7 +79,7 @@ class PacketBuilder:
             return self._single(now, control=control, stream_bytes=self._allowance(self.size, now))
         stream = c.streams.next_ready(c.credit.to_send)
         if stream is None:
-            c.recovery.window_used = False
+            c.recovery.on_app_limited()
             if c.streams.ready:
                 self.limited_by = "flow-control"
             return None
@@ -129,6 +129,7 @@ class PacketBuilder:
             room = (most - c.recovery.open_packets) * self.size
             if room <= 0:
                 self.limited_by = "arq"
+                c.recovery.on_app_limited()
                 return 0
             window = min(window, room)
         if window < self.size:

@@ -1,11 +1,11 @@
-"""The interface of congestion controllers (RFC 9002 §7), and their registry."""
+"""The interface of congestion controllers (RFC 9002 §7), and their registry (SPEC 8.1)."""
 
 from __future__ import annotations
 
 from typing import ClassVar, Protocol
 
-from node.protocol.recovery.rtt import RttEstimator
-from node.protocol.time import Instant
+from node.protocol.recovery.samples import AckSample, LossSample
+from node.protocol.time import Duration, Instant
 from node.registry import Registry
 
 #: RFC 9002 §7.2
@@ -21,7 +21,11 @@ def initial_window(max_datagram_size: int) -> int:
 
 
 class CongestionController(Protocol):
-    """Says how many bytes may be in flight. Sizes are UDP payload bytes.
+    """Says how many bytes may be in flight, and how fast they may go. Sizes are UDP payload bytes.
+
+    For one acknowledgement the calls come in this order: ``on_spurious_loss`` if it proves one,
+    ``on_lost`` if it leads to losses, ``on_persistent_congestion``, ``on_congestion_experienced``,
+    ``on_ack``. Losses found by the clock come without ``on_ack``.
 
     Args:
         max_datagram_size: bytes of a full packet.
@@ -30,24 +34,43 @@ class CongestionController(Protocol):
     name: ClassVar[str]
     #: Bytes that may be in flight.
     congestion_window: int
-    #: Slow start threshold in bytes; None: never left slow start.
+    #: Slow start threshold in bytes; None: never left slow start, or there is no such thing.
     ssthresh: int | None
+    #: Bytes a second that the pacer lets go; None: it follows window and RTT (RFC 9002 §7.7).
+    pacing_rate: int | None
+    #: Bytes that may go at once; None: the pacer derives it from the rate.
+    send_quantum: int | None
 
     def __init__(self, max_datagram_size: int) -> None: ...
 
-    def on_packets_acked(
-        self, acked_bytes: int, *, time_sent: Instant, now: Instant, rtt: RttEstimator, window_used: bool
-    ) -> None:
-        """React to newly acknowledged packets of one burst.
+    def on_handshake_rtt(self, rtt: Duration, *, now: Instant) -> None:
+        """Take the round trip of the handshake, before anything is sent."""
+        ...
+
+    def on_sent(self, size: int, *, now: Instant, prior_in_flight: int, is_app_limited: bool) -> None:
+        """Note a burst that goes out.
 
         Args:
-            time_sent: when the burst was sent.
-            window_used: whether the sender was limited by the window, not by what it had to send.
+            size: its bytes.
+            prior_in_flight: bytes in flight without it; 0 after idleness.
+            is_app_limited: whether the sender has lately had less to send than it might have sent.
         """
         ...
 
-    def on_packets_lost(self, lost_bytes: int, *, last_sent: Instant, now: Instant) -> None:
-        """React to one detection of losses; ``last_sent``: when the newest of them was sent."""
+    def on_ack(self, sample: AckSample) -> None:
+        """React to newly acknowledged packets, once for each acknowledgement."""
+        ...
+
+    def on_lost(self, sample: LossSample) -> None:
+        """React to one detection of losses."""
+        ...
+
+    def on_congestion_experienced(self, *, newest_sent: Instant, now: Instant) -> None:
+        """React to packets newly reported as marked (ECN-CE); ``newest_sent``: as in ``AckSample``."""
+        ...
+
+    def on_spurious_loss(self) -> None:
+        """Undo what the last losses led to: all of their packets have arrived after all."""
         ...
 
     def on_persistent_congestion(self) -> None:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 from node.protocol.congestion.base import CongestionController
 from node.protocol.errors import ErrorCode, RemoteProtocolError
+from node.protocol.recovery.delivery_rate import DeliveryRate
 from node.protocol.recovery.loss import detect_lost
 from node.protocol.recovery.pacer import Pacer
 from node.protocol.recovery.persistent_congestion import is_persistent
 from node.protocol.recovery.rtt import RttEstimator
+from node.protocol.recovery.samples import AckSample, LossSample, LostBurst
 from node.protocol.recovery.sent_packets import SentBurst, SentPackets
 from node.protocol.time import MICROSECOND, SECOND, Duration, Instant
 from node.protocol.wire.frames import Ack
@@ -43,6 +45,7 @@ class Recovery:
         self.congestion = congestion
         self.rtt = RttEstimator()
         self.pacer = Pacer(initial_window)
+        self.rate = DeliveryRate()
         self.sent = SentPackets()
         self.bytes_in_flight = 0
         self.next_packet_number = 0
@@ -72,9 +75,13 @@ class Recovery:
         self.next_packet_number += record.count
         if not record.eliciting:
             return
-        size = record.bytes_of(record.full)
+        size, prior = record.bytes_of(record.full), self.bytes_in_flight
+        self.rate.on_sent(record, size, prior_in_flight=prior)
+        self.congestion.on_sent(
+            size, now=record.time_sent, prior_in_flight=prior, is_app_limited=record.is_app_limited
+        )
         self.sent.append(record)
-        self.bytes_in_flight += size
+        self.bytes_in_flight = record.tx_in_flight
         self._eliciting_in_flight += record.count
         self._last_eliciting = record.time_sent
         self.pacer.on_sent(size)
@@ -85,7 +92,14 @@ class Recovery:
         """Take the round trip of the handshake as the first sample."""
         self.rtt.update(rtt, 0)
         self._first_sample = now
+        self.congestion.on_handshake_rtt(rtt, now=now)
         self._update_pacer()
+
+    def on_app_limited(self) -> None:
+        """The sender has nothing more to send although the window would let it."""
+        self.window_used = False
+        if self.window_left:
+            self.rate.on_app_limited(self.bytes_in_flight)
 
     def on_ack(self, ack: Ack, *, now: Instant) -> None:
         """Take an acknowledgement.
@@ -101,11 +115,12 @@ class Recovery:
             self._largest_acked = largest
         if not newly:
             return
-        self._take_rtt_sample(newly, largest, ack, now)
-        for record, mask in newly:
-            self._acknowledge(record, mask, now)
+        prior, lost_before = self.bytes_in_flight, self.rate.lost
+        measured = self._take_rtt_sample(newly, largest, ack, now)
+        acked_bytes = sum([self._acknowledge(record, mask) for record, mask in newly])
         self._pto_count = 0
         self._detect_lost(now)
+        self._tell_controller(newly, acked_bytes, prior, lost_before, rtt_sample=measured, now=now)
         self.sent.trim()
         self._update_pacer()
 
@@ -168,27 +183,53 @@ class Recovery:
 
     def _take_rtt_sample(
         self, newly: list[tuple[SentBurst, int]], largest: int, ack: Ack, now: Instant
-    ) -> None:
-        """RFC 9002 §5.1: only if the largest acknowledged is newly so."""
+    ) -> Duration:
+        """RFC 9002 §5.1: only if the largest acknowledged is newly so; 0: there is no sample."""
         record, mask = newly[-1]
         if not record.first <= largest < record.first + record.count:
-            return
+            return 0
         if not mask >> (largest - record.first) & 1:
-            return
+            return 0
         delay = min(ack.delay_us * MICROSECOND, self.max_ack_delay)
-        self.rtt.update(max(1, now - record.time_sent), delay)
+        measured = max(1, now - record.time_sent)
+        self.rtt.update(measured, delay)
         if self._first_sample is None:
             self._first_sample = now
+        return measured
 
-    def _acknowledge(self, record: SentBurst, mask: int, now: Instant) -> None:
+    def _acknowledge(self, record: SentBurst, mask: int) -> int:
         record.acked |= mask
         size = record.bytes_of(mask)
         self.bytes_in_flight -= size
         self._eliciting_in_flight -= mask.bit_count()
-        self.congestion.on_packets_acked(
-            size, time_sent=record.time_sent, now=now, rtt=self.rtt, window_used=self.window_used
-        )
         self._on_acked(record, mask)
+        return size
+
+    def _tell_controller(
+        self, newly: list[tuple[SentBurst, int]], acked_bytes: int, prior_in_flight: int, lost_before: int,
+        *, rtt_sample: Duration, now: Instant,
+    ) -> None:  # fmt: skip
+        found = self.rate.on_acked(newly, acked_bytes, now=now)
+        self.congestion.on_ack(
+            AckSample(
+                now=now,
+                rtt=self.rtt,
+                rtt_sample=rtt_sample,
+                acked_bytes=acked_bytes,
+                lost_bytes=self.rate.lost - lost_before,
+                prior_in_flight=prior_in_flight,
+                bytes_in_flight=self.bytes_in_flight,
+                newest_sent=newly[-1][0].time_sent,
+                window_used=self.window_used,
+                delivered=self.rate.delivered,
+                prior_delivered=found.prior_delivered,
+                delivery_rate=found.delivery_rate,
+                interval=found.interval,
+                is_app_limited=found.is_app_limited,
+                tx_in_flight=found.tx_in_flight,
+                lost=found.lost,
+            )
+        )
 
     def _detect_lost(self, now: Instant) -> None:
         lost, self._loss_time = detect_lost(
@@ -196,20 +237,41 @@ class Recovery:
         )
         if not lost:
             return
-        lost_bytes = 0
+        prior, bursts = self.bytes_in_flight, []
         for record, mask in lost:
             record.lost |= mask
             size = record.bytes_of(mask)
-            lost_bytes += size
+            self.rate.on_lost(size)
             self.bytes_in_flight -= size
             self.packets_lost += mask.bit_count()
             self._eliciting_in_flight -= mask.bit_count()
             self._on_lost(record, mask)
-        self.congestion.on_packets_lost(lost_bytes, last_sent=lost[-1][0].time_sent, now=now)
+            bursts.append(
+                LostBurst(
+                    size=size,
+                    tx_in_flight=record.tx_in_flight,
+                    lost=self.rate.lost - record.lost_before,
+                    is_app_limited=record.is_app_limited,
+                )
+            )
+        self.congestion.on_lost(
+            LossSample(
+                now=now,
+                lost_bytes=prior - self.bytes_in_flight,
+                newest_sent=lost[-1][0].time_sent,
+                prior_in_flight=prior,
+                bytes_in_flight=self.bytes_in_flight,
+                bursts=tuple(bursts),
+            )
+        )
         if is_persistent(lost, probe_timeout=self.probe_timeout, first_sample=self._first_sample):
             self.congestion.on_persistent_congestion()
 
     def _update_pacer(self) -> None:
+        congestion = self.congestion
         self.pacer.set_rate(
-            congestion_window=self.congestion.congestion_window, smoothed_rtt=self.rtt.smoothed_rtt
+            congestion.pacing_rate,
+            congestion_window=congestion.congestion_window,
+            smoothed_rtt=self.rtt.smoothed_rtt,
         )
+        self.pacer.quantum = congestion.send_quantum

@@ -23,11 +23,15 @@ class Pacer:
         self._tokens = initial_tokens
         self._updated: Instant | None = None
         self._rate = 0  # bytes a second
+        #: Bytes that may go at once, if the controller says so; None: what the path takes in BURST_TIME.
+        self.quantum: int | None = None
 
-    def set_rate(self, *, congestion_window: int, smoothed_rtt: Duration) -> None:
-        """Follow the window: one and a quarter of it in a round trip."""
-        window = congestion_window * GAIN_NUMERATOR // GAIN_DENOMINATOR
-        self._rate = max(1, window * SECOND // max(1, smoothed_rtt))
+    def set_rate(self, rate: int | None, *, congestion_window: int, smoothed_rtt: Duration) -> None:
+        """Let so many bytes go in a second; None: one and a quarter of the window in a round trip."""
+        if rate is None:
+            window = congestion_window * GAIN_NUMERATOR // GAIN_DENOMINATOR
+            rate = window * SECOND // max(1, smoothed_rtt)
+        self._rate = max(1, rate)
 
     def allowance(self, *, packet_size: int, wanted: int, now: Instant) -> int:
         """Return how many bytes may be sent now; 0: wait for ``next_time``.
@@ -59,5 +63,5 @@ class Pacer:
         return max(packet_size, min(wanted, self._burst(packet_size) // 2))
 
     def _burst(self, packet_size: int) -> int:
-        in_time = self._rate * BURST_TIME // SECOND
+        in_time = self._rate * BURST_TIME // SECOND if self.quantum is None else self.quantum
         return max(MIN_BURST_PACKETS * packet_size, min(in_time, MAX_BURST_BYTES))

@@ -25,8 +25,9 @@ class SentBurst:
     """
 
     __slots__ = (
-        "acked", "count", "data_end", "data_size", "eliciting", "epoch", "fin", "first", "frames",
-        "full", "last_size", "lost", "offset", "pieces", "size", "stream", "time_sent",
+        "acked", "count", "data_end", "data_size", "delivered", "delivered_time", "eliciting", "epoch",
+        "fin", "first", "first_send_time", "frames", "full", "is_app_limited", "last_size", "lost",
+        "lost_before", "offset", "pieces", "size", "stream", "time_sent", "tx_in_flight",
     )  # fmt: skip
 
     def __init__(
@@ -44,6 +45,10 @@ class SentBurst:
         self.lost = 0
         #: All packets' bits.
         self.full = (1 << count) - 1
+        # What was known when it went out, for rate samples; recovery.delivery_rate sets and reads it.
+        self.delivered = self.delivered_time = self.first_send_time = 0
+        self.lost_before = self.tx_in_flight = 0
+        self.is_app_limited = False
         # a bulk burst
         self.stream: SendStream | None = None
         self.offset = self.data_size = self.data_end = 0

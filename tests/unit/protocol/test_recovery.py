@@ -13,6 +13,7 @@ from node.protocol.recovery.rtt import INITIAL_RTT, RttEstimator
 from node.protocol.recovery.sent_packets import SentBurst, SentPackets, runs
 from node.protocol.time import MILLISECOND, SECOND
 from node.protocol.wire.frames import MAX_ACK_RANGES, Ack, AckFrequency
+from tests.support.samples import ack_sample, loss_sample
 
 SIZE = 1200
 
@@ -117,56 +118,34 @@ def test_sent_packets_are_found_by_range_and_forgotten_from_the_front() -> None:
 # RFC 9002 §7
 
 
-def acked(controller: NewReno, size: int, *, time_sent: int, window_used: bool = True) -> None:
-    controller.on_packets_acked(
-        size, time_sent=time_sent, now=time_sent + 1, rtt=RttEstimator(), window_used=window_used
-    )
-
-
-def test_slow_start_grows_by_what_is_acknowledged() -> None:
+def test_loss_halves_the_window() -> None:
     reno = NewReno(1200)
-    assert reno.congestion_window == 12_000
-    acked(reno, 2400, time_sent=0)
-    assert reno.congestion_window == 14_400
-
-
-def test_an_unused_window_does_not_grow() -> None:
-    reno = NewReno(1200)
-    acked(reno, 2400, time_sent=0, window_used=False)
-    assert reno.congestion_window == 12_000
-
-
-def test_loss_halves_once_in_a_recovery_period() -> None:
-    reno = NewReno(1200)
-    reno.on_packets_lost(1200, last_sent=5, now=10)
-    reno.on_packets_lost(1200, last_sent=10, now=12)
+    reno.on_lost(loss_sample(1200, sent=5, now=10))
     assert reno.congestion_window == reno.ssthresh == 6000
-    acked(reno, 6000, time_sent=9)  # sent before the recovery period: no growth
-    assert reno.congestion_window == 6000
-    reno.on_packets_lost(1200, last_sent=11, now=20)
+    reno.on_lost(loss_sample(1200, sent=11, now=20))
     assert reno.congestion_window == 3000
 
 
 def test_congestion_avoidance_grows_by_a_packet_a_window() -> None:
     reno = NewReno(1200)
-    reno.on_packets_lost(1200, last_sent=5, now=10)
-    for _ in range(5):
-        acked(reno, 1200, time_sent=11)
+    reno.on_lost(loss_sample(1200, sent=5, now=10))
+    for _ in range(4):
+        reno.on_ack(ack_sample(1200, sent=11, now=12))
+    assert reno.congestion_window == 6000
+    reno.on_ack(ack_sample(1200, sent=11, now=12))
     assert reno.congestion_window == 7200
 
 
 def test_the_window_never_falls_below_two_packets() -> None:
     reno = NewReno(1200)
     for time in range(20):
-        reno.on_packets_lost(1200, last_sent=2 * time + 1, now=2 * time + 2)
-    assert reno.congestion_window == 2400
-    reno.on_persistent_congestion()
+        reno.on_lost(loss_sample(1200, sent=2 * time + 1, now=2 * time + 2))
     assert reno.congestion_window == 2400
 
 
 def test_the_pacer_lets_a_window_and_a_quarter_go_in_a_round_trip() -> None:
     pacer = Pacer(0)
-    pacer.set_rate(congestion_window=100_000, smoothed_rtt=100 * MILLISECOND)
+    pacer.set_rate(None, congestion_window=100_000, smoothed_rtt=100 * MILLISECOND)
     sent = now = 0
     while now < 10 * SECOND:
         allowed = pacer.allowance(packet_size=1000, wanted=1 << 30, now=now)
@@ -178,9 +157,18 @@ def test_the_pacer_lets_a_window_and_a_quarter_go_in_a_round_trip() -> None:
     assert abs(sent - 12_500_000) < 10_000
 
 
+def test_a_controller_may_set_rate_and_burst() -> None:
+    pacer = Pacer(0)
+    pacer.set_rate(1_000_000, congestion_window=100, smoothed_rtt=SECOND)
+    pacer.quantum = 7000
+    assert pacer.allowance(packet_size=1000, wanted=1 << 30, now=0) == 0
+    assert pacer.next_time(packet_size=1000, wanted=1 << 30, now=0) == 3_500_000  # half a burst
+    assert pacer.allowance(packet_size=1000, wanted=1 << 30, now=SECOND) == 7000
+
+
 def test_a_long_pause_does_not_save_up_tokens() -> None:
     pacer = Pacer(0)
-    pacer.set_rate(congestion_window=100_000, smoothed_rtt=100 * MILLISECOND)
+    pacer.set_rate(None, congestion_window=100_000, smoothed_rtt=100 * MILLISECOND)
     assert pacer.allowance(packet_size=1000, wanted=1 << 30, now=0) == 0
     assert pacer.allowance(packet_size=1000, wanted=1 << 30, now=60 * SECOND) == 2000
 
@@ -235,7 +223,7 @@ def test_duplicates_are_told_from_news_and_the_very_old_count_as_duplicates() ->
 
 def test_a_pacer_loses_no_tokens_however_often_it_is_asked() -> None:
     pacer = Pacer(0)
-    pacer.set_rate(congestion_window=800, smoothed_rtt=SECOND)  # 1000 bytes a second
+    pacer.set_rate(None, congestion_window=800, smoothed_rtt=SECOND)  # 1000 bytes a second
     for now in range(0, SECOND + 1, MILLISECOND + 1):
         pacer.allowance(packet_size=1200, wanted=1200, now=now)
     assert pacer.allowance(packet_size=1000, wanted=1000, now=SECOND) == 1000
@@ -243,7 +231,7 @@ def test_a_pacer_loses_no_tokens_however_often_it_is_asked() -> None:
 
 def test_a_pacer_says_when_even_if_it_began_at_time_zero() -> None:
     pacer = Pacer(0)
-    pacer.set_rate(congestion_window=800, smoothed_rtt=SECOND)
+    pacer.set_rate(None, congestion_window=800, smoothed_rtt=SECOND)
     assert pacer.allowance(packet_size=1000, wanted=1000, now=0) == 0
     assert pacer.next_time(packet_size=1000, wanted=1000, now=500) == SECOND
 
