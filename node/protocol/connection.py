@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from random import Random
 
 from node.protocol.acknowledged import on_acked, on_lost, repeat_oldest
 from node.protocol.arena import Arena
@@ -95,7 +96,8 @@ class Connection:
             max_ack_delay=self.configuration.max_ack_delay, at_once=self.arq.acknowledge_at_once
         )
         self.recovery = Recovery(
-            CONTROLLERS[self.configuration.congestion](size),
+            # Its chance only spreads probes: the ID is drawn by the endpoint, and need not be secret.
+            CONTROLLERS[self.configuration.congestion](size, rng=Random(self.connection_id)),
             initial_window=initial_window(size),
             on_acked=lambda record, mask: on_acked(self, record, mask),
             on_lost=lambda record, mask: on_lost(self, record, mask),

@@ -35,7 +35,7 @@ every_controller = pytest.mark.parametrize("name", CONTROLLERS.names())
 
 
 def made(name: str) -> CongestionController:
-    return CONTROLLERS[name](SIZE)
+    return CONTROLLERS[name](SIZE, rng=Random(1))
 
 
 @every_controller
@@ -96,7 +96,8 @@ def test_a_used_window_grows_when_acknowledged(name: str) -> None:
     controller = made(name)
     before = controller.congestion_window
     controller.on_sent(before, now=0, prior_in_flight=0, is_app_limited=False)
-    controller.on_ack(ack_sample(before, sent=0, now=RTT))
+    rate = before * SECOND // RTT
+    controller.on_ack(ack_sample(before, sent=0, now=RTT, delivery_rate=rate))
     assert controller.congestion_window > before
 
 

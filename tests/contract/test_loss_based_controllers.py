@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from node.protocol.congestion.base import CONTROLLERS, MINIMUM_WINDOW_PACKETS, CongestionController
@@ -17,7 +19,7 @@ every_controller = pytest.mark.parametrize(
 
 def made(name: str, *, round_trips: int = 0) -> CongestionController:
     """Return a controller after so many round trips of slow start."""
-    controller = CONTROLLERS[name](SIZE)
+    controller = CONTROLLERS[name](SIZE, rng=Random(1))
     for number in range(round_trips):
         controller.on_ack(ack_sample(controller.congestion_window, sent=number * RTT, now=(number + 1) * RTT))
     return controller

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import ClassVar, Protocol
 
 from node.protocol.recovery.samples import AckSample, LossSample
@@ -29,6 +30,7 @@ class CongestionController(Protocol):
 
     Args:
         max_datagram_size: bytes of a full packet.
+        rng: chance, for controllers that spread what they do.
     """
 
     name: ClassVar[str]
@@ -41,7 +43,7 @@ class CongestionController(Protocol):
     #: Bytes that may go at once; None: the pacer derives it from the rate.
     send_quantum: int | None
 
-    def __init__(self, max_datagram_size: int) -> None: ...
+    def __init__(self, max_datagram_size: int, *, rng: Random) -> None: ...
 
     def on_handshake_rtt(self, rtt: Duration, *, now: Instant) -> None:
         """Take the round trip of the handshake, before anything is sent."""

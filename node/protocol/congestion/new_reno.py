@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import ClassVar
 
 from node.protocol.congestion.base import CONTROLLERS
@@ -15,8 +16,8 @@ class NewReno(LossBased):
 
     name: ClassVar[str] = "new-reno"
 
-    def __init__(self, max_datagram_size: int) -> None:
-        super().__init__(max_datagram_size)
+    def __init__(self, max_datagram_size: int, *, rng: Random | None = None) -> None:
+        super().__init__(max_datagram_size, rng=rng)
         #: Acknowledged bytes towards the next packet of growth.
         self._credit = 0
 

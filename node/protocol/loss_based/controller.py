@@ -5,6 +5,8 @@ No plug-in itself: a plug-in says how much a loss takes and how the window grows
 
 from __future__ import annotations
 
+from random import Random
+
 from node.protocol.congestion.base import MINIMUM_WINDOW_PACKETS, initial_window
 from node.protocol.recovery.samples import AckSample, LossSample
 from node.protocol.time import Duration, Instant
@@ -15,9 +17,10 @@ class LossBased:
 
     Args:
         max_datagram_size: bytes of a full packet.
+        rng: of the interface; None will do, since nothing here is left to chance.
     """
 
-    def __init__(self, max_datagram_size: int) -> None:
+    def __init__(self, max_datagram_size: int, *, rng: Random | None = None) -> None:
         self.max_datagram_size = max_datagram_size
         self.congestion_window = initial_window(max_datagram_size)
         self.ssthresh: int | None = None

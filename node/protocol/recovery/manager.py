@@ -249,6 +249,7 @@ class Recovery:
             bursts.append(
                 LostBurst(
                     size=size,
+                    ranges=(mask & ~(mask << 1)).bit_count(),
                     tx_in_flight=record.tx_in_flight,
                     lost=self.rate.lost - record.lost_before,
                     is_app_limited=record.is_app_limited,

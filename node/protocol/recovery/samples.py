@@ -53,8 +53,9 @@ class AckSample:
 class LostBurst:
     """The packets of one burst that were newly declared lost, with what was known when it was sent."""
 
-    #: Bytes newly lost.
+    #: Bytes newly lost, in so many separate runs of packets.
     size: int
+    ranges: int
     #: Bytes in flight when it was sent, itself included [P.tx_in_flight].
     tx_in_flight: int
     #: Bytes declared lost between its sending and now, these included [C.lost - P.lost].
