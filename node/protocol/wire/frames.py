@@ -264,7 +264,11 @@ def _parse_close(data: memoryview, position: int, kind: int) -> tuple[Frame, int
     end = position + length
     if end > len(data):
         raise RemoteProtocolError(ErrorCode.FRAME_ENCODING, "truncated CLOSE frame")
-    return Close(code, bytes(data[position:end]).decode("utf-8", "replace")), end
+    try:
+        reason = bytes(data[position:end]).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RemoteProtocolError(ErrorCode.FRAME_ENCODING, "CLOSE reason is not UTF-8") from error
+    return Close(code, reason), end
 
 
 def _parse_padding(data: memoryview, position: int, kind: int) -> tuple[Frame, int]:

@@ -115,6 +115,7 @@ def test_ack_ranges_are_encoded_as_in_rfc_9000() -> None:
         "08",
         "1c0005aa",
         "04010203"[:-2],
+        "1c000180",  # a reason that is not UTF-8
     ],
 )
 def test_malformed_frames_are_refused(payload: str) -> None:
