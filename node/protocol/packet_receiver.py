@@ -118,8 +118,8 @@ class PacketReceiver:
             position += passed * segment_size
         del buffer[filled + self._bulk_offset - begin :]
         length, count = self._bulk_offset - begin, self._run_end - first
-        stream.contiguous_end = stream.highest = stream.highest + length
-        c.credit.take(length)
+        if length:
+            self._appended(stream, begin)
         self.packets += count
         self.bytes += length + count * (_BULK_DATA + c.protection.tag_size)
         self._eliciting += count
@@ -210,7 +210,10 @@ class PacketReceiver:
         self._eliciting += taken == _ELICITING
 
     def _arm(self, payload: memoryview) -> bool:
-        """Whether the payload is bulk data that its stream is waiting for; the next is expected then."""
+        """Whether the payload is bulk data for the end of its stream's buffer; the next is expected then.
+
+        Behind a gap as well: through loss almost every packet comes while an earlier one is missing.
+        """
         self._bulk_stream = None
         if len(payload) <= _BULK_HEAD or payload[0] != _BULK_KIND:
             return False
@@ -220,26 +223,33 @@ class PacketReceiver:
         c = self._connection
         stream = c.streams.receivers.get(stream_id & ~_ID_LENGTH)
         start = offset & ~_OFFSET_LENGTH
-        if stream is None or not start == stream.highest == stream.contiguous_end:
+        if stream is None or stream.state is not ReceiveState.RECEIVING or start < stream.highest:
             return False
-        room = min(stream.window.maximum - start, c.credit.to_receive)
-        if stream.state is not ReceiveState.RECEIVING or len(payload) - _BULK_HEAD > room:
+        if start > stream.contiguous_end and (c.arq.in_order_only or len(stream.early) >= MAX_GAPS):
+            return False  # SPEC 6-6, 7-3
+        room = min(stream.window.maximum - start, c.credit.to_receive - (start - stream.highest))
+        if len(payload) - _BULK_HEAD > room or not stream.extend_to(start):
             return False
         self._bulk_stream = stream
         self._bulk_id, self._bulk_offset, self._bulk_room = stream_id, offset, room
         return True
 
     def _append(self, data: memoryview) -> None:
-        """Append in-order data of the expected stream."""
+        """Append data of the expected stream."""
         stream = self._bulk_stream
         assert stream is not None
         stream.buffer += data
-        stream.contiguous_end = stream.highest = stream.highest + len(data)
+        begin = self._bulk_offset
         self._bulk_offset += len(data)
         self._bulk_room -= len(data)
-        self._connection.credit.take(len(data))
-        if not stream.announced:
+        self._appended(stream, begin)
+        if stream.contiguous_end == stream.highest and not stream.announced:
             self._connection.announce(stream)
+
+    def _appended(self, stream: ReceiveStream, begin: int) -> None:
+        """Note what was appended from the offset ``begin`` (as on the wire) on."""
+        start, end = begin & ~_OFFSET_LENGTH, self._bulk_offset & ~_OFFSET_LENGTH
+        self._connection.credit.take(stream.appended(start, end))
 
     def _end_run(self, now: Instant) -> None:
         if self._run_end > self._run_start >= 0:

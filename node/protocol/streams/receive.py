@@ -58,6 +58,26 @@ class ReceiveStream:
                 self._go("all received")
         return rise
 
+    def extend_to(self, offset: int) -> bool:
+        """Make the buffer end at ``offset``, over a gap if need be; False: it reaches beyond already.
+
+        Whoever puts bytes at the buffer's end after that tells ``appended`` of them.
+        """
+        missing = offset - self.read_offset - len(self.buffer)
+        if missing > 0:
+            self.buffer.extend(bytes(missing))
+        return missing >= 0
+
+    def appended(self, start: int, end: int) -> int:
+        """Note bytes that were put at the buffer's end; return by how many bytes ``highest`` rose."""
+        rise = end - self.highest
+        self.highest = end
+        if start == self.contiguous_end:
+            self.contiguous_end = end
+        else:
+            self.early.add(start, end)
+        return rise
+
     def read(self) -> bytearray:
         """Return all bytes in order that were not read yet; may be empty."""
         length = self.contiguous_end - self.read_offset
