@@ -43,6 +43,8 @@ def on_acked(c: Connection, record: SentBurst, mask: int) -> None:
 
 def on_lost(c: Connection, record: SentBurst, mask: int) -> None:
     """The packets in ``mask`` are lost: what they carried goes again where that still makes sense."""
+    if c.observer is not None:
+        c.observer.marked_for_retransmit(record, mask)
     if record.stream is not None:
         for low, high in runs(mask):
             start, end, fin = record.data_of(low, high)

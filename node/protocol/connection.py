@@ -22,6 +22,7 @@ from node.protocol.events import ConnectionEstablished, Event, StreamDataReceive
 from node.protocol.frame_handlers import HANDLERS
 from node.protocol.handshake import Keys, make_protection
 from node.protocol.life import Life
+from node.protocol.observer import Observer
 from node.protocol.packet_builder import PacketBuilder
 from node.protocol.packet_receiver import PacketReceiver
 from node.protocol.recovery.acknowledgements import Acknowledgements
@@ -35,7 +36,9 @@ from node.protocol.streams.receive import ReceiveStream
 from node.protocol.streams.table import UNIDIRECTIONAL, StreamTable
 from node.protocol.time import Duration, Instant
 from node.protocol.timers import earliest
+from node.protocol.trace import Tracer
 from node.protocol.wire.frames import (
+    Ack,
     Frame,
     MaxData,
     MaxStreamData,
@@ -54,6 +57,7 @@ class Connection:
 
     Args:
         on_work: called when there may be something to transmit.
+        tracer: told what happens; None: nobody is.
     """
 
     protection: PacketProtection
@@ -65,6 +69,7 @@ class Connection:
     def __init__(
         self, *, initiator: bool, configuration: Configuration, connection_id: bytes,
         remote: SocketAddress, arena: Arena, on_work: Callable[[Connection], None], now: Instant,
+        tracer: Tracer | None = None,
     ) -> None:  # fmt: skip
         self.initiator = initiator
         self.configuration = configuration
@@ -73,6 +78,9 @@ class Connection:
         self.events: deque[Event] = deque()
         self.life = Life(initiator=initiator, configuration=configuration, events=self.events, now=now)
         self.timers = self.life.timers
+        #: Who is told what happens; None: nobody, and it costs nothing.
+        self.observer = Observer(self, tracer, now) if tracer is not None else None
+        self.life.observer = self.observer
         self.peer_address = 0
         self.parameters: TransportParameters | None = None
         self.queued = False
@@ -88,6 +96,8 @@ class Connection:
     def start(self, ours: TransportParameters, peer: TransportParameters, keys: Keys) -> None:
         """Take what the handshake agreed on; from now on there are streams."""
         self.parameters = peer
+        if self.observer is not None:
+            self.observer.agreed(ours, peer)
         self.protection = make_protection(ours.integrity, keys, initiator=self.initiator)
         self.is_authenticated = ours.integrity == "aead"
         self.arq = ARQ_MODES[ours.arq]()
@@ -102,6 +112,7 @@ class Connection:
             on_acked=lambda record, mask: on_acked(self, record, mask),
             on_lost=lambda record, mask: on_lost(self, record, mask),
         )
+        self.recovery.observer = self.observer
         self.recovery.max_ack_delay = 0 if self.arq.acknowledge_at_once else peer.max_ack_delay
         self.streams = StreamTable(
             initiator=self.initiator,
@@ -130,6 +141,8 @@ class Connection:
 
     def receive(self, packets: memoryview, size: int, *, now: Instant, arena: Arena | None = None) -> None:
         """Take DATA packets of ``size`` bytes with our connection ID (``arena``: as in Burst)."""
+        if self.observer is not None:
+            self.observer.handed_in(len(packets), size, now)
         if self.state in ACTIVE:
             try:
                 self.receiver.receive(packets, size, now=now, arena=arena)
@@ -148,6 +161,8 @@ class Connection:
 
     def handle_timeout(self, *, now: Instant) -> None:
         """Do what is due."""
+        if self.observer is not None:
+            self.observer.now = now
         if self.life.handle_timeout(now=now):
             return
         if self.state is ConnectionState.ESTABLISHED:
@@ -176,6 +191,8 @@ class Connection:
         self._need_open()
         stream = self.streams.sender(stream_id)
         stream.write(data, end=end)
+        if self.observer is not None:
+            self.observer.wrote(stream, len(data))
         self.streams.mark_ready(stream)
         self._on_work(self)
 
@@ -197,6 +214,8 @@ class Connection:
             if stream.window.consume(len(data)) and stream.final_size is None:
                 self.builder.queue_credit(MaxStreamData(stream_id, stream.window.raise_maximum()))
             self.give_credit(len(data))
+            if self.observer is not None:
+                self.observer.read(stream, len(data))
             self.forget_if_done(stream_id)
             self._on_work(self)
         return data
@@ -228,6 +247,12 @@ class Connection:
 
     def transmit(self, *, now: Instant) -> Transmit | None:
         """Return the next datagrams to send, or None."""
+        found = self._transmit(now)
+        if found is not None and self.observer is not None:
+            self.observer.handed_out(found, now)
+        return found
+
+    def _transmit(self, now: Instant) -> Transmit | None:
         if self.life.close_pending:
             self.life.close_pending = False
             code, reason = self.life.close_reply
@@ -235,7 +260,7 @@ class Connection:
         if self.state is ConnectionState.ESTABLISHED:
             if self.recovery.next_packet_number > MAX_PACKET_NUMBER - (1 << 10):
                 self._end_with(ErrorCode.PACKET_NUMBERS_EXHAUSTED, "", now=now)  # SPEC 4-3
-                return self.transmit(now=now)
+                return self._transmit(now)
             return self.builder.next_burst(now=now)
         return None
 
@@ -294,12 +319,14 @@ class Connection:
         """Count stream bytes acknowledged for the first time."""
         self.stream_bytes_acked += fresh
 
-    def on_sent(self, record: SentBurst, fresh: int) -> None:
-        """Note a burst that goes out."""
+    def on_sent(self, record: SentBurst, fresh: int, ack: Ack | None = None) -> None:
+        """Note a burst that goes out; ``ack``: what it acknowledges."""
         self.packets_sent += record.count
         self.bytes_sent += record.bytes_of(record.full)
         self.credit.on_sent(fresh)
         self.recovery.on_sent(record)
+        if self.observer is not None:
+            self.observer.sent(record, ack)
         if record.eliciting:
             self.life.on_eliciting_sent(record.time_sent)
 
@@ -309,6 +336,8 @@ class Connection:
 
     def forget_if_done(self, stream_id: int) -> None:
         """Drop a stream that is over, and let the peer open another."""
+        if self.observer is not None:
+            self.observer.stream_changed(stream_id)
         limit = self.streams.forget_if_done(stream_id)
         if limit is not None:
             self.builder.queue_credit(MaxStreams(limit, bool(stream_id & UNIDIRECTIONAL)))
@@ -324,6 +353,8 @@ class Connection:
             raise LocalProtocolError(f"the connection is {self.state.value}, not established")
 
     def _end_with(self, code: int, reason: str, *, now: Instant) -> None:
+        if self.observer is not None:
+            self.observer.now = now
         probe_timeout = self.recovery.probe_timeout if self.parameters is not None else 0
         self.life.end(code, reason, probe_timeout=probe_timeout, now=now)
         self._on_work(self)

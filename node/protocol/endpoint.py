@@ -23,6 +23,7 @@ from node.protocol.sealed.service import SealedService, SealedSettings
 from node.protocol.states import ConnectionState
 from node.protocol.time import Instant
 from node.protocol.timers import Timer, earliest
+from node.protocol.trace import TracerOf
 from node.protocol.wire.parameters import TransportParameters
 from node.protocol.wire.sealed import SEALED
 from node.protocol.wire.setup import INITIATION, RESPONSE, SETUP_PACKET_BYTES, SetupPacket, parse_setup
@@ -68,11 +69,13 @@ class Endpoint:
         rng: connection IDs and ephemeral keys come from here: a SystemRandom outside simulations.
         key_log: called with each line of the key log (SPEC 11).
         sealed: what connectionless datagrams need (SPEC 14); without it none are sent or taken.
+        tracer_of: asked for a tracer of each connection that begins (SPEC 16); None: nothing is traced.
     """
 
     def __init__(
         self, identity: Identity, configuration: Configuration, *, rng: Random,
         key_log: Callable[[str], None] | None = None, sealed: SealedSettings | None = None,
+        tracer_of: TracerOf | None = None,
     ) -> None:  # fmt: skip
         self.identity = identity
         self.configuration = configuration
@@ -80,6 +83,7 @@ class Endpoint:
         self._rng = rng
         self._key_log = key_log
         self._sealed = None if sealed is None else SealedService(identity, sealed, rng=rng, key_log=key_log)
+        self._tracer_of = tracer_of
         self._arena = Arena()
         self._by_id: dict[bytes, Connection] = {}
         self._half: dict[bytes, _Half] = {}
@@ -141,6 +145,8 @@ class Endpoint:
         chosen = configuration or self.configuration
         connection = self._new(chosen, peer.socket_address, initiator=True, now=now)
         connection.peer_address = peer.address
+        if connection.observer is not None:
+            connection.observer.started()
         half = _Half(first_sent=now)
         half.initiator = Initiator(self.identity, peer, chosen, connection.connection_id, self._rng)
         self._half[connection.connection_id] = half
@@ -260,11 +266,15 @@ class Endpoint:
             self._by_initiation[key] = known
         elif known.remote != source:
             return
+        if known.observer is not None:
+            known.observer.setup_received("initiation", packet.packet_number, now)
         half = self._half[known.connection_id]
         if half.accepted is None or len(self._replies) >= MAX_REPLIES:
             return
         # SPEC 3-3: one RESPONSE for each INITIATION; only a single one gives an RTT sample.
         known.timers.responded_at = now if half.responses == 0 else None
+        if known.observer is not None:
+            known.observer.setup_sent("response", half.responses, now)
         self._replies.append((source, response_packet(self.identity, half.accepted, half.responses)))
         half.responses += 1
 
@@ -281,8 +291,13 @@ class Endpoint:
         if isinstance(accepted, str):
             self.drops.add(accepted)
             return None
-        connection = self._new(configuration, source, initiator=False, now=now, connection_id=connection_id)
+        connection = self._new(
+            configuration, source, initiator=False, now=now, connection_id=connection_id,
+            traced_as=packet.source_connection_id,
+        )  # fmt: skip
         connection.peer_address = accepted.peer_address
+        if connection.observer is not None:
+            connection.observer.started()
         if waiting:
             waiting.popleft()
         connection.start(accepted.ours, accepted.peer, accepted.keys)
@@ -303,6 +318,8 @@ class Endpoint:
             self.drops.add(found)
             return
         parameters, keys = found
+        if connection.observer is not None:
+            connection.observer.setup_received("response", packet.packet_number, now)
         ours = TransportParameters.of(connection.configuration, connection.connection_id)
         connection.start(ours, parameters, keys)
         self._log_keys(ours, parameters, keys)
@@ -319,6 +336,8 @@ class Endpoint:
         assert half.initiator is not None
         connection.timers.set(Timer.INITIATION, now + half.timeout)
         half.timeout = min(half.timeout * 2, MAX_PROBE_INTERVAL)
+        if connection.observer is not None:
+            connection.observer.setup_sent("initiation", half.initiator.packets_sent, now)
         return Transmit(connection.remote, memoryview(half.initiator.packet()), SETUP_PACKET_BYTES)
 
     def _log_keys(self, initiator: TransportParameters, responder: TransportParameters, keys: Keys) -> None:
@@ -342,12 +361,15 @@ class Endpoint:
 
     def _new(
         self, configuration: Configuration, remote: SocketAddress, *, initiator: bool, now: Instant,
-        connection_id: bytes | None = None,
+        connection_id: bytes | None = None, traced_as: bytes | None = None,
     ) -> Connection:  # fmt: skip
+        connection_id = connection_id or new_connection_id(self._rng)
+        tracer = None
+        if self._tracer_of is not None:
+            tracer = self._tracer_of(traced_as or connection_id, initiator)
         connection = Connection(
             initiator=initiator, configuration=configuration, remote=remote, arena=self._arena,
-            connection_id=connection_id or new_connection_id(self._rng),
-            on_work=self._wake, now=now,
+            connection_id=connection_id, on_work=self._wake, now=now, tracer=tracer,
         )  # fmt: skip
         self._by_id[connection.connection_id] = connection
         (self._timed if initiator else self._half_open)[connection.connection_id] = connection

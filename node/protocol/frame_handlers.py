@@ -49,6 +49,8 @@ def _stream(c: Connection, frame: Stream, now: Instant) -> None:
         store(c, stream, frame)
         if stream.ended:
             c.acks.hurry()
+        if c.observer is not None:
+            c.observer.receiver_changed(stream, now)
 
 
 def _reset_stream(c: Connection, frame: ResetStream, now: Instant) -> None:
@@ -79,12 +81,17 @@ def _stop_sending(c: Connection, frame: StopSending, now: Instant) -> None:
 
 def _max_data(c: Connection, frame: MaxData, now: Instant) -> None:
     c.credit.raise_peer_maximum(frame.maximum)
+    if c.observer is not None:
+        for stream in c.streams.senders.values():
+            c.observer.sender_changed(stream, now)
 
 
 def _max_stream_data(c: Connection, frame: MaxStreamData, now: Instant) -> None:
     stream = _sender(c, frame.stream_id)
     if stream is not None:
         stream.max_data = max(stream.max_data, frame.maximum)
+        if c.observer is not None:
+            c.observer.sender_changed(stream, now)
         c.streams.mark_ready(stream)
 
 

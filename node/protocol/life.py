@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
 from node.protocol.configuration import Configuration
 from node.protocol.errors import ErrorCode
@@ -10,6 +11,9 @@ from node.protocol.events import ConnectionClosed, Event
 from node.protocol.states import ACTIVE, OVER, TRANSITIONS, ConnectionState
 from node.protocol.time import SECOND, Duration, Instant
 from node.protocol.timers import Timer, TimerTable
+
+if TYPE_CHECKING:
+    from node.protocol.observer import Observer
 
 #: How long a responder that never drops idle connections waits for one to be confirmed.
 HALF_OPEN_PATIENCE: Duration = 60 * SECOND
@@ -32,6 +36,8 @@ class Life:
         #: Code and reason of our CLOSE, and whether one is to be sent now.
         self.close_reply: tuple[int, str] = (0, "")
         self.close_pending = False
+        #: Who is told; None: nobody.
+        self.observer: Observer | None = None
         self._initiator = initiator
         self._events = events
         self._after_close = 0
@@ -118,6 +124,8 @@ class Life:
     # -- helpers
 
     def _tell(self, code: int, reason: str, *, remote: bool = False) -> None:
+        if self.observer is not None and self.state not in OVER:
+            self.observer.closed(int(code), reason, remote=remote)
         # A connection that was never confirmed was never announced either.
         if self.state not in OVER and self.state is not ConnectionState.RESPONDING:
             self._events.append(ConnectionClosed(int(code), reason, remote))
@@ -127,4 +135,6 @@ class Life:
             self.timers.set(Timer.IDLE, now + self._idle_timeout)
 
     def _go(self, event: str) -> None:
-        self.state = TRANSITIONS[self.state, event]
+        before, self.state = self.state, TRANSITIONS[self.state, event]
+        if self.observer is not None and before is not self.state:
+            self.observer.state_changed(before, self.state)

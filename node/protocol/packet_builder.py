@@ -18,6 +18,7 @@ from node.protocol.recovery.sent_packets import SentBurst
 from node.protocol.streams.send import SendStream
 from node.protocol.time import Instant
 from node.protocol.wire.frames import (
+    Ack,
     AckFrequency,
     Close,
     Frame,
@@ -93,7 +94,8 @@ class PacketBuilder:
 
     def close(self, code: int, reason: str, *, now: Instant) -> Transmit:
         """Return a packet with CLOSE."""
-        return self._finish([Close(code, reason).encode()], [], [], now=now, eliciting=False)
+        frame = Close(code, reason)
+        return self._finish([frame.encode()], [frame], [], now=now, eliciting=False)
 
     def ask_ack_frequency(self) -> None:
         """Ask for fewer or more acknowledgements when the window calls for it (SPEC 5-6)."""
@@ -218,6 +220,7 @@ class PacketBuilder:
         c = self._connection
         room = self.size - HEADER_BYTES - c.protection.tag_size
         parts: list[bytes] = []
+        ack: Ack | None = None
         if c.acks.deadline is not None:
             ack = c.acks.frame(now=now)
             if ack is not None:
@@ -239,7 +242,7 @@ class PacketBuilder:
             room -= taken
         if not parts:
             return None
-        return self._finish(parts, frames, pieces, now=now, eliciting=bool(frames or pieces))
+        return self._finish(parts, frames, pieces, now=now, eliciting=bool(frames or pieces), ack=ack)
 
     def _take_piece(
         self, parts: list[bytes], pieces: list[tuple[SendStream, int, int, bool, int]], room: int
@@ -267,6 +270,7 @@ class PacketBuilder:
     def _finish(
         self, parts: list[bytes], frames: list[Frame],
         pieces: list[tuple[SendStream, int, int, bool, int]], *, now: Instant, eliciting: bool,
+        ack: Ack | None = None,
     ) -> Transmit:  # fmt: skip
         c = self._connection
         payload = b"".join(parts)
@@ -279,7 +283,7 @@ class PacketBuilder:
         size = len(slot.packet)
         record = SentBurst(number, 1, now, size=size, last_size=size, eliciting=eliciting)
         record.frames, record.pieces = tuple(frames), tuple(pieces)
-        c.on_sent(record, 0)
+        c.on_sent(record, 0, ack)
         return Transmit(c.remote, slot.packet, size)
 
 

@@ -15,12 +15,14 @@ from node.protocol.errors import ErrorCode, RemoteProtocolError
 from node.protocol.streams.receive import MAX_GAPS, ReceiveStream
 from node.protocol.streams.states import ReceiveState
 from node.protocol.time import Instant
+from node.protocol.trace import PacketDropped, StreamRun
 from node.protocol.wire.frames import NON_ELICITING, Frame, Stream, parse_frames
 from node.protocol.wire.packet_number import WIRE_MASK, decode_packet_number
 
 if TYPE_CHECKING:
     from node.protocol.arena import Arena, Slot
     from node.protocol.connection import Connection
+    from node.protocol.observer import Observer
 
 HEADER_BYTES = 13
 _NUMBER = struct.Struct(">I")
@@ -52,8 +54,10 @@ class PacketReceiver:
         # The STREAM frame that the next bulk packet is expected to be, ids and offsets as on the wire.
         self._bulk_stream: ReceiveStream | None = None
         self._bulk_id = self._bulk_offset = self._bulk_room = 0
+        self._run_offset = 0
         # Where the current burst lies, if its views are made already.
         self._arena: Arena | None = None
+        self._now: Instant = 0
 
     def receive(
         self, packets: memoryview, segment_size: int, *, now: Instant, arena: Arena | None = None
@@ -64,7 +68,7 @@ class PacketReceiver:
             RemoteProtocolError: the peer broke the protocol; the caller closes the connection.
         """
         self._bulk_stream = None
-        self._arena = arena
+        self._arena, self._now = arena, now
         self._run_start = self._run_end = -1
         c, position, authentic, opened = self._connection, 0, False, False
         try:
@@ -86,8 +90,10 @@ class PacketReceiver:
                     # A late packet goes alone: the numbers that follow it may have come before.
                     if self._run_end > c.acks.largest:
                         position, opened = self._receive_bulk(packets, position, segment_size)
+                    if c.observer is not None:
+                        self._tell_run(c.observer, number, len(packet), now)
                     continue
-                taken = self._take_frames(payload, now)
+                taken = self._take_frames(payload, number, len(packet), now)
                 if taken:
                     self._note(number, len(packet), taken, now)
         finally:
@@ -142,7 +148,7 @@ class PacketReceiver:
                 going = False
                 break
             if not open_slot(number, slot):
-                self.integrity_failures += 1
+                self._drop_damaged(len(slot.packet), number)
                 passed, going = 1, False
                 break
             if frame_of(slot.payload) != (_BULK_KIND, stream_id, offset):
@@ -167,7 +173,7 @@ class PacketReceiver:
         if length <= 0 or _NUMBER.unpack_from(packets, position + 9)[0] != self._run_end & WIRE_MASK:
             return 0, False, False
         if not c.protection.open(self._run_end, packets, position, end):
-            self.integrity_failures += 1
+            self._drop_damaged(end - position, self._run_end)
             return 1, False, False
         frame = _BULK_PACKET.unpack_from(packets, position + HEADER_BYTES)
         if length > self._bulk_room or frame != (_BULK_KIND, self._bulk_id, offset):
@@ -184,14 +190,15 @@ class PacketReceiver:
         c, length = self._connection, len(packet)
         # SPEC 4-4: nothing longer, least of all where a checksum's tables grow with it.
         if not HEADER_BYTES + c.protection.tag_size < length <= c.configuration.max_datagram_size:
-            self.malformed += 1
+            self._drop_malformed(length, None, "its length is not one of a DATA packet")
             return -1
         number = decode_packet_number(expected - 1, _NUMBER.unpack_from(packet, 9)[0])
         if not c.protection.open(number, packet, 0, length):
-            self.integrity_failures += 1
+            self._drop_damaged(length, number)
             return -1
         if self._is_duplicate(number):
             self.duplicates += 1
+            self._tell_dropped(length, number, "duplicate", "it was received before, or is too old to tell")
             return -1
         return number
 
@@ -232,6 +239,7 @@ class PacketReceiver:
             return False
         self._bulk_stream = stream
         self._bulk_id, self._bulk_offset, self._bulk_room = stream_id, offset, room
+        self._run_offset = start
         return True
 
     def _append(self, data: memoryview) -> None:
@@ -256,18 +264,21 @@ class PacketReceiver:
             self._connection.acks.on_received(self._run_start, self._run_end, self._eliciting, now=now)
         self._run_start = self._run_end = -1
 
-    def _take_frames(self, payload: memoryview, now: Instant) -> int:
+    def _take_frames(self, payload: memoryview, number: int, size: int, now: Instant) -> int:
         """Handle all frames; 0: the packet counts as not received, 1: taken, 2: ack-eliciting."""
         c = self._connection
         try:
             frames = list(parse_frames(payload))
-        except RemoteProtocolError:
-            self.malformed += 1
+        except RemoteProtocolError as error:
+            self._drop_malformed(size, number, error.reason)
             if c.is_authenticated:
                 raise
             return 0  # SPEC 5-1: in the checksum profiles it may be damage that slipped through
         if self._is_untimely(frames):
+            self._tell_dropped(size, number, "rejected", "stream data that cannot be kept this early")
             return 0  # SPEC 6-6, 7-3: as if it had never come, so that it is not acknowledged
+        if c.observer is not None:
+            c.observer.received(number, size, frames, now)
         taken = _TAKEN
         for frame in frames:
             if c.closed:
@@ -276,12 +287,37 @@ class PacketReceiver:
                 taken = _ELICITING
             try:
                 c.handle_frame(frame, now)
-            except RemoteProtocolError:
+            except RemoteProtocolError as error:
                 if c.is_authenticated:
                     raise
-                self.malformed += 1
+                self._drop_malformed(size, number, error.reason)
                 return 0
         return taken
+
+    # -- what is dropped, and what observers are told
+
+    def _drop_damaged(self, size: int, number: int) -> None:
+        self.integrity_failures += 1
+        self._tell_dropped(size, number, "decryption_failure", "its integrity check failed")
+
+    def _drop_malformed(self, size: int, number: int | None, reason: str) -> None:
+        self.malformed += 1
+        self._tell_dropped(size, number, "invalid", reason)
+
+    def _tell_dropped(self, size: int, number: int | None, trigger: str, reason: str) -> None:
+        if (observer := self._connection.observer) is not None:
+            observer.emit(self._now, PacketDropped(trigger, reason, size, number))
+
+    def _tell_run(self, observer: Observer, first: int, size: int, now: Instant) -> None:
+        """Tell of the bulk packets from ``first`` on that were taken just now."""
+        stream = self._bulk_stream
+        assert stream is not None
+        count = self._run_end - first
+        head = _BULK_DATA + self._connection.protection.tag_size
+        length = (self._bulk_offset & ~_OFFSET_LENGTH) - self._run_offset
+        run = StreamRun(stream.stream_id, self._run_offset, self._run_offset + length, size - head, False)
+        last_size = length - (count - 1) * (size - head) + head
+        observer.received_run(stream, run, first, count, size, last_size, now)
 
     def _is_untimely(self, frames: list[Frame]) -> bool:
         """Whether a packet holds early stream data that cannot be kept."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from random import Random
+from typing import TypeVar
 
+from node.protocol import trace
 from node.protocol.arena import Arena
 from node.protocol.configuration import Configuration
 from node.protocol.connection import Connection
@@ -17,6 +20,21 @@ from node.protocol.time import MILLISECOND, SECOND, Duration, Instant
 
 LEFT: SocketAddress = ("left", 1)
 RIGHT: SocketAddress = ("right", 2)
+
+#: What no test may have that did not announce it.
+TROUBLES = (trace.PacketLost, trace.PacketDropped, trace.ConnectionClosed)
+
+E = TypeVar("E", bound=trace.TraceEvent)
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """One trace event of one end."""
+
+    now: Instant
+    left: bool
+    event: trace.TraceEvent
+
 
 #: Says what becomes of one datagram: delays at which copies arrive; empty: lost.
 Fate = Callable[[bytearray, Random], list[Duration]]
@@ -50,13 +68,15 @@ class Pair:
 
     Events land in ``left_events`` and ``right_events``; stream data in ``left_data`` and
     ``right_data`` by stream id, read as it comes unless ``read`` is off. With ``coalesce`` what
-    arrives together is handed over as bursts, as UDP GRO does.
+    arrives together is handed over as bursts, as UDP GRO does. With ``traced`` all trace events are
+    kept, for ``expect_no`` and ``expect_quiet``; ``tracers`` are of left and right where it is off.
     """
 
     def __init__(
         self, *, left: Configuration | None = None, right: Configuration | None = None,
         to_right: Fate | None = None, to_left: Fate | None = None, seed: int = 1, read: bool = True,
-        coalesce: bool = False,
+        coalesce: bool = False, traced: bool = False,
+        tracers: Sequence[trace.TracerOf | None] = (None, None),
     ) -> None:  # fmt: skip
         self.rng = Random(f"{seed}/network")
         self.now: Instant = 0
@@ -66,9 +86,13 @@ class Pair:
         configuration = left or Configuration()
         self.key_log: list[str] = []
         self.left = Endpoint(
-            identities[0], configuration, rng=Random(f"{seed}/l"), key_log=self.key_log.append
-        )
-        self.right = Endpoint(identities[1], right or Configuration(), rng=Random(f"{seed}/r"))
+            identities[0], configuration, rng=Random(f"{seed}/l"), key_log=self.key_log.append,
+            tracer_of=self._tracer_of(is_left=True) if traced else tracers[0],
+        )  # fmt: skip
+        self.right = Endpoint(
+            identities[1], right or Configuration(), rng=Random(f"{seed}/r"),
+            tracer_of=self._tracer_of(is_left=False) if traced else tracers[1],
+        )  # fmt: skip
         self.peer = Peer(identities[1].public_key, RIGHT)
         self.to_right, self.to_left = to_right or perfect(), to_left or to_right or perfect()
         self.left_events: list[Event] = []
@@ -77,11 +101,40 @@ class Pair:
         self.right_data: dict[int, bytearray] = {}
         #: Everything that was sent: (time, from left, datagram).
         self.wire: list[tuple[Instant, bool, bytes]] = []
+        #: What both ends told their tracers, in order.
+        self.trace: list[Traced] = []
+        self._traced = traced
         self._arena = Arena()
         self._queue: list[tuple[Instant, int, bool, bytearray]] = []
         self._sequence = 0
         self.connection: Connection
         self.accepted: Connection | None = None
+
+    def _tracer_of(self, *, is_left: bool) -> trace.TracerOf:
+        """Return what gives each connection of a side its tracer."""
+
+        def take(now: Instant, event: trace.TraceEvent) -> None:
+            self.trace.append(Traced(now, is_left, event))
+
+        return lambda connection_id, initiator: take
+
+    def traced(self, kind: type[E], *, left: bool | None = None) -> list[E]:
+        """Return the trace events of a kind, of one side or both."""
+        assert self._traced, "make the pair with traced=True"
+        return [
+            found.event for found in self.trace
+            if isinstance(found.event, kind) and left in (None, found.left)
+        ]  # fmt: skip
+
+    def expect_no(self, *kinds: type[trace.TraceEvent]) -> None:
+        """Fail if one of these was traced, and show the first."""
+        assert self._traced, "make the pair with traced=True"
+        found = next((found for found in self.trace if isinstance(found.event, kinds)), None)
+        assert found is None, f"unexpected: {found}"
+
+    def expect_quiet(self, *announced: type[trace.TraceEvent]) -> None:
+        """Fail on any loss, drop or close but those of the kinds announced."""
+        self.expect_no(*(kind for kind in TROUBLES if kind not in announced))
 
     def connect(self, configuration: Configuration | None = None) -> Connection:
         """Begin a connection from left to right."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from node.protocol.congestion.base import CongestionController
 from node.protocol.errors import ErrorCode, RemoteProtocolError
 from node.protocol.recovery.delivery_rate import DeliveryRate
-from node.protocol.recovery.loss import detect_lost
+from node.protocol.recovery.loss import PACKET_THRESHOLD, detect_lost
 from node.protocol.recovery.pacer import Pacer
 from node.protocol.recovery.persistent_congestion import is_persistent
 from node.protocol.recovery.rtt import RttEstimator
@@ -15,6 +16,9 @@ from node.protocol.recovery.samples import AckSample, LossSample, LostBurst
 from node.protocol.recovery.sent_packets import SentBurst, SentPackets
 from node.protocol.time import MICROSECOND, SECOND, Duration, Instant
 from node.protocol.wire.frames import Ack
+
+if TYPE_CHECKING:
+    from node.protocol.observer import Observer
 
 #: Doublings of the probe timeout.
 MAX_BACKOFF = 16
@@ -55,6 +59,8 @@ class Recovery:
         self.probes_due = 0
         #: The peer's max_ack_delay, ns.
         self.max_ack_delay: Duration = 0
+        #: Who is told what happens; None: nobody.
+        self.observer: Observer | None = None
         self._on_acked, self._on_lost = on_acked, on_lost
         self._largest_acked = -1
         self._loss_time: Instant | None = None
@@ -117,23 +123,31 @@ class Recovery:
             return
         prior, lost_before = self.bytes_in_flight, self.rate.lost
         measured = self._take_rtt_sample(newly, largest, ack, now)
+        if self.observer is not None:
+            self.observer.acked(newly, now)
         acked_bytes = sum([self._acknowledge(record, mask) for record, mask in newly])
         self._pto_count = 0
         self._detect_lost(now)
         self._tell_controller(newly, acked_bytes, prior, lost_before, rtt_sample=measured, now=now)
         self.sent.trim()
         self._update_pacer()
+        if self.observer is not None:
+            self.observer.settled(self, now)
 
     def on_timeout(self, *, now: Instant) -> None:
         """The time that ``next_timeout`` gave has come."""
+        if self.observer is not None:
+            self.observer.timer_expired(now, probe=self._loss_time is None)
         if self._loss_time is not None:
             self._detect_lost(now)
             self.sent.trim()
             self._update_pacer()
-            return
-        self.probe_timeouts += 1
-        self._pto_count = min(self._pto_count + 1, MAX_BACKOFF)
-        self.probes_due = 2
+        else:
+            self.probe_timeouts += 1
+            self._pto_count = min(self._pto_count + 1, MAX_BACKOFF)
+            self.probes_due = 2
+        if self.observer is not None:
+            self.observer.settled(self, now)
 
     # -- when to look again
 
@@ -150,6 +164,11 @@ class Recovery:
     def probe_timeout(self) -> Duration:
         """The PTO without backoff, ns."""
         return self.rtt.probe_timeout(self.max_ack_delay)
+
+    @property
+    def pto_count(self) -> int:
+        """Probe timeouts in a row."""
+        return self._pto_count
 
     @property
     def window_left(self) -> int:
@@ -237,6 +256,8 @@ class Recovery:
         )
         if not lost:
             return
+        if self.observer is not None:
+            self.observer.lost(lost, self._largest_acked, PACKET_THRESHOLD, now)
         prior, bursts = self.bytes_in_flight, []
         for record, mask in lost:
             record.lost |= mask

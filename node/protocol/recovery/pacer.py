@@ -48,6 +48,11 @@ class Pacer:
             self._updated += gained * SECOND // self._rate  # what is less than a byte is not lost
         return self._tokens if self._tokens >= self._threshold(packet_size, wanted) else 0
 
+    @property
+    def rate(self) -> int:
+        """Bytes a second at which the bucket fills."""
+        return self._rate
+
     def on_sent(self, size: int) -> None:
         """Take the tokens of what was sent; probes may drive it below zero."""
         self._tokens -= size

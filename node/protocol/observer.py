@@ -1,0 +1,277 @@
+"""Turns what a connection does into trace events: all that tracing costs the core stands here.
+
+A connection that is traced has one ``Observer``, any other has None in its place; each place that has
+something to tell checks that one attribute, once a burst. Nothing here changes the connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from node.protocol import trace
+from node.protocol.datagrams import Transmit
+from node.protocol.recovery.sent_packets import SentBurst, runs
+from node.protocol.states import ConnectionState
+from node.protocol.streams.receive import ReceiveStream
+from node.protocol.streams.send import SendStream
+from node.protocol.time import Instant
+from node.protocol.wire.frames import Ack, Frame, Stream
+from node.protocol.wire.parameters import TransportParameters
+from node.protocol.wire.setup import SETUP_PACKET_BYTES
+
+if TYPE_CHECKING:
+    from node.protocol.connection import Connection
+    from node.protocol.recovery.manager import Recovery
+
+DATA = "data"
+#: Halves of streams remembered before those that are over are looked for.
+_PRUNE_AT = 1024
+
+
+class Observer:
+    """Tells one connection's tracer what happens.
+
+    Args:
+        emit: takes each event; also for who has an event of his own to tell.
+    """
+
+    def __init__(self, connection: Connection, emit: trace.Tracer, now: Instant) -> None:
+        self.emit = emit
+        #: The latest instant that the connection was told: reads and writes come without one.
+        self.now = now
+        self._connection = connection
+        #: What was told last of each half of a stream, so that only changes are told.
+        self._told: dict[tuple[int, bool], tuple[str, trace.Range, trace.Range]] = {}
+        #: Streams of which something was acknowledged just now.
+        self._touched: dict[int, SendStream] = {}
+
+    # -- the connection
+
+    def started(self) -> None:
+        """The connection has begun."""
+        c = self._connection
+        event = trace.ConnectionStarted(c.initiator, c.remote, c.peer_address, c.connection_id)
+        self.emit(self.now, event)
+
+    def closed(self, code: int, reason: str, *, remote: bool) -> None:
+        """The connection is over for the application."""
+        self.emit(self.now, trace.ConnectionClosed("remote" if remote else "local", code, reason))
+
+    def agreed(self, ours: TransportParameters, peer: TransportParameters) -> None:
+        """The handshake has set what holds."""
+        self.emit(self.now, trace.ParametersSet("local", ours))
+        self.emit(self.now, trace.ParametersSet("remote", peer))
+
+    def state_changed(self, old: ConnectionState, new: ConnectionState) -> None:
+        """The connection has taken a step in its life."""
+        self.emit(self.now, trace.ConnectionStateUpdated(old.value, new.value))
+
+    def handed_in(self, size: int, segment_size: int, now: Instant) -> None:
+        """The driver handed a burst in."""
+        self.now = now
+        self.emit(now, trace.DatagramsReceived(-(-size // segment_size), size, segment_size))
+
+    def handed_out(self, burst: Transmit, now: Instant) -> None:
+        """A burst goes to the driver."""
+        self.now = now
+        self.emit(now, trace.DatagramsSent(burst.count, len(burst.buffer), burst.segment_size))
+
+    def setup_sent(self, kind: str, number: int, now: Instant) -> None:
+        """A set-up packet goes out."""
+        self.now = now
+        size = SETUP_PACKET_BYTES
+        self.emit(now, trace.PacketSent(kind, number, 1, size, size))
+        self.emit(now, trace.DatagramsSent(1, size, size))
+
+    def setup_received(self, kind: str, number: int, now: Instant) -> None:
+        """A set-up packet of this connection passed its checks."""
+        self.now = now
+        size = SETUP_PACKET_BYTES
+        self.emit(now, trace.DatagramsReceived(1, size, size))
+        self.emit(now, trace.PacketReceived(kind, number, 1, size, size))
+
+    # -- sending
+
+    def wrote(self, stream: SendStream, length: int) -> None:
+        """The application wrote ``length`` bytes to a stream."""
+        self.emit(self.now, trace.DataMoved(stream.stream_id, stream.written - length, length, False))
+
+    def sent(self, record: SentBurst, ack: Ack | None) -> None:
+        """Packets were built; ``ack``: the acknowledgement in the only one, which no record keeps."""
+        run = None
+        frames: tuple[Frame | trace.StreamPart, ...] = ()
+        stream = record.stream
+        if stream is not None:
+            run = trace.StreamRun(
+                stream.stream_id, record.offset, record.data_end, record.data_size, record.fin
+            )
+        else:
+            parts = [
+                trace.StreamPart(piece.stream_id, start, end - start, fin)
+                for piece, start, end, fin, _ in record.pieces
+            ]
+            frames = ((ack,) if ack is not None else ()) + record.frames + tuple(parts)
+        now = record.time_sent
+        event = trace.PacketSent(DATA, record.first, record.count, record.size, record.last_size, frames, run)
+        self.emit(now, event)
+        if record.eliciting:
+            self.metrics(self._connection.recovery, now)
+        if stream is not None:
+            self.sender_changed(stream, now)
+        for piece, *_ in record.pieces:
+            self.sender_changed(piece, now)
+
+    # -- receiving
+
+    def received(self, number: int, size: int, frames: Iterable[Frame], now: Instant) -> None:
+        """A packet passed its checks; its frames are handled next."""
+        self.emit(now, trace.PacketReceived(DATA, number, 1, size, size, tuple(map(_without_data, frames))))
+
+    def received_run(
+        self, stream: ReceiveStream, run: trace.StreamRun, first: int, count: int, size: int,
+        last_size: int, now: Instant,
+    ) -> None:  # fmt: skip
+        """Packets with the data that a stream waited for were taken."""
+        self.emit(now, trace.PacketReceived(DATA, first, count, size, last_size, (), run))
+        self.receiver_changed(stream, now)
+
+    def read(self, stream: ReceiveStream, length: int) -> None:
+        """The application took ``length`` bytes, in order."""
+        if length:
+            moved = trace.DataMoved(stream.stream_id, stream.read_offset - length, length, True)
+            self.emit(self.now, moved)
+        self.receiver_changed(stream, self.now)
+
+    # -- recovery
+
+    def acked(self, newly: list[tuple[SentBurst, int]], now: Instant) -> None:
+        """Packets were acknowledged for the first time."""
+        self.emit(now, trace.PacketsAcked(_ranges(newly)))
+        for record, _ in newly:
+            for stream in (record.stream, *(piece for piece, *_ in record.pieces)):
+                if stream is not None:
+                    self._touched[stream.stream_id] = stream
+
+    def settled(self, recovery: Recovery, now: Instant) -> None:
+        """An acknowledgement or a time-out has been dealt with."""
+        self.metrics(recovery, now)
+        for stream in self._touched.values():
+            self.sender_changed(stream, now)
+        self._touched.clear()
+
+    def lost(
+        self, lost: list[tuple[SentBurst, int]], largest_acked: int, threshold: int, now: Instant
+    ) -> None:
+        """Packets were declared lost, by ``threshold`` later packets or by time."""
+        limit = largest_acked - threshold + 1  # numbers below it have enough acknowledged after them
+        by_number, by_time = [], []
+        for start, end in _ranges(lost):
+            if start < limit:
+                by_number.append((start, min(end, limit)))
+            if end > limit:
+                by_time.append((max(start, limit), end))
+        if by_number:
+            self.emit(now, trace.PacketLost(tuple(by_number), "reordering_threshold"))
+        if by_time:
+            self.emit(now, trace.PacketLost(tuple(by_time), "time_threshold"))
+
+    def marked_for_retransmit(self, record: SentBurst, mask: int) -> None:
+        """What the lost packets in ``mask`` carried goes to the ARQ mode."""
+        if record.stream is not None:
+            found = tuple(record.data_of(low, high)[:2] for low, high in runs(mask))
+            self.emit(self.now, trace.MarkedForRetransmit(record.stream.stream_id, found))
+        for stream, start, end, *_ in record.pieces:
+            self.emit(self.now, trace.MarkedForRetransmit(stream.stream_id, ((start, end),)))
+
+    def timer_expired(self, now: Instant, *, probe: bool) -> None:
+        """The loss timer fired, for a probe or for losses by time."""
+        self.emit(now, trace.LossTimerUpdated("pto" if probe else "ack"))
+
+    def metrics(self, recovery: Recovery, now: Instant) -> None:
+        """Loss recovery or congestion control has new figures."""
+        rtt, congestion = recovery.rtt, recovery.congestion
+        sampled = rtt.has_sample
+        self.emit(
+            now,
+            trace.MetricsUpdated(
+                rtt.min_rtt if sampled else None,
+                rtt.smoothed_rtt if sampled else None,
+                rtt.latest_rtt if sampled else None,
+                rtt.rttvar if sampled else None,
+                recovery.pto_count,
+                congestion.congestion_window,
+                recovery.bytes_in_flight,
+                recovery.open_packets,
+                congestion.ssthresh,
+                recovery.pacer.rate,
+            ),
+        )
+
+    # -- streams
+
+    def sender_changed(self, stream: SendStream, now: Instant) -> None:
+        """State, S, R or W of a stream that we send on may have changed (SPEC 16-4)."""
+        if stream.stream_id not in self._connection.streams.senders:
+            return
+        windows = self._connection.windows(stream.stream_id)
+        event = trace.WindowsUpdated(stream.stream_id, windows.send, windows.receive, windows.shared)
+        self._tell(stream.state.value, event, now, sending=True)
+
+    def receiver_changed(self, stream: ReceiveStream, now: Instant) -> None:
+        """State or R of a stream that we receive on may have changed: data in order, or new credit."""
+        receive = (stream.contiguous_end, stream.window.maximum)
+        event = trace.WindowsUpdated(stream.stream_id, None, receive, None)
+        self._tell(stream.state.value, event, now, sending=False)
+
+    def stream_changed(self, stream_id: int) -> None:
+        """A stream may be over."""
+        streams = self._connection.streams
+        if (sender := streams.senders.get(stream_id)) is not None:
+            self.sender_changed(sender, self.now)
+        if (receiver := streams.receivers.get(stream_id)) is not None:
+            self.receiver_changed(receiver, self.now)
+
+    def _tell(self, state: str, windows: trace.WindowsUpdated, now: Instant, *, sending: bool) -> None:
+        key = (windows.stream_id, sending)
+        before = self._told.get(key)
+        told = (state, windows.send or windows.receive, windows.receive)
+        if before == told:
+            return
+        self._told[key] = told
+        if before is None and len(self._told) > _PRUNE_AT:
+            self._prune()
+        if before is None or before[0] != state:
+            old = None if before is None else before[0]
+            self.emit(now, trace.StreamStateUpdated(windows.stream_id, sending, old, state))
+        if before is None or before[1:] != told[1:]:
+            self.emit(now, windows)
+
+    def _prune(self) -> None:
+        """Keep nothing of streams that are over."""
+        streams = self._connection.streams
+        self._told = {
+            key: told
+            for key, told in self._told.items()
+            if key[0] in streams.senders or key[0] in streams.receivers
+        }
+
+
+def _without_data(frame: Frame) -> Frame | trace.StreamPart:
+    """Return what may be kept of a frame: its data lies in a buffer that is used again."""
+    if isinstance(frame, Stream):
+        return trace.StreamPart(frame.stream_id, frame.offset, len(frame.data), frame.fin)
+    return frame
+
+
+def _ranges(packets: Iterable[tuple[SentBurst, int]]) -> tuple[trace.Range, ...]:
+    """Return the packet numbers that records and masks stand for, lowest first."""
+    found: list[trace.Range] = []
+    for record, mask in packets:
+        for low, high in runs(mask):
+            start = record.first + low
+            if found and found[-1][1] == start:
+                found[-1] = (found[-1][0], record.first + high)
+            else:
+                found.append((start, record.first + high))
+    return tuple(found)

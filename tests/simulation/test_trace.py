@@ -1,0 +1,211 @@
+"""What a traced connection tells (SPEC 16): every fact once, in order, and nothing that did not happen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node.protocol import trace
+from node.protocol.configuration import Configuration
+from node.protocol.time import MILLISECOND, SECOND
+from node.protocol.wire.frames import Ack
+from node.qlog.writer import QlogWriter
+from tests.support import qvis
+from tests.support.pair import Pair, hostile, perfect
+
+SIZE = 400_000
+
+
+def transferred(pair: Pair, size: int = SIZE) -> Pair:
+    """Send ``size`` bytes from left to right, and close."""
+    connection = pair.established()
+    stream = connection.open_stream()
+    connection.write(stream, b"x" * size, end=True)
+    pair.run_until(lambda: len(pair.right_data.get(stream, b"")) == size)
+    pair.run_for(SECOND)  # until the last acknowledgement is there
+    connection.close(now=pair.now)
+    pair.drain()
+    pair.run_for(SECOND)
+    return pair
+
+
+def numbers(events: list[trace.PacketSent] | list[trace.PacketReceived], kind: str = "data") -> list[int]:
+    return [number for e in events if e.kind == kind for number in range(e.first, e.first + e.count)]
+
+
+@pytest.mark.parametrize("coalesce", [False, True])
+@pytest.mark.parametrize("integrity", ["aead", "crc32c", "xor"])
+def test_clean_transfer_has_no_trouble(coalesce: bool, integrity: str) -> None:
+    configuration = Configuration(integrity=integrity)
+    pair = transferred(Pair(left=configuration, coalesce=coalesce, traced=True))
+    pair.expect_quiet(trace.ConnectionClosed)
+
+
+def test_each_sent_packet_is_told_once_and_arrives_once() -> None:
+    pair = transferred(Pair(coalesce=True, traced=True))
+    for left in (True, False):
+        sent = numbers(pair.traced(trace.PacketSent, left=left))
+        assert sent == list(range(len(sent)))
+        assert numbers(pair.traced(trace.PacketReceived, left=not left)) == sent
+
+
+def test_lost_packets_are_those_that_did_not_arrive() -> None:
+    pair = transferred(Pair(to_right=hostile(loss=0.03), coalesce=True, traced=True))
+    sent = set(numbers(pair.traced(trace.PacketSent, left=True)))
+    arrived = set(numbers(pair.traced(trace.PacketReceived, left=False)))
+    lost = {
+        n
+        for e in pair.traced(trace.PacketLost, left=True)
+        for low, high in e.ranges
+        for n in range(low, high)
+    }
+    assert lost
+    assert lost <= sent - arrived
+    assert pair.connection.statistics().packets_lost == len(lost)
+    marked = sum(high - low for e in pair.traced(trace.MarkedForRetransmit) for low, high in e.ranges)
+    assert marked > 0
+    with pytest.raises(AssertionError, match="PacketLost"):
+        pair.expect_no(trace.PacketLost)
+
+
+def test_damaged_and_doubled_packets_are_dropped_with_the_reason() -> None:
+    pair = transferred(Pair(to_right=hostile(corrupt=0.05, duplicate=0.05), traced=True))
+    drops = pair.traced(trace.PacketDropped, left=False)
+    assert {"decryption_failure", "duplicate"} <= {event.trigger for event in drops}
+    assert pair.accepted is not None
+    statistics = pair.accepted.statistics()
+    told = [sum(e.trigger == t for e in drops) for t in ("decryption_failure", "duplicate")]
+    assert told == [statistics.integrity_failures, statistics.duplicate_packets]
+    with pytest.raises(AssertionError, match="PacketDropped"):
+        pair.expect_quiet(trace.PacketLost, trace.ConnectionClosed)
+
+
+def test_five_steps_of_a_packet_are_in_the_trace() -> None:
+    """Split, header, send, check, reassemble."""
+    pair = transferred(Pair(traced=True), size=3000)
+    split = [e for e in pair.traced(trace.DataMoved, left=True) if not e.to_application]
+    assert [(e.offset, e.length) for e in split] == [(0, 3000)]
+    runs = [e.run for e in pair.traced(trace.PacketSent, left=True) if e.run is not None]
+    assert (runs[0].offset, runs[0].size) == (0, 1410)
+    sent = pair.traced(trace.DatagramsSent, left=True)
+    assert sum(e.size for e in sent) == sum(len(d) for _, left, d in pair.wire if left)
+    checked = numbers(pair.traced(trace.PacketReceived, left=False))
+    assert checked == numbers(pair.traced(trace.PacketSent, left=True))
+    whole = [e for e in pair.traced(trace.DataMoved, left=False) if e.to_application]
+    assert whole[0].offset == 0
+    assert sum(e.length for e in whole) == 3000
+
+
+def test_windows_are_those_of_the_connection() -> None:
+    """SPEC 16-4: W is the intersection of S and R."""
+    pair = transferred(Pair(coalesce=True, traced=True, right=Configuration(stream_window=40_000)))
+    told = [e for e in pair.traced(trace.WindowsUpdated, left=True) if e.send is not None]
+    assert told
+    for event in told:
+        assert event.send is not None
+        low, high = max(event.send[0], event.receive[0]), min(event.send[1], event.receive[1])
+        assert event.shared == (low, max(low, high))
+    assert [e.receive[1] for e in told] == sorted(e.receive[1] for e in told)
+    assert told[-1].receive[1] > 40_000
+    # What is on the wire is within W as told before it (SPEC 6.1-1).
+    limit = 40_000
+    for found in pair.trace:
+        if found.left and isinstance(found.event, trace.WindowsUpdated):
+            limit = found.event.receive[1]
+        if found.left and isinstance(found.event, trace.PacketSent) and found.event.run is not None:
+            assert found.event.run.end <= limit
+
+
+def test_receiver_tells_its_window() -> None:
+    pair = transferred(Pair(traced=True))
+    told = [e for e in pair.traced(trace.WindowsUpdated, left=False) if e.send is None]
+    assert told[-1].receive[0] == SIZE
+    assert {e.shared for e in told} == {None}
+
+
+def test_acknowledgements_and_metrics_are_told() -> None:
+    pair = transferred(Pair(traced=True))
+    acked = [
+        n
+        for e in pair.traced(trace.PacketsAcked, left=True)
+        for low, high in e.ranges
+        for n in range(low, high)
+    ]
+    assert len(acked) == len(set(acked))
+    frames = [f for e in pair.traced(trace.PacketReceived, left=True) for f in e.frames]
+    assert any(isinstance(frame, Ack) for frame in frames)
+    metrics = pair.traced(trace.MetricsUpdated, left=True)
+    assert metrics[-1].min_rtt == 10 * MILLISECOND
+    assert max(e.congestion_window for e in metrics) == pair.connection.statistics().congestion_window
+
+
+def test_life_of_a_connection_is_told_at_both_ends() -> None:
+    pair = transferred(Pair(traced=True), size=10)
+    for left, first in ((True, "initiating"), (False, "responding")):
+        states = pair.traced(trace.ConnectionStateUpdated, left=left)
+        assert [states[0].old, *(e.new for e in states)] == [
+            first, "established", "closing" if left else "draining", "closed",
+        ]  # fmt: skip
+        (closed,) = pair.traced(trace.ConnectionClosed, left=left)
+        assert closed.owner == ("local" if left else "remote")
+        assert pair.traced(trace.ParametersSet, left=left)[1].owner == "remote"
+        assert len(pair.traced(trace.ConnectionStarted, left=left)) == 1
+
+
+def test_probe_timeouts_are_told() -> None:
+    silent = False
+    pair = Pair(to_right=lambda d, rng: [] if silent else [5 * MILLISECOND], traced=True)
+    connection = pair.established()
+    pair.run_for(SECOND)
+    silent = True
+    connection.write(connection.open_stream(), b"hello")
+    pair.drain()
+    pair.run_for(3 * SECOND)
+    timers = pair.traced(trace.LossTimerUpdated, left=True)
+    assert {e.timer for e in timers} == {"pto"}
+    assert len(timers) == connection.statistics().probe_timeouts
+    assert max(e.pto_count for e in pair.traced(trace.MetricsUpdated, left=True)) == len(timers)
+
+
+def test_untraced_connection_has_no_observer() -> None:
+    """SPEC 16-1: off costs the look at one attribute."""
+    pair = transferred(Pair(), size=10)
+    assert pair.connection.observer is None
+    assert pair.trace == []
+    with pytest.raises(AssertionError, match="traced=True"):
+        pair.expect_no(trace.PacketLost)
+
+
+def test_tracing_changes_nothing_on_the_wire() -> None:
+    fate = hostile(loss=0.05, reorder=0.1, duplicate=0.02)
+    wires = [transferred(Pair(to_right=fate, coalesce=True, traced=on)).wire for on in (False, True)]
+    assert wires[0] == wires[1]
+
+
+def test_files_of_both_ends_load_in_qvis(tmp_path: Path) -> None:
+    """SPEC 16-2: as its loader wants them, with what its two main views draw."""
+    common: Any = {"reference": 0, "reference_time": 1.0, "on_trouble": pytest.fail}
+    writers = [
+        QlogWriter(tmp_path / side, name=side, local=(side, 1), **common) for side in ("left", "right")
+    ]
+    tracers = [writer.tracer_of for writer in writers]
+    pair = Pair(to_right=hostile(loss=0.02), to_left=perfect(), coalesce=True, tracers=tracers)
+    transferred(pair)
+    for writer in writers:
+        writer.close()
+    client, server = (qvis.load(next((tmp_path / side).glob("*.sqlog"))) for side in ("left", "right"))
+    assert (client.vantage_point, server.vantage_point) == ("client", "server")
+    groups = {end.header["trace"]["common_fields"]["ODCID"] for end in (client, server)}
+    assert groups == {pair.connection.connection_id.hex()}
+    arrived, lost = qvis.matched(client, server)
+    assert arrived > 250
+    assert lost > 0
+    assert qvis.matched(server, client)[1] == 0
+    for view in ("metrics_updated", "packet_lost"):
+        assert client.lookup("recovery", view)
+    assert any("congestion_window" in e["data"] for e in client.lookup("recovery", "metrics_updated"))
+    assert {e["data"]["owner"] for e in client.lookup("transport", "parameters_set")} == {"local", "remote"}
+    frames = {f["frame_type"] for e in client.lookup("transport", "packet_sent") for f in e["data"]["frames"]}
+    assert {"ping", "stream", "connection_close"} <= frames
