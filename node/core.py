@@ -20,6 +20,7 @@ from node.protocol.events import ConnectionClosed, ConnectionEstablished, Event,
 from node.protocol.identity import Identity
 from node.protocol.sealed.service import SealedSettings
 from node.protocol.time import Instant
+from node.protocol.trace import TracerOf
 from node.registry import UnknownNameError
 from node.settings import NodeSettings, configuration_of
 from node.workloads.base import WORKLOADS, Resources, SinkFactory, SourceFactory, WorkloadError
@@ -55,6 +56,7 @@ class NodeCore:
         key_log: takes one line for each connection (SPEC 11).
         epoch: above that of every start of this node before (SPEC 14-3): nanoseconds of the wall clock.
         process: names the process; what is sealed in a copy of it is sealed otherwise (SPEC 14-3).
+        tracer_of: asked for a tracer of each connection (SPEC 16); None: nothing is traced.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class NodeCore:
         key_log: Callable[[str], None] | None = None,
         epoch: int = 1,
         process: Callable[[], int] = lambda: 0,
+        tracer_of: TracerOf | None = None,
     ) -> None:
         self.settings = settings
         identity = Identity(settings.private_key)
@@ -79,6 +82,7 @@ class NodeCore:
             rng=rng,
             key_log=key_log,
             sealed=SealedSettings(peers.get, epoch, process),
+            tracer_of=tracer_of,
         )
         self._datagram_flows = DatagramFlows(self._endpoint)
         self._resources = Resources(source_of, sink_of)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from node.protocol.datagrams import SocketAddress
 from node.protocol.time import Instant
-from node.protocol.trace import ConnectionStateUpdated, TraceEvent, Tracer
+from node.protocol.trace import ConnectionStateUpdated, TraceEvent
 from node.qlog.encoder import Encoder
 
 #: Bytes of one file: some 250,000 packets; viewers choke on more.
@@ -133,7 +133,7 @@ class QlogWriter:
         self._made = 0
         self._over = False
 
-    def tracer_of(self, connection_id: bytes, initiator: bool) -> Tracer | None:
+    def tracer_of(self, connection_id: bytes, initiator: bool) -> QlogFile | None:
         """Return the tracer of a new connection; None: no more are traced."""
         if self._over or self._made >= MAX_FILES:
             return None

@@ -89,6 +89,7 @@ class SimulationDeployment:
                 plan,
                 files_of=self._files.__getitem__,
                 key_log_of=self._artefacts.key_log_of,
+                tracers_of=self._artefacts.tracers_of,
             )
             if capture:
                 self._artefacts.capture(self._lab.network, plan)

@@ -23,10 +23,22 @@ from orchestrator.cli.support.options import (
 @results_option
 @click.option("--keep", is_flag=True, help="Leave the lab up afterwards; `narrows destroy` removes it.")
 @click.option("--no-capture", is_flag=True, help="Capture nothing, so check no frames: for fast links.")
+@click.option(
+    "--qlog/--no-qlog",
+    default=None,
+    help="Have both ends of each connection write a qlog file, or not, whatever the topology says.",
+)
 @format_option
 @verbose_option
 def command(
-    file: str, backend: str, seed: int | None, results: Path, keep: bool, no_capture: bool, form: str
+    file: str,
+    backend: str,
+    seed: int | None,
+    results: Path,
+    keep: bool,
+    no_capture: bool,
+    qlog: bool | None,
+    form: str,
 ) -> None:
     """Run a topology, and say PASS or FAIL.
 
@@ -52,6 +64,7 @@ def command(
                 directory=results,
                 seed=seed,
                 capture=not no_capture,
+                qlog=qlog,
                 keep=keep,
                 on_progress=observer,
             )

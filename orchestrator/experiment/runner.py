@@ -41,6 +41,7 @@ async def run(
     directory: Path = Path("results"),
     seed: int | None = None,
     capture: bool = True,
+    qlog: bool | None = None,
     keep: bool = False,
     on_progress: Observer = ignore,
 ) -> RunResult:
@@ -51,6 +52,7 @@ async def run(
         directory: the results directory; the run makes its own below it.
         seed: takes the place of the topology's own.
         capture: whether every link is captured and every frame checked.
+        qlog: whether the nodes trace their connections; None: as the topology says.
         keep: leave the lab up.
         on_progress: called with each new snapshot.
 
@@ -60,7 +62,7 @@ async def run(
         BackendError: the lab could not be made.
         ResultsError: the results cannot be written.
     """
-    plan = make_plan(topology, seed=seed)
+    plan = make_plan(topology, seed=seed, qlog=qlog)
     backend = select_backend(backend_name, plan)
     if keep:
         check_can_last(backend)

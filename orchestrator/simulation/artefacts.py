@@ -1,4 +1,4 @@
-"""The files of a simulated run: captures of all links in virtual time, and the nodes' key logs."""
+"""The files of a simulated run: captures of all links in virtual time, the nodes' key logs and traces."""
 
 from __future__ import annotations
 
@@ -9,11 +9,20 @@ from typing import TextIO
 
 from node.capture.pcapng import Direction, Writer
 from node.protocol.time import Instant
+from node.protocol.trace import TraceEvent, Tracer, TracerOf
+from node.qlog.writer import QlogFile, QlogWriter
 from orchestrator.simulation.link import LinkDirection, Tap
 from orchestrator.simulation.network import Network
 from orchestrator.simulation.packet import Packet, to_frame
 from orchestrator.topology.model import LinkEndpoint
-from orchestrator.topology.plan import DeploymentPlan
+from orchestrator.topology.plan import DeploymentPlan, NodePlan
+
+#: Below the run's directory: a directory for each node, with a qlog file for each connection.
+QLOG = "qlog"
+#: Virtual time 0 on the calendar of traces, ms since 1970: viewers take 0 for none. 2000-01-01.
+VIRTUAL_EPOCH_MS = 946_684_800_000.0
+#: Events of a connection that are written together.
+WRITE_AT = 4096
 
 
 class Artefacts:
@@ -30,6 +39,7 @@ class Artefacts:
         self._key_logs: dict[str, tuple[Path, TextIO]] = {}
         self._captures: dict[str, Path] = {}
         self._tapped: list[tuple[LinkDirection, Tap]] = []
+        self._traces: list[QlogWriter] = []
 
     def key_log_of(self, node: str) -> Callable[[str], None]:
         """Return what takes the key log lines of ``node``."""
@@ -42,6 +52,24 @@ class Artefacts:
             log.write(line.rstrip("\n") + "\n")
 
         return write
+
+    def tracers_of(self, node: NodePlan, warn: Callable[[str], None]) -> TracerOf:
+        """Return what traces the connections of ``node`` into qlog files; ``warn``: told if it ends."""
+        writer = QlogWriter(
+            self._directory / QLOG / node.name,
+            name=node.name,
+            local=(node.ipv4, node.port),
+            reference=0,
+            reference_time=VIRTUAL_EPOCH_MS,
+            on_trouble=warn,
+        )
+        self._traces.append(writer)
+
+        def tracer_of(connection_id: bytes, initiator: bool) -> Tracer | None:
+            tracer = writer.tracer_of(connection_id, initiator)
+            return None if tracer is None else _written(tracer, writer)
+
+        return tracer_of
 
     def capture(self, network: Network, plan: DeploymentPlan) -> None:
         """Capture every link: one file each, with an interface for each end, as a link namespace has them.
@@ -74,11 +102,24 @@ class Artefacts:
         for direction, tap in self._tapped:
             direction.taps.remove(tap)
         self._tapped.clear()
+        for writer in self._traces:
+            writer.close()
         self._open.close()
 
     def _tap(self, direction: LinkDirection, tap: Tap) -> None:
         direction.taps.append(tap)
         self._tapped.append((direction, tap))
+
+
+def _written(tracer: QlogFile, writer: QlogWriter) -> Tracer:
+    """Return the tracer; it writes by itself, as no time passes here meanwhile."""
+
+    def trace(now: Instant, event: TraceEvent) -> None:
+        tracer(now, event)
+        if tracer.waiting >= WRITE_AT:
+            writer.write()
+
+    return trace
 
 
 def _capture(writer: Writer, here: int, there: int, source_mac: bytes, destination_mac: bytes) -> Tap:

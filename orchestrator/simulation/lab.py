@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from random import Random
 from typing import Protocol
 
 from node.control.messages import Command, NodeEvent, Reply
 from node.core import NodeCore
 from node.protocol.identity import Peer
+from node.protocol.trace import TracerOf
 from node.settings import NodeSettings
 from node.workloads.base import ByteSink, ByteSource
 from orchestrator.simulation.host import Host
 from orchestrator.simulation.network import Network
 from orchestrator.simulation.scheduler import Scheduler
 from orchestrator.topology.model import NodeKind
-from orchestrator.topology.plan import DeploymentPlan
+from orchestrator.topology.plan import DeploymentPlan, NodePlan
 
 #: Events that wait to be read; a run of many hours makes fewer, so only a reader that is gone fills this.
 MAX_EVENTS = 1_000_000
@@ -40,6 +42,8 @@ class SimulatedLab:
     Args:
         files_of: returns what makes the byte sources and sinks of a node.
         key_log_of: returns what takes the key log lines of a node.
+        tracers_of: returns what gives a node's connections their tracers, where the plan wants traces; what
+            it is given takes a warning.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class SimulatedLab:
         *,
         files_of: Callable[[str], Files],
         key_log_of: Callable[[str], Callable[[str], None] | None] = lambda name: None,
+        tracers_of: Callable[[NodePlan, Callable[[str], None]], TracerOf | None] = lambda node, warn: None,
     ) -> None:
         self.plan = plan
         self.scheduler = Scheduler()
@@ -56,6 +61,7 @@ class SimulatedLab:
         self.events: deque[NodeEvent] = deque(maxlen=MAX_EVENTS)
         self._files_of = files_of
         self._key_log_of = key_log_of
+        self._tracers_of = tracers_of
         self._starts: dict[str, int] = {}
         # Flows that a node was told to run and has not finished: (node, flow). A dict, to keep order.
         self._unfinished: dict[tuple[str, str], None] = {}
@@ -91,6 +97,7 @@ class SimulatedLab:
             key_log=self._key_log_of(name),
             # Each start is above all epochs that the one before can have begun (SPEC 14-3).
             epoch=count << 32,
+            tracer_of=self._tracers_of(node, partial(self._warn, name)) if self.plan.qlog else None,
         )
         station = self.network.stations[name]
         self.hosts[name] = Host(core, station, self.scheduler, on_event=self._on_event)
@@ -123,6 +130,9 @@ class SimulatedLab:
     def unfinished(self) -> list[str]:
         """Return the names of flows that were started and have not ended, each once."""
         return list(dict.fromkeys(flow for _, flow in self._unfinished))
+
+    def _warn(self, name: str, message: str) -> None:
+        self._on_event(NodeEvent(name, "warning", self.scheduler.now, {"message": message}))
 
     def _on_event(self, event: NodeEvent) -> None:
         if event.kind == "flow_finished":

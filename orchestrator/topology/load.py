@@ -91,6 +91,7 @@ class _Builder:
             ),
             seed=self._entry.seed,
             time_limit=int(str(self._entry.time_limit)),
+            qlog=self._entry.qlog,
         )
         self._check_paths(topology)
         return topology

@@ -103,6 +103,8 @@ class Topology:
     seed: int
     #: The run is stopped after this long (of the back end's clock).
     time_limit: Duration
+    #: Whether the nodes write a qlog file of each connection.
+    qlog: bool = False
 
     def node(self, name: str) -> Node:
         """Return the node called ``name`` (KeyError if there is none)."""

@@ -76,6 +76,8 @@ class DeploymentPlan:
     workloads: tuple[WorkloadSpec, ...]
     expectations: tuple[Expectation, ...]
     time_limit: Duration
+    #: Whether the nodes write a qlog file of each connection.
+    qlog: bool = False
 
     def node(self, name: str) -> NodePlan:
         """Return the node called ``name`` (KeyError if there is none)."""

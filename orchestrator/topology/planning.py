@@ -25,12 +25,13 @@ from orchestrator.topology.routing import Hop, Paths
 HEADER_BYTES = 28
 
 
-def make_plan(topology: Topology, *, seed: int | None = None) -> DeploymentPlan:
+def make_plan(topology: Topology, *, seed: int | None = None, qlog: bool | None = None) -> DeploymentPlan:
     """Return what a back end must make for ``topology``.
 
     Args:
         topology: a valid topology.
         seed: takes the place of the topology's own.
+        qlog: whether the nodes trace their connections, whatever the topology says; None: as it says.
     """
     if seed is not None:
         topology = dataclasses.replace(topology, seed=seed)
@@ -46,6 +47,7 @@ def make_plan(topology: Topology, *, seed: int | None = None) -> DeploymentPlan:
         workloads=tuple(_workload(topology, flow, paths) for flow in topology.workloads),
         expectations=topology.expectations,
         time_limit=topology.time_limit,
+        qlog=topology.qlog if qlog is None else qlog,
     )
 
 
@@ -145,6 +147,8 @@ def plan_to_json(plan: DeploymentPlan) -> Mapping[str, object]:
         "links": [_link_to_json(link) for link in plan.links],
         "workloads": [_workload_to_json(flow) for flow in plan.workloads],
         "expectations": [_expectation_to_json(expectation) for expectation in plan.expectations],
+        # Only where it is on: a trace changes nothing of what is made, and digests stay as they were.
+        **({"qlog": True} if plan.qlog else {}),
     }
 
 

@@ -301,6 +301,7 @@ class TopologyFile(Closed):
     )
     seed: Seed = Field(default=1, description="Seed of the lab's keys and of all chance in simulation.")
     time_limit: PositiveDuration = Field(default=60 * SECOND, description="The run is stopped after this.")
+    qlog: bool = Field(default=False, description="Write a qlog file of each connection, at both ends.")
 
 
 def json_schema() -> dict[str, Any]:

@@ -116,6 +116,7 @@ def test_schema_knows_every_top_level_key() -> None:
         "expect",
         "seed",
         "time-limit",
+        "qlog",
     }
     assert schema["additionalProperties"] is False
 
