@@ -1,10 +1,11 @@
-"""Prints a digest of everything that is delivered in a bad lab: run by itself in processes of its own."""
+"""Prints a digest of everything that happens in a bad lab: run by itself in processes of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,8 +27,8 @@ BAD = impaired(
 
 
 async def digest(seed: int) -> str:
-    """Return a digest of captures, key logs and results of two flows in opposite directions."""
-    plan = line(BAD, impaired(delay="2ms"), BAD, seed=seed)
+    """Return a digest of captures, key logs, traces and results of two flows in opposite directions."""
+    plan = replace(line(BAD, impaired(delay="2ms"), BAD, seed=seed), qlog=True)
     found = hashlib.sha256()
     with TemporaryDirectory() as directory:
         deployment = await SimulationBackend().deploy(plan, run_id="0" * 8, directory=Path(directory))
@@ -46,10 +47,16 @@ async def digest(seed: int) -> str:
         await deployment.sleep(100 * MILLISECOND)
         collected = await deployment.collect(Path(directory))
         files = [path for paths in collected.captures.values() for path in paths] + collected.key_logs
-        for path in files:
+        traces = _traces(Path(directory))
+        assert len(traces) == 4, traces
+        for path in files + traces:
             found.update(path.read_bytes())
         await deployment.destroy()
     return found.hexdigest()
+
+
+def _traces(directory: Path) -> list[Path]:
+    return sorted(directory.rglob("*.sqlog"))
 
 
 if __name__ == "__main__":
