@@ -1,0 +1,302 @@
+"""One bottleneck and the flows over it, on virtual time: how long a transfer takes, how a path is shared.
+
+Each flow has two endpoints of its own, one on each side; they share the two directions of one link, which
+is the simulator's (`orchestrator.simulation.link`). No CPU time passes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+from node.links.impairments.delay import Delay
+from node.links.impairments.jitter import Jitter
+from node.links.impairments.queue import Queue
+from node.links.impairments.rate import Rate
+from node.links.model import LinkModel
+from node.links.settings import Impairments
+from node.protocol.configuration import Configuration
+from node.protocol.connection import Connection
+from node.protocol.datagrams import MAX_BURST_BYTES, MAX_SEGMENTS, Burst, SocketAddress
+from node.protocol.endpoint import Endpoint
+from node.protocol.events import ConnectionClosed, ConnectionEstablished, Event, StreamDataReceived
+from node.protocol.identity import Identity, Peer
+from node.protocol.time import SECOND, Duration, Instant
+from orchestrator.simulation.link import LinkDirection
+from orchestrator.simulation.packet import OVERHEAD, Packet
+from orchestrator.simulation.scheduler import Scheduler
+
+#: A full packet on the link.
+FULL_PACKET = Configuration().max_datagram_size + OVERHEAD
+#: A queue is never shorter than this, however small the path's bandwidth-delay product.
+MIN_QUEUE_PACKETS = 20
+#: What flows carry, again and again: kept by reference, so that size costs no memory.
+_CHUNK = Random("scenario").randbytes(1 << 20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Path:
+    """A bottleneck: both directions alike but for their rate, and unless it says otherwise."""
+
+    #: From the senders to the receivers, bit/s.
+    rate: int
+    #: One way.
+    delay: Duration
+    #: From the receivers to the senders, bit/s; None: as forward.
+    back_rate: int | None = None
+    #: Half the width of the delay's uniform distribution; packets keep their order.
+    jitter: Duration = 0
+    #: Packets that the queue forward holds; None: one bandwidth-delay product.
+    queue: int | None = None
+    #: Shares of packets lost, forward and back; losses come in runs of one to ``loss_run`` packets.
+    loss: float = 0.0
+    back_loss: float = 0.0
+    loss_run: int = 1
+
+    def product(self) -> int:
+        """Return the bandwidth-delay product forward, bytes."""
+        return self.rate * 2 * self.delay // (8 * SECOND)
+
+    def impairments(self, *, back: bool) -> Impairments:
+        """Return what one direction does to packets, losses aside."""
+        rate = self.back_rate or self.rate if back else self.rate
+        queue = (
+            replace(self, rate=rate).product() // FULL_PACKET if back or self.queue is None else self.queue
+        )
+        return Impairments.build(
+            Delay(self.delay), Jitter(self.jitter), Rate(rate), Queue(max(queue, MIN_QUEUE_PACKETS))
+        )
+
+
+class Flow:
+    """A transfer from one side to the other, and what became of it."""
+
+    def __init__(self, size: int, start: Instant) -> None:
+        self.size = size
+        self.start = start
+        #: When the receiver had all of it; None: it has not.
+        self.completed: Instant | None = None
+        #: Bytes that the receiver has read.
+        self.received = 0
+        #: The sender's connection, once the flow has started.
+        self.connection: Connection
+        #: Why an end closed the connection; None: it did not.
+        self.closed: str | None = None
+        self.ends: tuple[_Host, _Host]
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, handshake included."""
+        assert self.completed is not None, f"{self.received} of {self.size} bytes, closed: {self.closed}"
+        return (self.completed - self.start) / SECOND
+
+    @property
+    def goodput(self) -> float:
+        """Its bits a second, start to end."""
+        return self.size * 8 / self.seconds
+
+
+class Bottleneck:
+    """A path, and flows over it.
+
+    Args:
+        path: what both directions do.
+        seed: of all chance.
+    """
+
+    def __init__(self, path: Path, *, seed: int = 1) -> None:
+        self.path = path
+        self.scheduler = Scheduler()
+        self.flows: list[Flow] = []
+        self._seed = seed
+        self._hosts: dict[SocketAddress, _Host] = {}
+        self.forward = self._direction("forward", path.impairments(back=False), path.loss)
+        self.back = self._direction("back", path.impairments(back=True), path.back_loss)
+
+    def flow(
+        self, size: int, *, configuration: Configuration, start: Instant = 0, after: Flow | None = None
+    ) -> Flow:
+        """Add a transfer of ``size`` bytes.
+
+        Args:
+            configuration: of both ends; their windows are raised so that they never limit the flow.
+            after: a flow whose endpoints it uses.
+        """
+        flow = Flow(size, start)
+        self.flows.append(flow)
+        window = max(configuration.connection_window, 4 * self.path.product() + (8 << 20))
+        configuration = replace(configuration, connection_window=window, stream_window=window)
+        flow.ends = after.ends if after is not None else self._ends(configuration)
+        self.scheduler.at(start, lambda _: flow.ends[0].connect(flow, flow.ends[1], configuration))
+        return flow
+
+    def run(self, *, limit: Duration = 600 * SECOND) -> None:
+        """Go on until all flows are complete; AssertionError: it never comes to that."""
+        scheduler = self.scheduler
+        while any(flow.completed is None for flow in self.flows):
+            closed = [flow.closed for flow in self.flows if flow.closed is not None]
+            assert not closed, closed
+            assert scheduler.now <= limit, f"not complete after {scheduler.now / SECOND:.1f} virtual seconds"
+            assert scheduler.step(), "idle, and not complete"
+
+    def run_for(self, duration: Duration) -> None:
+        """Go on for a time."""
+        end = self.scheduler.now + duration
+        self.scheduler.run(until=end)
+        self.scheduler.advance(end)
+
+    def _ends(self, configuration: Configuration) -> tuple[_Host, _Host]:
+        number = len(self.flows)
+        made = []
+        for side, out in ((1, self.forward), (2, self.back)):
+            address: SocketAddress = (f"10.{side}.{number >> 8}.{number & 255}", 1)
+            identity = Identity(Random(f"{self._seed}/{address}").randbytes(32))
+            rng = Random(f"{self._seed}/{address}/rng")
+            endpoint = Endpoint(identity, configuration, rng=rng)
+            made.append(_Host(endpoint, address, out, self.scheduler))
+            self._hosts[address] = made[-1]
+        return made[0], made[1]
+
+    def _direction(self, name: str, impairments: Impairments, loss: float) -> LinkDirection:
+        direction = LinkDirection(
+            name, impairments, seed=self._seed, scheduler=self.scheduler, receive=self._arrive
+        )
+        if loss:
+            rng = Random(f"{self._seed}/loss/{name}")
+            direction.model = _LossyRuns(impairments, rng, loss=loss, longest=self.path.loss_run)
+        return direction
+
+    def _arrive(self, packet: Packet) -> None:
+        self._hosts[packet.destination].take(packet)
+
+
+class _LossyRuns(LinkModel):
+    """A link model before which packets are lost in runs."""
+
+    def __init__(self, impairments: Impairments, rng: Random, *, loss: float, longest: int) -> None:
+        super().__init__(impairments, rng)
+        mean = (longest + 1) / 2
+        self._begins = loss / (mean * (1 - loss) + loss)
+        self._longest = longest
+        self._left = 0
+        self._chance = rng
+
+    def enqueue(self, size: int, now: Instant) -> Sequence[tuple[Instant, int | None]]:  # type: ignore[override]
+        if not self._left and self._chance.random() < self._begins:
+            self._left = self._chance.randint(1, self._longest)
+        if self._left:
+            self._left -= 1
+            return ()
+        return super().enqueue(size, now)
+
+
+class _Host:
+    """An endpoint on virtual time: what arrives at one instant is handed over together, as UDP GRO does."""
+
+    def __init__(
+        self, endpoint: Endpoint, address: SocketAddress, out: LinkDirection, scheduler: Scheduler
+    ) -> None:
+        self.endpoint = endpoint
+        self.address = address
+        self._out = out
+        self._scheduler = scheduler
+        self._inbox: deque[Packet] = deque()
+        self._reading = False
+        self._wake_at: Instant | None = None
+        #: Flows that end here, by the connection's other end; and those that begin here, by connection.
+        self._awaited: deque[Flow] = deque()
+        self._flows: dict[Connection, Flow] = {}
+
+    def connect(self, flow: Flow, target: _Host, configuration: Configuration) -> None:
+        """Begin a flow."""
+        peer = Peer(target.endpoint.identity.public_key, target.address)
+        now = self._scheduler.now
+        flow.connection = self.endpoint.connect(peer, configuration=configuration, now=now)
+        self._flows[flow.connection] = flow
+        target._awaited.append(flow)
+        self._drain()
+
+    def take(self, packet: Packet) -> None:
+        """Take a packet that arrived."""
+        self._inbox.append(packet)
+        if not self._reading:
+            self._reading = True
+            self._scheduler.at(self._scheduler.now, self._read)
+
+    def _read(self, _: object) -> None:
+        self._reading = False
+        while self._inbox:
+            self.endpoint.receive(_next_burst(self._inbox), now=self._scheduler.now)
+            self._drain()
+
+    def _wake(self, at: Instant) -> None:
+        if self._wake_at == at:
+            self._wake_at = None
+        deadline = self.endpoint.next_timeout()
+        if deadline is None:
+            return
+        if deadline <= self._scheduler.now:
+            self.endpoint.handle_timeout(now=self._scheduler.now)
+            self._drain()
+        else:
+            self._wake_soon(deadline)
+
+    def _drain(self) -> None:
+        now = self._scheduler.now
+        going = True
+        while going:
+            going = False
+            while (transmit := self.endpoint.transmit(now=now)) is not None:
+                buffer, size = transmit.buffer, transmit.segment_size
+                for start in range(0, len(buffer), size):
+                    payload = bytes(buffer[start : start + size])
+                    self._out.send(Packet(self.address, transmit.destination, payload, ecn=transmit.ecn))
+            while (found := self.endpoint.next_event()) is not None:
+                going = True
+                self._handle(*found)
+        deadline = self.endpoint.next_timeout()
+        if deadline is not None:
+            self._wake_soon(deadline)
+
+    def _wake_soon(self, deadline: Instant) -> None:
+        at = max(deadline, self._scheduler.now)
+        if self._wake_at is None or at < self._wake_at:
+            self._wake_at = at
+            self._scheduler.at(at, self._wake, at)
+
+    def _handle(self, connection: Connection, event: Event) -> None:
+        if isinstance(event, ConnectionEstablished):
+            if not event.initiator:
+                self._flows[connection] = self._awaited.popleft()
+                return
+            flow, stream_id = self._flows[connection], connection.open_stream(unidirectional=True)
+            for start in range(0, flow.size, len(_CHUNK)):
+                left = flow.size - start
+                connection.write(stream_id, memoryview(_CHUNK)[:left], end=left <= len(_CHUNK))
+        elif isinstance(event, StreamDataReceived):
+            flow = self._flows[connection]
+            flow.received += len(connection.read(event.stream_id))
+            if event.ended:
+                assert flow.received == flow.size
+                flow.completed = self._scheduler.now
+        elif isinstance(event, ConnectionClosed):
+            self._flows[connection].closed = event.reason
+
+
+def _next_burst(inbox: deque[Packet]) -> Burst:
+    """Take the next packets that make one burst off ``inbox``: equal in size, source and ECN."""
+    first = inbox.popleft()
+    size = len(first.payload)
+    taken = bytearray(first.payload)
+    count = 1
+    while inbox and len(taken) == count * size and count < MAX_SEGMENTS:
+        following = inbox[0]
+        if following.source != first.source or following.ecn != first.ecn:
+            break
+        if not 0 < len(following.payload) <= size or len(taken) + len(following.payload) > MAX_BURST_BYTES:
+            break
+        taken += inbox.popleft().payload
+        count += 1
+    return Burst(first.source, memoryview(taken), max(1, size), first.ecn)
