@@ -238,7 +238,7 @@ class Connection:
         self._on_work(self)
 
     def close(self, code: int = 0, reason: str = "", *, now: Instant) -> None:
-        """End the connection for both sides at once (SPEC 9). Closing twice does nothing."""
+        """End the connection for both sides at once (SPEC 9-3). Closing twice does nothing."""
         check_code(code)
         if self.state not in OVER:
             self._end_with(code, reason, now=now)

@@ -237,13 +237,14 @@ class Endpoint:
 
     def _receive_setup(self, datagram: memoryview, source: SocketAddress, now: Instant) -> None:
         if not datagram:
-            return
+            return  # SPEC 1-3
         if datagram[0] == SEALED and self._sealed is not None:
             dropped = self._sealed.receive(datagram, now=now)
             if dropped is not None:
                 self.drops.add(dropped)
             return
         if datagram[0] not in (INITIATION, RESPONSE):
+            # SPEC 2-3: what is of a connection of ours does not come here.
             self.drops.add("unknown connection ID" if datagram[0] == DATA else "unknown packet type")
             return
         packet = parse_setup(datagram)
@@ -265,7 +266,7 @@ class Endpoint:
                 return
             self._by_initiation[key] = known
         elif known.remote != source:
-            return
+            return  # SPEC 3-6
         if known.observer is not None:
             known.observer.setup_received("initiation", packet.packet_number, now)
         half = self._half[known.connection_id]
@@ -345,6 +346,7 @@ class Endpoint:
             return
         ids = f"{initiator.connection_id.hex()} {responder.connection_id.hex()}"
         pair = f"{keys.initiator_to_responder.hex()} {keys.responder_to_initiator.hex()}"
+        # SPEC 11-1, 11-2
         self._key_log(f"STRAIT_DATA {ids} {initiator.integrity} {pair}")
         windows = (
             f"{initiator.initial_max_data} {initiator.initial_max_stream_data} "

@@ -19,7 +19,7 @@ NO_CONNECTION_ID = bytes(CONNECTION_ID_BYTES)
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What Split() gave: the keys of the two directions."""
+    """What Split() gave: the keys of the two directions (SPEC 3.1-2)."""
 
     initiator_to_responder: bytes
     responder_to_initiator: bytes
@@ -65,7 +65,7 @@ class Initiator:
         self._message = self._noise.write_message(self._asked.encode())
 
     def packet(self) -> bytes:
-        """Return the next INITIATION: the same message in a packet of its own number (SPEC 3-3)."""
+        """Return the next INITIATION: the same message in a packet of its own number (SPEC 3-3, 3-4)."""
         number, self._packet_number = self._packet_number, self._packet_number + 1
         return SetupPacket(
             INITIATION, self._peer.address, self._identity.address, NO_CONNECTION_ID,

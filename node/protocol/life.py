@@ -70,7 +70,7 @@ class Life:
     def on_eliciting_sent(self, now: Instant) -> None:
         """An ack-eliciting packet goes out."""
         if not self._eliciting_since_receipt:
-            self._eliciting_since_receipt = True  # RFC 9000 §10.1: the first since the last receipt
+            self._eliciting_since_receipt = True  # SPEC 9-2: the first since the last receipt
             self._restart_idle(now)
 
     def on_packet_while_closing(self) -> None:

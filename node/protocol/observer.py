@@ -125,7 +125,7 @@ class Observer:
     # -- receiving
 
     def received(self, number: int, size: int, frames: Iterable[Frame], now: Instant) -> None:
-        """A packet passed its checks; its frames are handled next."""
+        """A packet passed its checks; its frames are handled next (SPEC 16-5)."""
         self.emit(now, trace.PacketReceived(DATA, number, 1, size, size, tuple(map(_without_data, frames))))
 
     def received_run(

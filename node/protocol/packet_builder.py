@@ -123,7 +123,7 @@ class PacketBuilder:
         return self.size - HEADER_BYTES - BULK_FRAME_BYTES - self._connection.protection.tag_size
 
     def _allowance(self, wanted: int, now: Instant) -> int:
-        """Bytes that window, ARQ mode and pacing let go now; 0 or at least one packet."""
+        """Bytes that window (SPEC 6.1-1), ARQ mode and pacing let go now; 0 or at least one packet."""
         c = self._connection
         window = c.recovery.window_left
         most = c.arq.max_open_packets

@@ -3,7 +3,8 @@
 The hot path takes a burst in which every packet is one STREAM frame, as bulk data comes: opened in
 place, appended to the stream's buffer, acknowledged as one range. Anything else goes frame by
 frame. Nothing here raises for what the network did: a packet is dropped and counted, or the
-connection closes with a code (SPEC 1-2, 5-1).
+connection closes with a code (SPEC 1-2, 5-1). A burst comes to the same as its packets one by one
+(SPEC 1-1).
 """
 
 from __future__ import annotations

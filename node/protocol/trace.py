@@ -1,4 +1,4 @@
-"""What the transport tells observers: one frozen record a fact, in qlog's vocabulary (SPEC 16).
+"""What the transport tells observers: one frozen record a fact, in qlog's vocabulary (SPEC 16-1).
 
 Names are those of draft-ietf-quic-qlog-main-schema and -quic-events; ``name`` is the qlog name of
 each. What qlog has no word for is in the category ``strait``. A burst is one record here, as it is

@@ -1,4 +1,4 @@
-"""Trace events → records of a qlog 0.3 file in JSON text sequences (SPEC 16).
+"""Trace events → records of a qlog 0.3 file in JSON text sequences (SPEC 16-2).
 
 One trace event may be many records: a burst becomes the packets it was. The hot one, a packet of a
 bulk burst, is filled into a template; everything else goes through ``json``. The same events give

@@ -1,4 +1,4 @@
-"""The qlog files of one node: bounded in bytes, written when the driver has time.
+"""The qlog files of one node: bounded in bytes (SPEC 16-3), written when the driver has time.
 
 A tracer only appends to a list; encoding and writing happen in ``write``, which whoever drives the node
 calls off the path. Nothing here can hurt the node: a full disk ends tracing and is reported once.

@@ -58,6 +58,7 @@ def test_streams_both_ways_arrive_intact(name: str, link: str) -> None:
 
 @every_mode
 def test_no_more_packets_are_open_than_the_mode_allows(name: str) -> None:
+    """SPEC 7-1, 7-2, 7-3."""
     most = ARQ_MODES[name].max_open_packets
     pair = established(name)
     pair.run_for(SECOND)  # the handshake's PING is acknowledged
@@ -75,7 +76,7 @@ def test_no_more_packets_are_open_than_the_mode_allows(name: str) -> None:
 
 @every_mode
 def test_what_comes_out_of_order_is_kept_only_where_the_mode_says_so(name: str) -> None:
-    """The first data packet is lost: whoever keeps the others need not get them twice."""
+    """SPEC 7-1, 7-3: the first data packet is lost; whoever keeps the others need not get them twice."""
     mode = ARQ_MODES[name]
     pair = established(name)
     pair.run_for(SECOND)
@@ -94,6 +95,7 @@ def test_what_comes_out_of_order_is_kept_only_where_the_mode_says_so(name: str) 
 
 @every_mode
 def test_each_packet_is_acknowledged_at_once_only_where_the_mode_says_so(name: str) -> None:
+    """SPEC 7-2."""
     pair = established(name)
     pair.run_for(SECOND)
     begin = pair.now

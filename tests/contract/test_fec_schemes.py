@@ -94,6 +94,7 @@ def test_what_is_named_repairable_is_rebuilt_right_from_any_part(name: str, data
 @pytest.mark.parametrize("packets", [1, 30, 10_000])
 @pytest.mark.parametrize("overhead", [0.01, 0.25, 1.0])
 def test_shapes_keep_all_bounds(name: str, loss: float, burst: float, packets: int, overhead: float) -> None:
+    """SPEC 12.2-1."""
     shape = FEC_SCHEMES[name]().shape(loss=loss, burst=burst, packets=packets, overhead=overhead)
     assert 1 <= shape.packets <= MAX_BLOCK_PACKETS
     assert 1 <= shape.repairs <= MAX_REPAIRS

@@ -179,6 +179,7 @@ def bursts(datagrams: list[bytes], rng: Random) -> list[list[bytes]]:
 def test_bursts_alone_and_in_general_form_come_to_the_same(
     arq: str, recording_loss: float, seed: int, loss: float, swaps: int, copies: int
 ) -> None:
+    """SPEC 1-1."""
     rng = Random(seed)
     initiation, first, *rest = (
         datagram for datagram in recorded(arq, loss=recording_loss) if datagram[0] in (0x41, 0xC1)

@@ -74,6 +74,7 @@ def every(count: int) -> Callable[[int], bool]:
 
 
 def test_01_exiting_startup_on_bandwidth_plateau() -> None:
+    """SPEC 8.1.3-1."""
     flow = Flow()
     flow.run_until(lambda: flow.bbr.model.full_pipe.reached)
     assert flow.bbr.model.full_pipe.now
@@ -184,7 +185,10 @@ def test_09_exiting_probe_down_after_max_time() -> None:
 
 
 def test_10_entering_and_exiting_probe_rtt() -> None:
-    """A longer path stands in for a standing queue of others: samples before the expiry are inflated."""
+    """SPEC 8.1.3-8.
+
+    A longer path stands in for a standing queue of others: samples before the expiry are inflated.
+    """
     flow = Flow()
     flow.until(State.PROBE_BW_CRUISE)
     flow.set_rate(10 * MBPS, delay="40ms")  # the way there, up from 20 ms
@@ -382,6 +386,7 @@ def test_20_entering_and_exiting_probe_rtt_during_startup() -> None:
 
 
 def test_21_handling_loss_during_probe_up_after_inflight_longterm_is_set() -> None:
+    """SPEC 8.1.3-2."""
     flow = Flow(queue=60)
     flow.until(State.PROBE_BW_UP)
     flow.bbr.model.long_term.inflight = bound = 90 * SIZE

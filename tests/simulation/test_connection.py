@@ -72,6 +72,7 @@ def test_nobody_there_ends_the_attempt_after_the_handshake_timeout() -> None:
 
 
 def test_a_set_up_packet_for_another_node_is_never_accepted() -> None:
+    """SPEC 2-2."""
     pair, other = Pair(seed=1), Pair(seed=2)
     pair.connect()
     other.inject(pair.wire[0][2], to_right=True)
@@ -80,6 +81,7 @@ def test_a_set_up_packet_for_another_node_is_never_accepted() -> None:
 
 
 def test_a_profile_that_is_not_accepted_gets_no_answer() -> None:
+    """SPEC 3.2-1."""
     pair = Pair(
         left=Configuration(integrity="xor", handshake_timeout=SECOND),
         right=Configuration(accepted_integrity=("aead",)),
@@ -186,6 +188,7 @@ def test_the_end_of_a_stream_is_told_even_when_older_news_is_unread() -> None:
 
 
 def test_stop_and_wait_has_one_data_packet_on_the_way_at_a_time() -> None:
+    """SPEC 7-2."""
     pair = Pair(left=Configuration(arq="stop-and-wait"))
     pair.established()
     begin = pair.now
@@ -209,6 +212,7 @@ def test_the_same_seed_gives_the_same_packets() -> None:
 
 
 def test_nothing_is_sent_beyond_the_receivers_window() -> None:
+    """SPEC 6-2, 6.1-1."""
     pair = Pair(right=Configuration(stream_window=20_000, connection_window=50_000), read=False)
     pair.established()
     stream_id = pair.connection.open_stream()
@@ -227,6 +231,7 @@ def test_nothing_is_sent_beyond_the_receivers_window() -> None:
 
 
 def test_the_connections_window_bounds_all_streams_together() -> None:
+    """SPEC 6-2."""
     pair = Pair(right=Configuration(stream_window=20_000, connection_window=50_000), read=False)
     pair.established()
     for _ in range(4):
@@ -248,6 +253,7 @@ def closed_by_right(pair: Pair) -> int:
 
 
 def test_an_acknowledgement_of_what_was_never_sent_closes() -> None:
+    """SPEC 5-2."""
     pair = Pair()
     connection = pair.established()
     connection.builder.control.append(Ack(((1 << 40, (1 << 40) + 1),), 0))
@@ -267,6 +273,7 @@ def test_an_acknowledgement_of_what_was_never_sent_closes() -> None:
     ],
 )
 def test_frames_against_the_rules_close_with_their_code(frame: Stream, code: ErrorCode) -> None:
+    """SPEC 6-2, 6-5."""
     pair = Pair(right=Configuration(stream_window=20_000, connection_window=50_000, max_streams_bidi=100))
     connection = pair.established()
     connection.builder.control.append(frame)
@@ -286,6 +293,7 @@ def test_data_beyond_a_streams_end_closes() -> None:
 
 
 def test_replayed_packets_change_nothing() -> None:
+    """SPEC 4-2."""
     pair = Pair()
     pair.established()
     data = Random(2).randbytes(50_000)
@@ -330,6 +338,7 @@ def test_random_bytes_neither_stop_nor_slow_a_transfer() -> None:
 
 
 def test_close_reaches_the_other_side_with_code_and_reason() -> None:
+    """SPEC 9-1."""
     pair = Pair()
     pair.established()
     pair.connection.close(0x123, "enough", now=pair.now)
@@ -344,6 +353,7 @@ def test_close_reaches_the_other_side_with_code_and_reason() -> None:
 
 
 def test_a_lost_close_is_said_again_when_the_peer_goes_on() -> None:
+    """SPEC 9-1."""
     pair = Pair()
     pair.established()
     assert pair.accepted is not None
@@ -357,6 +367,7 @@ def test_a_lost_close_is_said_again_when_the_peer_goes_on() -> None:
 
 
 def test_an_idle_connection_is_dropped_in_silence() -> None:
+    """SPEC 9-2."""
     pair = Pair(left=Configuration(idle_timeout=3 * SECOND))
     pair.established()
     pair.run_for(SECOND)
@@ -384,6 +395,7 @@ def test_a_stream_that_is_reset_is_told_and_the_others_go_on() -> None:
 
 
 def test_stop_sending_resets_the_peers_half() -> None:
+    """SPEC 6-4."""
     pair = Pair(read=False)
     connection = pair.established()
     stream_id = connection.open_stream()
@@ -414,7 +426,14 @@ def test_more_streams_than_the_limit_can_be_used_one_after_the_other() -> None:
 
 
 def test_datagrams_of_no_length_are_ignored() -> None:
+    """SPEC 1-3."""
     pair = Pair()
     pair.established()
-    pair.inject(b"", to_right=True, source=LEFT)
+    assert pair.accepted is not None
+    pair.run_for(SECOND)
+    packets, before = len(pair.wire), pair.accepted.statistics()
+    for source in (LEFT, ("nobody", 3)):
+        pair.inject(b"", to_right=True, source=source)
+    assert (len(pair.wire), pair.accepted.statistics()) == (packets, before)
+    assert pair.right.drops.counts == {}
     transfer(pair, b"x")

@@ -81,6 +81,7 @@ def test_an_honest_response_is_taken() -> None:
     ],
 )
 def test_a_response_that_says_otherwise_is_dropped(change: Change, reason: str) -> None:
+    """SPEC 3.2-1."""
     pair = connecting()
     pair.inject(response_to(pair.wire[0][2], change), to_right=False)
     assert pair.left_events == []
@@ -132,6 +133,7 @@ def initiation(*, claimed: int | None = None, connection_id: bytes = OURS) -> by
     ],
 )
 def test_an_initiation_that_proves_something_else_is_dropped(datagram: bytes, reason: str) -> None:
+    """SPEC 3.1-1."""
     pair = Pair(seed=SEED)
     pair.inject(datagram, to_right=True)
     assert pair.right.connections == ()
@@ -140,6 +142,7 @@ def test_an_initiation_that_proves_something_else_is_dropped(datagram: bytes, re
 
 
 def test_a_repeated_initiation_gets_one_response_each_and_only_where_it_came_from() -> None:
+    """SPEC 3-3, 3-6."""
     pair = Pair(seed=SEED, to_left=lambda datagram, rng: [])
     for _ in range(3):
         pair.inject(initiation(), to_right=True, source=("there", 1))
@@ -150,6 +153,7 @@ def test_a_repeated_initiation_gets_one_response_each_and_only_where_it_came_fro
 
 
 def test_initiations_are_repeated_after_one_two_and_then_every_three_seconds() -> None:
+    """SPEC 3-3."""
     pair = Pair(left=Configuration(handshake_timeout=20 * SECOND), to_right=lambda datagram, rng: [])
     pair.connect()
     pair.run_for(20 * SECOND)

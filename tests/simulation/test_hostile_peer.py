@@ -66,6 +66,7 @@ def forged(
     ],
 )
 def test_what_stands_behind_close_is_not_read(behind: Frame) -> None:
+    """SPEC 5-4."""
     pair, forger = forged()
     assert pair.accepted is not None
     pair.accepted.write(pair.accepted.open_stream(), b"x")
@@ -90,6 +91,7 @@ def test_nothing_is_told_after_the_end() -> None:
 
 
 def test_a_repeated_reset_is_told_and_credited_once() -> None:
+    """SPEC 6-4."""
     pair, forger = forged(right=Configuration(stream_window=20_000, connection_window=50_000))
     before = len(pair.wire)
     for _ in range(20):
@@ -145,6 +147,7 @@ def test_stop_sending_may_come_before_the_stream_it_is_about() -> None:
 
 @pytest.mark.parametrize("frame", [StopSending(0, 1), MaxStreamData(0, 1 << 30)])
 def test_frames_about_the_senders_half_open_the_peers_stream(frame: Frame) -> None:
+    """SPEC 6-5."""
     pair, forger = forged()
     forger.send(frame)
     assert StreamOpened(0) in pair.right_events
@@ -201,6 +204,7 @@ def test_a_refused_frame_of_a_checksum_profile_changes_nothing(bad: Frame) -> No
 
 
 def test_a_packet_that_would_open_too_many_gaps_counts_as_lost() -> None:
+    """SPEC 6-6."""
     pair, forger = forged()
     base = forger.number
     for index in range(1, MAX_GAPS + 3):
@@ -215,6 +219,7 @@ def test_a_packet_that_would_open_too_many_gaps_counts_as_lost() -> None:
 
 
 def test_a_packet_longer_than_we_accept_is_dropped() -> None:
+    """SPEC 4-4."""
     pair, forger = forged(left=Configuration(integrity="crc32c"))
     forger.send(Stream(0, 0, bytes(1452 - 13 - 4 - 3), fin=True, has_length=False))
     assert StreamOpened(0) in pair.right_events
@@ -235,6 +240,7 @@ def test_a_peer_that_never_acknowledges_makes_us_send_no_more_than_a_window() ->
 
 
 def test_one_packet_full_of_streams_gets_one_answer() -> None:
+    """SPEC 5-5."""
     pair, forger = forged()
     begin = len(pair.wire)
     forger.send(*(ResetStream(index << 2 | 2, 0, 0) for index in range(200)))
@@ -255,6 +261,7 @@ def test_reasons_for_drops_are_few_whatever_the_peer_writes() -> None:
 
 
 def test_a_flood_of_initiations_keeps_no_honest_peer_out() -> None:
+    """SPEC 3-5."""
     pair = Pair()
     for number in range(MAX_HALF_OPEN + 50):
         pair.inject(_initiation(pair, Random(number)), to_right=True, source=("evil", number))
@@ -425,6 +432,7 @@ def test_connections_with_much_to_send_take_turns() -> None:
 
 
 def test_packets_for_nobody_leave_no_trace_but_a_count() -> None:
+    """SPEC 2-3, 1-2."""
     pair = Pair()
     rng = Random(1)
     for _ in range(500):

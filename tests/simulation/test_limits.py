@@ -27,7 +27,8 @@ def deaf(pair: Pair) -> Forger:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_packet_numbers_go_on_beyond_32_bits(profile: str) -> None:
-    """Only the low half is on the wire; tag and nonce cover the whole (SPEC 4-1, 4.1)."""
+    """Only the low half is on the wire; tag and nonce cover the whole (SPEC 4-1; SPEC 4.1-1, 4.1-2, 4.1-3:
+    the forger seals by its own reading)."""
     pair = Pair(left=Configuration(integrity=profile))
     pair.established()
     forger = deaf(pair)

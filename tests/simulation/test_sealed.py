@@ -66,13 +66,18 @@ def test_one_byte_too_many_is_refused() -> None:
 
 
 def test_datagrams_go_both_ways_under_different_keys() -> None:
-    """SPEC 14.1-1: the direction is in the key."""
+    """SPEC 14.1-1: the direction is in the key; SPEC 11-3: both ends log both keys."""
     left, right = acquainted()
     assert right.receive(*left.send(right, b"ping")) == [b"ping"]
     assert left.receive(*right.send(left, b"pong")) == [b"pong"]
     keys = {line.split()[-1] for line in left.key_log}
     assert len(keys) == 2
     assert sorted(left.key_log) == sorted(right.key_log)
+    word, source, target, epoch, _ = left.key_log[0].split()
+    assert word == "STRAIT_SEALED"
+    assert int(source, 16) == left.identity.address
+    assert int(target, 16) == right.identity.address
+    assert len(bytes.fromhex(epoch)) == 16
 
 
 def test_alike_datagrams_share_a_burst() -> None:

@@ -179,6 +179,7 @@ def all_there(pair: Pair, ends: tuple[End, End]) -> bool:
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_what_is_sent_is_delivered_exactly(seed: int) -> None:
+    """SPEC 6-1."""
     run(seed)
 
 

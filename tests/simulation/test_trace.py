@@ -44,6 +44,7 @@ def test_clean_transfer_has_no_trouble(coalesce: bool, integrity: str) -> None:
 
 
 def test_each_sent_packet_is_told_once_and_arrives_once() -> None:
+    """SPEC 16-5."""
     pair = transferred(Pair(coalesce=True, traced=True))
     for left in (True, False):
         sent = numbers(pair.traced(trace.PacketSent, left=left))
@@ -71,6 +72,7 @@ def test_lost_packets_are_those_that_did_not_arrive() -> None:
 
 
 def test_damaged_and_doubled_packets_are_dropped_with_the_reason() -> None:
+    """SPEC 16-5."""
     pair = transferred(Pair(to_right=hostile(corrupt=0.05, duplicate=0.05), traced=True))
     drops = pair.traced(trace.PacketDropped, left=False)
     assert {"decryption_failure", "duplicate"} <= {event.trigger for event in drops}
@@ -179,6 +181,7 @@ def test_untraced_connection_has_no_observer() -> None:
 
 
 def test_tracing_changes_nothing_on_the_wire() -> None:
+    """SPEC 16-1."""
     fate = hostile(loss=0.05, reorder=0.1, duplicate=0.02)
     wires = [transferred(Pair(to_right=fate, coalesce=True, traced=on)).wire for on in (False, True)]
     assert wires[0] == wires[1]

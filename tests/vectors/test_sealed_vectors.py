@@ -25,7 +25,7 @@ VECTORS: list[dict[str, Any]] = json.loads((Path(__file__).parent / "sealed.json
     "vector", VECTORS, ids=lambda vector: f"{vector['packet_number']}-{vector['psk'][:4]}"
 )
 def test_second_reading_opens_it_and_makes_the_same_bytes(vector: dict[str, Any]) -> None:
-    """SPEC 14, 14.1-1, 14.1-2."""
+    """SPEC 14.1-1, 14.1-2; SPEC 14.1-3: static keys and what is on the wire are enough."""
     wire, epoch = bytes.fromhex(vector["wire"]), bytes.fromhex(vector["epoch"])
     source = Identity(bytes.fromhex(vector["source_private_key"]))
     target = Identity(bytes.fromhex(vector["target_private_key"]))

@@ -10,7 +10,7 @@ from node.protocol.time import Duration, Instant
 
 
 class ProbeCycle:
-    """BBR.ack_phase, BBR.bw_probe_wait and the memory of the last probe.
+    """BBR.ack_phase, BBR.bw_probe_wait and the memory of the last probe (SPEC 8.1.3-2).
 
     Args:
         rng: spreads the probes of flows that share a bottleneck.

@@ -1,4 +1,4 @@
-"""The short-term model: what loss says about now (draft-ietf-ccwg-bbr §5.5.10.3)."""
+"""The short-term model: what loss says about now (SPEC 8.1.3-3; draft-ietf-ccwg-bbr §5.5.10.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""States of BBRv3 and what each does (draft-ietf-ccwg-bbr §5.1, §5.6.1).
+"""States of BBRv3 and what each does (SPEC 8.1.3-1; draft-ietf-ccwg-bbr §5.1, §5.6.1).
 
 ::
 

@@ -9,7 +9,7 @@ from node.protocol.recovery.samples import AckSample, LossSample
 from node.protocol.time import Duration, Instant
 from node.registry import Registry
 
-#: RFC 9002 §7.2
+#: RFC 9002 §7.2, SPEC 8.1-1
 MINIMUM_WINDOW_PACKETS = 2
 INITIAL_WINDOW_PACKETS = 10
 INITIAL_WINDOW_LIMIT = 14_720

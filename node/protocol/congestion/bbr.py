@@ -106,12 +106,12 @@ class Bbr:
                 )
 
     def on_congestion_experienced(self, *, newest_sent: Instant, now: Instant) -> None:
-        """§3.7: a mark is a loss; what it means waits for the sample of its acknowledgement."""
+        """SPEC 8.1.3-5, §3.7: a mark is a loss; what it means waits for the sample of its acknowledgement."""
         self._note_loss(now, marked=True)
         self._marked = True
 
     def on_spurious_loss(self) -> None:
-        """§5.5.11 HandleSpuriousLossDetection()."""
+        """SPEC 8.1.3-7, §5.5.11 HandleSpuriousLossDetection()."""
         model, undo = self.model, self.undo
         self._restore_window()
         model.short_term.loss_in_round = False
@@ -129,7 +129,7 @@ class Bbr:
         undo.state = None
 
     def on_persistent_congestion(self) -> None:
-        """§5.6.4.4 OnEnterRTO(): nothing came back, so begin again with the least that may be in flight."""
+        """SPEC 8.1.3-4, §5.6.4.4 OnEnterRTO(): nothing came back, so begin again with the least."""
         self._save_window()
         self.congestion_window = MINIMUM_WINDOW_PACKETS * self._packet
 
@@ -285,6 +285,7 @@ class Bbr:
         min_rtt.update(now - sample.newest_sent, now)
 
     def _check_probe_rtt(self, sample: AckSample) -> None:
+        # SPEC 8.1.3-8
         if self.state is not State.PROBE_RTT and self.model.min_rtt.expired and not self.idle_restart:
             self._go(Event.MIN_RTT_EXPIRED)
             self._save_window()
@@ -336,6 +337,7 @@ class Bbr:
         self._set_send_quantum()
 
     def _set_pacing_rate(self, gain: float) -> None:
+        # SPEC 8.1.3-6
         rate = int(gain * self.model.bandwidth * (100 - PACING_MARGIN_PERCENT)) // 100
         if rate > (self.pacing_rate or 0) or (self.model.full_pipe.reached and rate):
             self.pacing_rate = rate

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from node.registry import Registry
 
-#: Source symbols of a block: more pays little in overhead, and is waited for longer.
+#: SPEC 12.2-1: source symbols of a block; more pays little in overhead, and is waited for longer.
 MAX_BLOCK_PACKETS = 128
 #: Repair symbols of a block: a quarter of the largest.
 MAX_REPAIRS = 32

@@ -97,5 +97,5 @@ class LossBased:
         self.congestion_window = self.ssthresh = max(self.reduced_window(), self.minimum_window)
 
     def _in_recovery(self, time_sent: Instant) -> bool:
-        """RFC 9002 §7.3.2: packets sent before the recovery period began say nothing new."""
+        """SPEC 8.1-2: packets sent before the recovery period began say nothing new."""
         return self._recovery_start is not None and time_sent <= self._recovery_start

@@ -76,7 +76,7 @@ class Recovery:
     # -- what the world did
 
     def on_sent(self, record: SentBurst) -> None:
-        """Note a burst; its packet numbers are taken from ``next_packet_number``."""
+        """Note a burst; its packet numbers are taken from ``next_packet_number`` (SPEC 3-4, 4-1)."""
         assert record.first == self.next_packet_number
         self.next_packet_number += record.count
         if not record.eliciting:
@@ -90,7 +90,7 @@ class Recovery:
         self.bytes_in_flight = record.tx_in_flight
         self._eliciting_in_flight += record.count
         self._last_eliciting = record.time_sent
-        self.pacer.on_sent(size)
+        self.pacer.on_sent(size)  # SPEC 8-3: probes and control frames as well
         if self.probes_due:
             self.probes_due -= 1
 

@@ -1,4 +1,7 @@
-"""The keys of SEALED packets (SPEC 14.1): from the two nodes' static keys, without a handshake."""
+"""The keys of SEALED packets (SPEC 14.1): from the two nodes' static keys, without a handshake.
+
+So without forward secrecy (SPEC 14.1-3).
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,8 @@ from typing import TypeAlias
 from node.protocol.time import SECOND, Duration, Instant
 from node.protocol.wire.sealed import FRAGMENT_BYTES, MAX_DATAGRAM_BYTES
 
-#: Memory for incomplete datagrams of one peer (four of the largest) and of all; the oldest makes room.
+#: SPEC 14.2-3: memory for what is incomplete of one peer (four of the largest) and of all; the oldest
+#: makes room.
 MAX_BYTES_OF_PEER = 4 * (MAX_DATAGRAM_BYTES + FRAGMENT_BYTES)
 MAX_BYTES = 16 * MAX_BYTES_OF_PEER
 #: What an incomplete datagram costs beside its bytes.

@@ -86,7 +86,7 @@ class SealedReceiver:
         if isinstance(header, str):
             return header
         if header.target_address != self._identity.address:
-            return "for another node"
+            return "for another node"  # SPEC 2-4, 14-1
         source = self._sources.get(header.source_address) or self._new_source(header.source_address)
         if isinstance(source, str):
             return source
@@ -98,7 +98,7 @@ class SealedReceiver:
             epoch = self._new_epoch(source, header)
         if epoch.window.is_replay(header.packet_number):
             return "SEALED packet replayed"
-        nonce = header.packet_number.to_bytes(12, "big")
+        nonce = header.packet_number.to_bytes(12, "big")  # SPEC 14.1-2
         try:
             clear = epoch.decrypt(nonce, datagram[HEADER.size :], datagram[: HEADER.size])
         except InvalidTag:

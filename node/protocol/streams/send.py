@@ -13,7 +13,7 @@ class SendStream:
     """Bytes from the application to the peer.
 
     Data is kept by reference, never copied, until it is acknowledged: a file mapped into memory
-    goes out without a copy of our own.
+    goes out without a copy of our own, and again with the same bytes (SPEC 6-3).
     """
 
     def __init__(self, stream_id: int, max_data: int) -> None:
@@ -71,6 +71,8 @@ class SendStream:
 
     def sendable(self, connection_credit: int) -> tuple[int, int]:
         """Return the next range ``[start, end)`` to send, lost bytes first; empty: nothing may go.
+
+        It lies in R (SPEC 6.1-1); what goes of it in S, too, is for congestion control to say.
 
         Args:
             connection_credit: bytes that may still be sent for the first time on the connection.

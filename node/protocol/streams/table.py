@@ -105,7 +105,7 @@ class StreamTable:
         if index < first:
             return None, []
         opened = []
-        for number in range(first, index + 1):  # RFC 9000 §2.1: lower ones are opened with it
+        for number in range(first, index + 1):  # SPEC 6-5: lower ones are opened with it
             new_id = number << 2 | stream_id & 0x03
             self.receivers[new_id] = ReceiveStream(new_id, self._stream_window)
             if not unidirectional:

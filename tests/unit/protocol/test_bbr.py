@@ -105,6 +105,7 @@ def test_a_quantum_is_what_the_path_takes_in_a_millisecond(rate: int, quantum: i
 
 
 def test_loss_while_cruising_lowers_the_short_term_model_once_a_round_trip() -> None:
+    """SPEC 8.1.3-3."""
     driven = Driven()
     bbr = driven.to(State.PROBE_BW_CRUISE)
     driven.round_trip(RATE * 9 // 10, lost=5 * SIZE)

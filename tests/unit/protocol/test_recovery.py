@@ -265,6 +265,22 @@ def test_a_sender_without_a_sample_still_has_a_pace() -> None:
     assert manager.pacer.next_time(packet_size=SIZE, wanted=SIZE, now=5) > 5
 
 
+def test_probes_and_control_frames_take_from_the_pacer_and_acknowledgements_do_not() -> None:
+    """SPEC 8-3."""
+
+    def tokens(manager: Recovery) -> int:
+        return manager.pacer.allowance(packet_size=1, wanted=1, now=0)
+
+    manager = recovery()
+    before = tokens(manager)
+    manager.on_sent(SentBurst(0, 1, 0, size=SIZE, last_size=SIZE))
+    manager.probes_due = 1
+    manager.on_sent(SentBurst(1, 1, 0, size=SIZE, last_size=SIZE))
+    assert tokens(manager) == before - 2 * SIZE
+    manager.on_sent(SentBurst(2, 1, 0, size=40, last_size=40, eliciting=False))
+    assert tokens(manager) == before - 2 * SIZE
+
+
 # SPEC 5-6
 
 

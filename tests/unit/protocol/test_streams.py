@@ -182,6 +182,7 @@ def table(**limits: int) -> StreamTable:
 
 
 def test_a_stream_opens_all_lower_ones_of_its_kind() -> None:
+    """SPEC 6-5."""
     streams = table()
     assert streams.receiver_for_frame(8)[1] == [0, 4, 8]
     assert streams.receiver_for_frame(4) == (streams.receivers[4], [])

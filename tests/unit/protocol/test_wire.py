@@ -69,6 +69,7 @@ CRCS = [
 
 @pytest.mark.parametrize(("data", "expected"), CRCS)
 def test_crc32c_of_rfc_3720(data: bytes, expected: int) -> None:
+    """SPEC 4.1-2."""
     assert crc32c(data) == expected
 
 
@@ -146,6 +147,7 @@ def test_a_set_up_packet_comes_back() -> None:
 
 @pytest.mark.parametrize("position", [0, 1, 5, 20, 37, 41, 60, 1000, 1199])
 def test_damage_anywhere_in_a_set_up_packet_is_found(position: int) -> None:
+    """SPEC 3-2: before anything else is looked at."""
     damaged = bytearray(setup_packet().encode())
     damaged[position] ^= 0x10
     assert parse_setup(memoryview(damaged)) == "wrong CRC-32C"
