@@ -11,13 +11,16 @@ from node.protocol.streams.states import RECEIVE_TRANSITIONS, ReceiveState
 MAX_GAPS = 1024
 #: ... and one packet alone that opens so many more is an attack.
 MAX_GAPS_AFTER_ONE_PACKET = 2 * MAX_GAPS
+#: So many bytes that were read may stay at the front of a buffer, or half of it: to delete them costs a
+#: copy of all that is behind them, which through loss is megabytes for each packet that fills a gap.
+MAX_READ_KEPT = 64 * 1024
 
 
 class ReceiveStream:
     """Bytes from the peer to the application, in order, each once (SPEC 6-1).
 
-    ``buffer`` holds the bytes from ``read_offset`` on; in order it only grows at its end. Bytes
-    that came early lie behind a gap of zeros, and ``early`` knows where.
+    ``buffer`` holds the bytes from ``base`` on, some of them read already; in order it only grows at its
+    end. Bytes that came early lie behind a gap of zeros, and ``early`` knows where.
     """
 
     def __init__(self, stream_id: int, window: int) -> None:
@@ -25,7 +28,9 @@ class ReceiveStream:
         self.state = ReceiveState.RECEIVING
         self.window = ReceiveWindow(window)
         self.buffer = bytearray()
-        #: Offset of the buffer's first byte: all before has been read.
+        #: Offset of the buffer's first byte.
+        self.base = 0
+        #: All before has been read.
         self.read_offset = 0
         #: First byte that is missing.
         self.contiguous_end = 0
@@ -63,7 +68,7 @@ class ReceiveStream:
 
         Whoever puts bytes at the buffer's end after that tells ``appended`` of them.
         """
-        missing = offset - self.read_offset - len(self.buffer)
+        missing = offset - self.base - len(self.buffer)
         if missing > 0:
             self.buffer.extend(bytes(missing))
         return missing >= 0
@@ -80,12 +85,16 @@ class ReceiveStream:
 
     def read(self) -> bytearray:
         """Return all bytes in order that were not read yet; may be empty."""
-        length = self.contiguous_end - self.read_offset
-        if length == len(self.buffer):
+        begin, end = self.read_offset - self.base, self.contiguous_end - self.base
+        if end == len(self.buffer):
             found, self.buffer = self.buffer, bytearray()
+            self.base = self.contiguous_end
+            del found[:begin]
         else:
-            found = self.buffer[:length]
-            del self.buffer[:length]
+            found = self.buffer[begin:end]
+            if end > MAX_READ_KEPT and 2 * end > len(self.buffer):
+                del self.buffer[:end]
+                self.base = self.contiguous_end
         self.read_offset = self.contiguous_end
         self.announced = False
         if self.state is ReceiveState.DATA_RECEIVED:
@@ -122,7 +131,7 @@ class ReceiveStream:
         if offset < self.contiguous_end:  # the front is known already
             data = data[self.contiguous_end - offset :]
             offset = self.contiguous_end
-        position = offset - self.read_offset
+        position = offset - self.base
         buffer = self.buffer
         if position == len(buffer):
             buffer += data
