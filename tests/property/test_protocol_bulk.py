@@ -17,6 +17,7 @@ from node.protocol.datagrams import Burst
 from node.protocol.endpoint import Endpoint
 from node.protocol.events import StreamAcknowledged, StreamDataReceived
 from node.protocol.identity import Identity
+from node.protocol.ranges import RangeSet
 from node.protocol.statistics import Statistics
 from node.protocol.time import MILLISECOND, SECOND
 from node.protocol.wire.crc32c import crc32c
@@ -92,7 +93,8 @@ class Receiver:
         self.connection: Connection | None = None
         self.data: dict[int, bytearray] = {}
         self.ended: set[int] = set()
-        self.ranges: tuple[tuple[int, int], ...] = ()
+        #: All that was ever acknowledged: how much an acknowledgement repeats depends on how many there were.
+        self.acknowledged = RangeSet()
         self.take([initiation])
 
     def take(self, burst: list[bytes]) -> None:
@@ -109,7 +111,8 @@ class Receiver:
             if datagram[0] == 0x41:
                 for frame in frames_of(datagram):
                     if isinstance(frame, Ack):
-                        self.ranges = frame.ranges
+                        for start, end in frame.ranges:
+                            self.acknowledged.add(start, end)
         while (found := self.endpoint.next_event()) is not None:
             self.connection, event = found
             if isinstance(event, StreamDataReceived):
@@ -124,7 +127,7 @@ class Receiver:
         self.now += SECOND
         self.endpoint.handle_timeout(now=self.now)
         self.drain()
-        return self.data, self.ended, self.ranges
+        return self.data, self.ended, tuple(self.acknowledged)
 
     def statistics(self) -> Statistics:
         assert self.connection is not None

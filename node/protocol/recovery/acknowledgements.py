@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from node.protocol.ranges import RangeSet
 from node.protocol.time import MICROSECOND, Duration, Instant
 from node.protocol.wire.frames import MAX_ACK_RANGES, Ack
@@ -10,6 +12,9 @@ from node.protocol.wire.frames import MAX_ACK_RANGES, Ack
 MAX_KEPT_RANGES = 512
 #: So many ack-eliciting packets are acknowledged at once (RFC 9000 §13.2.2).
 ELICITING_THRESHOLD = 2
+#: A range is reported this often before it may be left out: lost packets leave gaps for ever, and without an
+#: end each acknowledgement of a lossy path would carry the 64 newest, at a tenth of both ends' time.
+REPORTS_OF_A_RANGE = 16
 
 
 class Acknowledgements:
@@ -26,6 +31,9 @@ class Acknowledgements:
         #: When the acknowledgement must go at the latest; None: none is owed.
         self.deadline: Instant | None = None
         self._floor = 0
+        #: The lowest number that came since the last acknowledgement, and those of the last ones.
+        self._lowest_new: int | None = None
+        self._lowest_reported: deque[int] = deque(maxlen=REPORTS_OF_A_RANGE)
         self._largest_time: Instant = 0
         self._eliciting = 0
         self._urgent = False
@@ -44,6 +52,8 @@ class Acknowledgements:
         """Note new packets ``[start, end)`` of one burst, ``eliciting`` of them ack-eliciting."""
         in_order = start == self.largest + 1
         self.received.add(start, end)
+        if self._lowest_new is None or start < self._lowest_new:
+            self._lowest_new = start
         if end - 1 > self.largest:
             self.largest = end - 1
             self._largest_time = now
@@ -75,9 +85,13 @@ class Acknowledgements:
             return None
         self.deadline = None
         self._eliciting = 0
-        newest = []
+        if self._lowest_new is not None:
+            self._lowest_reported.append(self._lowest_new)
+            self._lowest_new = None
+        lowest = min(self._lowest_reported)
+        newest: list[tuple[int, int]] = []
         for found in reversed(self.received):
-            newest.append(found)
-            if len(newest) == MAX_ACK_RANGES:
+            if newest and (found[1] <= lowest or len(newest) == MAX_ACK_RANGES):
                 break
+            newest.append(found)
         return Ack(tuple(newest), (now - self._largest_time) // MICROSECOND)

@@ -63,6 +63,8 @@ class Recovery:
         self.observer: Observer | None = None
         self._on_acked, self._on_lost = on_acked, on_lost
         self._largest_acked = -1
+        #: The ranges of the last acknowledgement: nothing of them is news.
+        self._known_ranges: frozenset[tuple[int, int]] = frozenset()
         self._loss_time: Instant | None = None
         self._pto_count = 0
         self._last_eliciting: Instant = 0
@@ -191,7 +193,10 @@ class Recovery:
 
     def _newly_acked(self, ack: Ack) -> list[tuple[SentBurst, int]]:
         newly: list[tuple[SentBurst, int]] = []
+        known, self._known_ranges = self._known_ranges, frozenset(ack.ranges)
         for start, end in reversed(ack.ranges):
+            if (start, end) in known:
+                continue  # through loss most ranges are those of the acknowledgement before
             for record in self.sent.overlapping(start, end):
                 low = max(0, start - record.first)
                 high = min(record.count, end - record.first)
