@@ -31,9 +31,8 @@ def test_no_transfer_is_faster_than_its_link() -> None:
 def test_losses_come_in_runs_and_at_their_rate() -> None:
     path = Path(rate=20 * MBIT, delay=25 * MILLISECOND, loss=0.3, loss_run=3)
     network = Bottleneck(path)
-    model, fates = network.forward.model, []
-    for number in range(30_000):
-        fates.append(not model.enqueue(100, number * MILLISECOND))
+    model = network.forward.model
+    fates = [not model.enqueue(100, number * MILLISECOND) for number in range(30_000)]
     runs = "".join("x" if lost else "." for lost in fates).split(".")
     assert sum(fates) == pytest.approx(9000, rel=0.03)
     assert max(map(len, runs)) > 3  # one run may follow another at once
