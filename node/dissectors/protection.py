@@ -5,6 +5,8 @@ Shares no code with ``node.protocol`` on purpose: what both get wrong in the sam
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TypeAlias
@@ -88,6 +90,11 @@ def opener(profile: str, key: bytes) -> Callable[[Bytes, int], Bytes]:
     if profile == "xor":
         return _open_xor
     raise ValueError(f"unknown integrity profile {profile!r}: use one of {', '.join(TAG_BYTES)}")
+
+
+def next_key(key: bytes) -> bytes:
+    """Return the key of the phase after ``key``'s (SPEC 4.2-2): HKDF-Expand, one block of it."""
+    return hmac.digest(key, b"strait key update" + b"\x01", hashlib.sha256)
 
 
 def seal(profile: str, key: bytes, header: bytes, payload: bytes, number: int) -> bytes:

@@ -12,6 +12,8 @@ MIN_DATAGRAM_SIZE = 1200
 MAX_DATAGRAM_SIZE = 65_507
 #: Most streams of a kind that a peer may have open: one frame opens all lower ones, 2 KB each.
 MAX_STREAMS = 1 << 16
+#: Half of what AES-GCM seals safely with one key (RFC 9001 §6.6): an update may have to wait a little.
+MAX_KEY_UPDATE_PACKETS = 1 << 22
 #: Names in topologies and on the wire (SPEC 3.2).
 INTEGRITY_CODES = {"aead": 1, "crc32c": 2, "xor": 3}
 ARQ_CODES = {"selective-repeat": 1, "stop-and-wait": 2, "go-back-n": 3}
@@ -47,6 +49,9 @@ class Configuration:
     handshake_timeout: Duration = 10 * SECOND
     #: How long an acknowledgement may be held back.
     max_ack_delay: Duration = 25 * MILLISECOND
+    #: The sender changes its keys after so many packets, and after so long (0: not by time).
+    key_update_packets: int = 1 << 22
+    key_update_interval: Duration = 3600 * SECOND
 
     def __post_init__(self) -> None:
         _check(self.integrity in INTEGRITY_CODES, "integrity", self.integrity, list(INTEGRITY_CODES))
@@ -61,6 +66,8 @@ class Configuration:
         _check_range("idle_timeout", self.idle_timeout, 0, 1 << 62)
         _check_range("handshake_timeout", self.handshake_timeout, MILLISECOND, 1 << 62)
         _check_range("max_ack_delay", self.max_ack_delay, 0, 16 * SECOND)
+        _check_range("key_update_packets", self.key_update_packets, 1, MAX_KEY_UPDATE_PACKETS)
+        _check_range("key_update_interval", self.key_update_interval, 0, 1 << 62)
 
 
 def _check(ok: bool, name: str, found: object, allowed: list[str]) -> None:

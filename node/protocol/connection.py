@@ -21,6 +21,8 @@ from node.protocol.errors import ErrorCode, LocalProtocolError, RemoteProtocolEr
 from node.protocol.events import ConnectionEstablished, Event, StreamDataReceived
 from node.protocol.frame_handlers import HANDLERS
 from node.protocol.handshake import Keys, make_protection
+from node.protocol.key_phases import KeyPhases
+from node.protocol.key_update import forget_old_keys, open_other, update_keys, update_keys_if_due
 from node.protocol.life import Life
 from node.protocol.observer import Observer
 from node.protocol.packet_builder import PacketBuilder
@@ -37,6 +39,7 @@ from node.protocol.streams.table import UNIDIRECTIONAL, StreamTable
 from node.protocol.time import Duration, Instant
 from node.protocol.timers import earliest
 from node.protocol.trace import Tracer
+from node.protocol.wire.data import DATA
 from node.protocol.wire.frames import (
     Ack,
     Frame,
@@ -61,6 +64,8 @@ class Connection:
     """
 
     protection: PacketProtection
+    #: None in the profiles without keys.
+    keys: KeyPhases | None
     arq: ArqMode
     acks: Acknowledgements
     recovery: Recovery
@@ -84,6 +89,8 @@ class Connection:
         self.peer_address = 0
         self.parameters: TransportParameters | None = None
         self.queued = False
+        #: The type of DATA packets of the peer's current key phase.
+        self.receive_kind = DATA
         self._on_work = on_work
         self.builder = PacketBuilder(self, arena)
         self.receiver = PacketReceiver(self)
@@ -98,7 +105,9 @@ class Connection:
         self.parameters = peer
         if self.observer is not None:
             self.observer.agreed(ours, peer)
-        self.protection = make_protection(ours.integrity, keys, initiator=self.initiator)
+        self.protection, self.keys = make_protection(
+            ours.integrity, keys, self.configuration, initiator=self.initiator
+        )
         self.is_authenticated = ours.integrity == "aead"
         self.arq = ARQ_MODES[ours.arq]()
         size = min(self.configuration.max_datagram_size, peer.max_datagram_size)
@@ -166,6 +175,7 @@ class Connection:
         if self.life.handle_timeout(now=now):
             return
         if self.state is ConnectionState.ESTABLISHED:
+            forget_old_keys(self, now=now)
             deadline = self.recovery.next_timeout()
             if deadline is not None and deadline <= now:
                 self.recovery.on_timeout(now=now)
@@ -237,6 +247,16 @@ class Connection:
         self.builder.control.append(StopSending(stream_id, code))
         self._on_work(self)
 
+    def update_keys(self) -> None:
+        """Seal with new keys from the next packet on; the peer follows (SPEC 4.2).
+
+        Raises:
+            LocalProtocolError: not established, no keys in this profile, or the present ones are not
+                acknowledged yet.
+        """
+        self._need_open()
+        update_keys(self)
+
     def close(self, code: int = 0, reason: str = "", *, now: Instant) -> None:
         """End the connection for both sides at once (SPEC 9-3). Closing twice does nothing."""
         check_code(code)
@@ -261,6 +281,12 @@ class Connection:
             if self.recovery.next_packet_number > MAX_PACKET_NUMBER - (1 << 10):
                 self._end_with(ErrorCode.PACKET_NUMBERS_EXHAUSTED, "", now=now)  # SPEC 4-3
                 return self._transmit(now)
+            if self.keys is not None:
+                try:
+                    update_keys_if_due(self, now=now)
+                except RemoteProtocolError as error:
+                    self._end_with(error.code, error.reason, now=now)
+                    return self._transmit(now)
             return self.builder.next_burst(now=now)
         return None
 
@@ -314,6 +340,15 @@ class Connection:
         """Let the peer send as much again as was read, or will never be read."""
         if self.credit.window.consume(count):
             self.builder.queue_credit(MaxData(self.credit.window.raise_maximum()))
+
+    def open_other(self, number: int, packet: memoryview, now: Instant) -> bool:
+        """Open a packet whose type is not ``receive_kind``."""
+        return open_other(self, number, packet, now=now)
+
+    def on_ack_sent(self) -> None:
+        """An ACK frame of all that was received goes out."""
+        if self.keys is not None:
+            self.keys.on_ack_sent()
 
     def on_stream_acked(self, fresh: int) -> None:
         """Count stream bytes acknowledged for the first time."""

@@ -16,7 +16,6 @@ from node.protocol.errors import LocalProtocolError
 from node.protocol.events import DatagramReceived, Event
 from node.protocol.handshake import Accepted, Initiator, Keys, answer, new_connection_id, response_packet
 from node.protocol.identity import Identity, Peer
-from node.protocol.packet_builder import DATA
 from node.protocol.recovery.manager import MAX_PROBE_INTERVAL
 from node.protocol.recovery.rtt import INITIAL_RTT
 from node.protocol.sealed.service import SealedService, SealedSettings
@@ -24,6 +23,7 @@ from node.protocol.states import ConnectionState
 from node.protocol.time import Instant
 from node.protocol.timers import Timer, earliest
 from node.protocol.trace import TracerOf
+from node.protocol.wire.data import is_data
 from node.protocol.wire.parameters import TransportParameters
 from node.protocol.wire.sealed import SEALED
 from node.protocol.wire.setup import INITIATION, RESPONSE, SETUP_PACKET_BYTES, SetupPacket, parse_setup
@@ -245,7 +245,7 @@ class Endpoint:
             return
         if datagram[0] not in (INITIATION, RESPONSE):
             # SPEC 2-3: what is of a connection of ours does not come here.
-            self.drops.add("unknown connection ID" if datagram[0] == DATA else "unknown packet type")
+            self.drops.add("unknown connection ID" if is_data(datagram[0]) else "unknown packet type")
             return
         packet = parse_setup(datagram)
         if isinstance(packet, str):
@@ -357,7 +357,7 @@ class Endpoint:
     # -- helpers
 
     def _connection_at(self, buffer: memoryview, position: int) -> Connection | None:
-        if buffer[position] != DATA:
+        if not is_data(buffer[position]):
             return None
         return self._by_id.get(bytes(buffer[position + 1 : position + 9]))
 

@@ -20,6 +20,8 @@ class ErrorCode(IntEnum):
     HANDSHAKE_TIMEOUT = 0x09
     IDLE_TIMEOUT = 0x0A
     PACKET_NUMBERS_EXHAUSTED = 0x0B
+    KEY_UPDATE = 0x0C
+    AEAD_LIMIT = 0x0D
 
 
 class ProtocolError(Exception):

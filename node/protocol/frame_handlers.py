@@ -37,6 +37,8 @@ def _nothing(c: Connection, frame: Frame, now: Instant) -> None:
 
 
 def _ack(c: Connection, frame: Ack, now: Instant) -> None:
+    if c.keys is not None and c.keys.updates:
+        c.keys.check_ack(frame.ranges[0][1] - 1)
     c.recovery.on_ack(frame, now=now)
     c.builder.ask_ack_frequency()
 

@@ -8,7 +8,9 @@ from random import Random
 from node.protocol.configuration import Configuration
 from node.protocol.errors import RemoteProtocolError
 from node.protocol.identity import Identity, Peer, address_of
+from node.protocol.key_phases import KeyPhases
 from node.protocol.noise import Handshake, NoiseError
+from node.protocol.wire.data import DATA
 from node.protocol.wire.parameters import CONNECTION_ID_BYTES, TransportParameters, parse_parameters
 from node.protocol.wire.protection import AeadProtection, Crc32cProtection, PacketProtection, XorProtection
 from node.protocol.wire.setup import INITIATION, RESPONSE, VERSION, SetupPacket
@@ -33,15 +35,21 @@ def new_connection_id(rng: Random) -> bytes:
             return found
 
 
-def make_protection(profile: str, keys: Keys, *, initiator: bool) -> PacketProtection:
-    """Return the protection of DATA packets (SPEC 4.1)."""
+def make_protection(
+    profile: str, keys: Keys, configuration: Configuration, *, initiator: bool
+) -> tuple[PacketProtection, KeyPhases | None]:
+    """Return the protection of DATA packets (SPEC 4.1), and what updates its keys if it has any."""
     if profile == "crc32c":
-        return Crc32cProtection()
+        return Crc32cProtection(), None
     if profile == "xor":
-        return XorProtection()
+        return XorProtection(), None
     pair = (keys.initiator_to_responder, keys.responder_to_initiator)
     send_key, receive_key = pair if initiator else pair[::-1]
-    return AeadProtection(send_key=send_key, receive_key=receive_key)
+    protection = AeadProtection(send_key=send_key, receive_key=receive_key)
+    return protection, KeyPhases(
+        protection, send_key=send_key, receive_key=receive_key, kind=DATA,
+        packets=configuration.key_update_packets, interval=configuration.key_update_interval,
+    )  # fmt: skip
 
 
 class Initiator:

@@ -17,6 +17,7 @@ from node.protocol.recovery.ack_frequency import wanted_frequency
 from node.protocol.recovery.sent_packets import SentBurst
 from node.protocol.streams.send import SendStream
 from node.protocol.time import Instant
+from node.protocol.wire.data import DATA
 from node.protocol.wire.frames import (
     Ack,
     AckFrequency,
@@ -33,7 +34,6 @@ from node.protocol.wire.packet_number import WIRE_MASK
 if TYPE_CHECKING:
     from node.protocol.connection import Connection
 
-DATA = 0x41
 #: Type, connection ID, packet number; then a STREAM frame's type, 4-byte stream id, 8-byte offset.
 _BULK_HEAD = struct.Struct(">9sIBIQ")
 _HEADER = struct.Struct(">9sI")
@@ -59,13 +59,20 @@ class PacketBuilder:
         #: When pacing lets the next burst go; None: pacing holds nothing back.
         self.paced_until: Instant | None = None
         self.retransmitted_packets = 0
+        #: The type of our packets: their key phase (SPEC 4.2-1).
+        self.kind = DATA
         #: What the peer was last asked for.
         self.ack_frequency: AckFrequency | None = None
 
     def configure(self, connection_id: bytes, size: int) -> None:
         """Set where packets go, and the bytes of a full one."""
-        self._prefix = bytes((DATA,)) + connection_id
+        self._prefix = bytes((self.kind,)) + connection_id
         self.size = size
+
+    def use_kind(self, kind: int) -> None:
+        """Send packets of this type from now on: of another key phase (SPEC 4.2)."""
+        self.kind = kind
+        self._prefix = bytes((kind,)) + self._prefix[1:]
 
     def next_burst(self, *, now: Instant) -> Transmit | None:
         """Return the next datagrams to send, or None."""
@@ -226,6 +233,7 @@ class PacketBuilder:
             if ack is not None:
                 parts.append(ack.encode())
                 room -= len(parts[0])
+                c.on_ack_sent()
         frames: list[Frame] = []
         while control and self.control:
             encoded = self.control[0].encode()

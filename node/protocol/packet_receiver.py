@@ -70,6 +70,8 @@ class PacketReceiver:
         """
         self._bulk_stream = None
         self._arena, self._now = arena, now
+        if self._connection.keys is not None:
+            self._connection.keys.reading_previous = False
         self._run_start = self._run_end = -1
         c, position, authentic, opened = self._connection, 0, False, False
         try:
@@ -77,7 +79,7 @@ class PacketReceiver:
                 packet = packets[position : position + segment_size]
                 position += len(packet)  # the last one may be shorter
                 expected = max(self._run_end, c.acks.largest + 1)
-                number = expected if opened else self._open(packet, expected)
+                number = expected if opened else self._open(packet, expected, now)
                 opened = False
                 if number < 0:
                     continue
@@ -97,6 +99,8 @@ class PacketReceiver:
                 taken = self._take_frames(payload, number, len(packet), now)
                 if taken:
                     self._note(number, len(packet), taken, now)
+            if self.integrity_failures >= c.protection.integrity_limit:  # SPEC 4.2-8
+                raise RemoteProtocolError(ErrorCode.AEAD_LIMIT, "too many packets with a wrong tag")
         finally:
             self._end_run(now)
 
@@ -186,7 +190,7 @@ class PacketReceiver:
         self._run_end += 1
         return 1, True, False
 
-    def _open(self, packet: memoryview, expected: int) -> int:
+    def _open(self, packet: memoryview, expected: int, now: Instant) -> int:
         """Check and open a packet in place; return its number, -1: it was dropped and counted."""
         c, length = self._connection, len(packet)
         # SPEC 4-4: nothing longer, least of all where a checksum's tables grow with it.
@@ -194,7 +198,12 @@ class PacketReceiver:
             self._drop_malformed(length, None, "its length is not one of a DATA packet")
             return -1
         number = decode_packet_number(expected - 1, _NUMBER.unpack_from(packet, 9)[0])
-        if not c.protection.open(number, packet, 0, length):
+        # The endpoint hands over bursts of one type: what is behind this packet is of its key phase.
+        if packet[0] == c.receive_kind:
+            opened = c.protection.open(number, packet, 0, length)
+        else:
+            opened = c.open_other(number, packet, now)
+        if not opened:
             self._drop_damaged(length, number)
             return -1
         if self._is_duplicate(number):

@@ -26,6 +26,7 @@ def snapshot(c: Connection) -> Statistics:
         duplicate_packets=c.receiver.duplicates,
         malformed_packets=c.receiver.malformed,
         probe_timeouts=c.recovery.probe_timeouts if started else 0,
+        key_updates=c.keys.updates if started and c.keys is not None else 0,
         latest_rtt=rtt.latest_rtt if rtt is not None and sampled else 0,
         smoothed_rtt=rtt.smoothed_rtt if rtt is not None and sampled else 0,
         rttvar=rtt.rttvar if rtt is not None and sampled else 0,

@@ -26,6 +26,8 @@ class Statistics:
     #: Received packets dropped because they did not parse.
     malformed_packets: int
     probe_timeouts: int
+    #: Key phases that we have begun to send in, after the first (SPEC 4.2).
+    key_updates: int
     #: RTT estimates in ns (RFC 9002 §5); 0 until there is a sample.
     latest_rtt: Duration
     smoothed_rtt: Duration

@@ -20,6 +20,8 @@ class Timer(Enum):
     IDLE = "idle"
     #: When to forget a connection that was closed.
     CLOSE = "close"
+    #: When to forget the keys of the phase before (SPEC 4.2-6).
+    OLD_KEYS = "old keys"
 
 
 class TimerTable:

@@ -21,7 +21,13 @@ from pydantic import (
 )
 
 from node.links.impairments.base import IMPAIRMENTS
-from node.protocol.configuration import ARQ_CODES, INTEGRITY_CODES, MAX_DATAGRAM_SIZE, MIN_DATAGRAM_SIZE
+from node.protocol.configuration import (
+    ARQ_CODES,
+    INTEGRITY_CODES,
+    MAX_DATAGRAM_SIZE,
+    MAX_KEY_UPDATE_PACKETS,
+    MIN_DATAGRAM_SIZE,
+)
 from node.protocol.congestion.base import CONTROLLERS
 from node.protocol.time import SECOND
 from node.registry import UnknownNameError
@@ -118,6 +124,10 @@ class Transport(Closed):
     idle_timeout: DurationText = Field(default=None, validate_default=False)
     handshake_timeout: PositiveDuration = Field(default=None, validate_default=False)
     max_ack_delay: DurationText = Field(default=None, validate_default=False)
+    key_update_packets: Annotated[int, Field(ge=1, le=MAX_KEY_UPDATE_PACKETS)] | None = Field(
+        default=None, description="The sender changes its keys after so many packets."
+    )
+    key_update_interval: DurationText = Field(default=None, validate_default=False)
 
     def given(self) -> dict[str, object]:
         """Return the settings written there, by the names of ``Configuration``'s fields."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from node.protocol.configuration import Configuration
+from node.protocol.errors import LocalProtocolError
 from node.protocol.time import MILLISECOND, SECOND
 from tests.support.pair import Pair, hostile
 
@@ -67,6 +70,13 @@ class HostilePair(RuleBasedStateMachine):
         if end:
             self.open.remove((left, stream_id))
         self.pair.drain()
+
+    @rule(left=st.booleans())
+    def update_keys(self, left: bool) -> None:
+        connection = self.pair.connection if left else self.pair.accepted
+        assert connection is not None
+        with contextlib.suppress(LocalProtocolError):  # the last one is under way, or there are no keys
+            connection.update_keys()
 
     @rule(duration=st.integers(1, 200))
     def wait(self, duration: int) -> None:

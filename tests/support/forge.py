@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from node.dissectors.protection import next_key
 from node.protocol.wire.crc32c import crc32c
 from node.protocol.wire.frames import Frame, parse_frames
 from tests.support.pair import Pair
@@ -20,7 +21,13 @@ class Forger:
         keys = next(line for line in pair.key_log if line.startswith("STRAIT_DATA"))
         _, left_id, right_id, self.profile, forward, back = keys.split()
         self._left_id, self._right_id = bytes.fromhex(left_id), bytes.fromhex(right_id)
-        self._forward, self._back = AESGCM(bytes.fromhex(forward)), AESGCM(bytes.fromhex(back))
+        self._forward_key = bytes.fromhex(forward)
+        self._forward = AESGCM(self._forward_key)
+        #: What opens the right end's packets, by type: phases 0 and 1.
+        keys_back = {0x41: bytes.fromhex(back), 0x45: next_key(bytes.fromhex(back))}
+        self._back = {kind: AESGCM(key) for kind, key in keys_back.items()}
+        #: The type of the packets made, which tells their key phase.
+        self.kind = 0x41
         #: The number of the next packet.
         self.number = pair.connection.statistics().packets_sent
 
@@ -32,7 +39,7 @@ class Forger:
 
     def seal(self, payload: bytes, number: int) -> bytes:
         """Return a packet with this payload and full packet number."""
-        header = b"\x41" + self._right_id + (number & 0xFFFF_FFFF).to_bytes(4, "big")
+        header = bytes((self.kind,)) + self._right_id + (number & 0xFFFF_FFFF).to_bytes(4, "big")
         if self.profile == "aead":
             return header + self._forward.encrypt(number.to_bytes(12, "big"), payload, header)
         clear = header + payload
@@ -43,6 +50,12 @@ class Forger:
             check ^= byte
         return clear + bytes((check,))
 
+    def update_keys(self) -> None:
+        """Seal in the next key phase from now on (SPEC 4.2)."""
+        self._forward_key = next_key(self._forward_key)
+        self._forward = AESGCM(self._forward_key)
+        self.kind ^= 0x04
+
     def send(self, *frames: Frame, number: int | None = None) -> None:
         """Hand the right end a packet of these frames now."""
         payload = b"".join(frame.encode() for frame in frames)
@@ -52,7 +65,7 @@ class Forger:
         """Return the frames of the packets that the right end sent, from ``pair.wire[since]`` on."""
         found: list[Frame] = []
         for _, from_left, datagram in self.pair.wire[since:]:
-            if not from_left and datagram[0] == 0x41:
+            if not from_left and datagram[0] in self._back:
                 found += parse_frames(memoryview(self.open(datagram)))
         return found
 
@@ -61,4 +74,4 @@ class Forger:
         header, rest = datagram[:HEADER_BYTES], datagram[HEADER_BYTES:]
         if self.profile != "aead":
             return rest[: -TAG_BYTES[self.profile]]
-        return self._back.decrypt(header[9:].rjust(12, b"\x00"), rest, header)
+        return self._back[datagram[0]].decrypt(header[9:].rjust(12, b"\x00"), rest, header)

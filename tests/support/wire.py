@@ -9,7 +9,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from node.capture.pcapng import Direction, Writer
-from node.dissectors.protection import crc32c, seal
+from node.dissectors.protection import crc32c, next_key, seal
 from node.dissectors.scapy_layer import Ack, Frame, Frames, MaxData, MaxStreamData, Ping, SetUp, Stream
 from node.dissectors.sealed import SealedPacket, derive_key
 from node.dissectors.sealed import seal as seal_datagram
@@ -57,6 +57,8 @@ class Wire:
         self.profile = profile
         self.now = 1_000_000_000
         self.numbers = [0, 0]
+        #: Key phase of each direction's next packets.
+        self.phases = [0, 0]
         cids = f"{INITIATOR_CID.hex()} {RESPONDER_CID.hex()}"
         self.key_log = (
             f"STRAIT_DATA {cids} {profile} {KEYS[0].hex()} {KEYS[1].hex()}\n"
@@ -115,8 +117,11 @@ class Wire:
     def sealed(self, direction: int, payload: bytes, number: int) -> bytes:
         """Return a DATA packet with any payload."""
         cid = (RESPONDER_CID, INITIATOR_CID)[direction]
-        header = b"\x41" + cid + (number & 0xFFFF_FFFF).to_bytes(4, "big")
-        return seal(self.profile, KEYS[direction], header, payload, number)
+        phase, key = self.phases[direction], KEYS[direction]
+        for _ in range(phase):
+            key = next_key(key)
+        header = (b"\x41", b"\x45")[phase % 2] + cid + (number & 0xFFFF_FFFF).to_bytes(4, "big")
+        return seal(self.profile, key, header, payload, number)
 
     def sealed_datagram(
         self, data: bytes, *, index: int = 0, count: int = 1, packet_number: int = 0, **changes: int

@@ -81,15 +81,17 @@ def frames() -> list[dict[str, Any]]:
 
 
 def data() -> list[dict[str, Any]]:
-    """DATA packets of every profile, below and above 2^32."""
+    """DATA packets of every profile, below and above 2^32, and of the second key phase."""
     payload = bytes.fromhex("01") + bytes.fromhex("0a0000") + varint(5) + b"hello"
     made = []
-    for profile in ("aead", "crc32c", "xor"):
+    second = hmac.digest(KEY, b"strait key update\x01", "sha256")
+    profiles = (("aead", 0x41, KEY), ("aead", 0x45, second), ("crc32c", 0x41, b""), ("xor", 0x41, b""))
+    for profile, kind, key in profiles:
         for number in (0, 0xFFFF_FFFF, 0x1_0000_0000, 0x1234_5678_9ABC):
-            header = b"\x41" + CID + (number & 0xFFFF_FFFF).to_bytes(4, "big")
+            header = bytes([kind]) + CID + (number & 0xFFFF_FFFF).to_bytes(4, "big")
             if profile == "aead":
                 nonce = bytes(4) + number.to_bytes(8, "big")
-                protected = AESGCM(KEY).encrypt(nonce, payload, header)
+                protected = AESGCM(key).encrypt(nonce, payload, header)
             elif profile == "crc32c":
                 tag = crc32c((number >> 32).to_bytes(4, "big") + header + payload)
                 protected = payload + tag.to_bytes(4, "big")
@@ -101,7 +103,8 @@ def data() -> list[dict[str, Any]]:
             made.append(
                 {
                     "profile": profile,
-                    "key": KEY.hex() if profile == "aead" else "",
+                    "type": kind,
+                    "key": key.hex(),
                     "target_cid": CID.hex(),
                     "packet_number": number,
                     "payload": payload.hex(),

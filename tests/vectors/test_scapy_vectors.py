@@ -14,13 +14,18 @@ from node.dissectors.scapy_layer import (
     Close,
     Data,
     Frames,
+    MalformedError,
     MaxStreams,
     Padding,
+    Sealed,
+    SealedFragment,
     SetUp,
+    Strait,
     Stream,
     dissect_frames,
     protect,
     unprotect,
+    unseal,
 )
 from tests.vectors import strait
 
@@ -81,6 +86,7 @@ def test_data_packet_opens_and_closes_to_the_same_bytes(vector: dict[str, Any]) 
     wire, key, number = bytes.fromhex(vector["wire"]), bytes.fromhex(vector["key"]), vector["packet_number"]
     packet = Data(wire)
     assert packet.target_cid == int(vector["target_cid"], 16)
+    assert packet.type == vector["type"]
     assert packet.packet_number == number & 0xFFFF_FFFF
     opened = unprotect(packet, vector["profile"], key, largest=number - 1)
     assert bytes(opened[Frames]) == bytes.fromhex(vector["payload"])
@@ -96,6 +102,27 @@ def test_data_packet_with_any_flipped_bit_does_not_open(vector: dict[str, Any]) 
         damaged[bit // 8] ^= 1 << bit % 8
         with pytest.raises(protection.TagError):
             open_packet(bytes(damaged), number)
+
+
+@pytest.mark.parametrize("vector", _load("sealed.json"), ids=_label)
+def test_sealed_packet_dissects_to_its_fields_and_opens(vector: dict[str, Any]) -> None:
+    """SPEC 14."""
+    wire = bytes.fromhex(vector["wire"])
+    packet = Strait(wire)
+    assert isinstance(packet, Sealed)
+    assert packet.epoch.hex() == vector["epoch"]
+    assert packet.packet_number == vector["packet_number"]
+    assert bytes(packet) == wire
+    fragment = unseal(packet, bytes.fromhex(vector["key"]))[SealedFragment]
+    assert (fragment.index, fragment.count, fragment.data.hex()) == (
+        vector["index"], vector["count"], vector["data"],
+    )  # fmt: skip
+
+
+def test_a_sealed_packet_of_impossible_length_is_none() -> None:
+    for size in (64, 1201):
+        with pytest.raises(MalformedError, match="SEALED packet of"):
+            Sealed(b"\x51" + bytes(size - 1))
 
 
 @pytest.mark.parametrize("vector", _load("setup.json"), ids=_label)

@@ -33,6 +33,7 @@ from node.dissectors.scapy_layer.frames import (
 )
 from node.dissectors.scapy_layer.packets import (
     DATA,
+    DATA_ODD,
     INITIATION,
     PARAMETERS,
     PORT,
@@ -49,9 +50,11 @@ from node.dissectors.scapy_layer.packets import (
     protect,
     unprotect,
 )
+from node.dissectors.scapy_layer.sealed import Sealed, SealedFragment, unseal
 
 __all__ = [
     "DATA",
+    "DATA_ODD",
     "FRAME_TYPES",
     "INITIATION",
     "PARAMETERS",
@@ -78,6 +81,8 @@ __all__ = [
     "Ping",
     "Protected",
     "ResetStream",
+    "Sealed",
+    "SealedFragment",
     "SetUp",
     "StopSending",
     "Strait",
@@ -86,4 +91,5 @@ __all__ = [
     "dissect_frames",
     "protect",
     "unprotect",
+    "unseal",
 ]

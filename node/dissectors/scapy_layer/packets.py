@@ -28,12 +28,15 @@ from node.dissectors.scapy_layer.fields import (
     number_field,
 )
 from node.dissectors.scapy_layer.frames import Frames
+from node.dissectors.scapy_layer.sealed import Sealed
 
 PORT = 4433
 VERSION = 0x5354_5201
 SETUP_BYTES = 1200
 SETUP_HEADER_BYTES = 43
 INITIATION, RESPONSE, DATA = 0xC1, 0xC2, 0x41
+#: SPEC 4.2-1.
+DATA_ODD = 0x45
 
 
 def _padding_bytes(packet: Packet) -> int:
@@ -83,7 +86,7 @@ class Data(Packet):
 
     name = "Strait data"
     fields_desc = [
-        XByteEnumField("type", DATA, {DATA: "DATA"}),
+        XByteEnumField("type", DATA, {DATA: "DATA", DATA_ODD: "DATA, odd key phase"}),
         XLongField("target_cid", 0),
         IntField("packet_number", 0),
     ]
@@ -149,8 +152,10 @@ class Strait(Packet):
     @classmethod
     def dispatch_hook(cls, data: bytes = b"", *_: Any, **__: Any) -> type[Packet]:
         """Return the class for ``data``."""
-        if data[:1] == b"\x41":
+        if data[:1] in (b"\x41", b"\x45"):
             return Data
+        if data[:1] == b"\x51":
+            return Sealed
         if data[:1] in (b"\xc1", b"\xc2"):
             return SetUp
         return Raw
@@ -160,6 +165,7 @@ bind_bottom_up(UDP, Strait, sport=PORT)
 bind_bottom_up(UDP, Strait, dport=PORT)
 bind_top_down(UDP, SetUp, sport=PORT, dport=PORT)
 bind_top_down(UDP, Data, sport=PORT, dport=PORT)
+bind_top_down(UDP, Sealed, sport=PORT, dport=PORT)
 
 
 def protect(packet: Packet, profile: str, key: bytes = b"", *, number: int | None = None) -> bytes:

@@ -173,6 +173,11 @@ class Recovery:
         return self._pto_count
 
     @property
+    def largest_acked(self) -> int:
+        """The highest packet number that was acknowledged; -1: none yet."""
+        return self._largest_acked
+
+    @property
     def window_left(self) -> int:
         """Bytes that the congestion window still allows."""
         return max(0, self.congestion.congestion_window - self.bytes_in_flight)

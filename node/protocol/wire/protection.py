@@ -6,7 +6,8 @@ packets are alike, the receiver must believe nothing.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -22,6 +23,8 @@ class PacketProtection(Protocol):
 
     #: Bytes of the tag behind the payload.
     tag_size: int
+    #: So many packets with a wrong tag end the connection (SPEC 4.2-8).
+    integrity_limit: int
 
     def seal(self, slots: list[Slot], first_packet_number: int) -> None:
         """Protect packets in place: header and payload are in their slots, the tag is added."""
@@ -40,14 +43,48 @@ class PacketProtection(Protocol):
         ...
 
 
+#: Nonce, sealed payload, associated data, and where the payload goes; raises InvalidTag.
+Decrypt: TypeAlias = Callable[..., int]
+
+
+def open_with(decrypt: Decrypt, packet_number: int, packet: memoryview) -> bool:
+    """Open a whole packet of the ``aead`` profile in place; False: damaged or forged."""
+    header, sealed = packet[:DATA_HEADER_BYTES], packet[DATA_HEADER_BYTES:]
+    try:
+        decrypt(packet_number.to_bytes(12, "big"), sealed, header, sealed[:-16])
+    except InvalidTag:
+        return False
+    return True
+
+
+#: Damage is no attack on a checksum: it has no limit.
+_NO_LIMIT = 1 << 62
+
+
 class AeadProtection:
     """AES-256-GCM (SPEC 4.1-1)."""
 
     tag_size = 16
+    #: RFC 9001 §6.6: packets sealed with one key, and forgeries tried on a connection.
+    confidentiality_limit = 1 << 23
+    integrity_limit = 1 << 52
 
     def __init__(self, *, send_key: bytes, receive_key: bytes) -> None:
         self._encrypt_into = AESGCM(send_key).encrypt_into
         self._decrypt_into = AESGCM(receive_key).decrypt_into
+
+    def use_send_key(self, key: bytes) -> None:
+        """Seal with another key from now on."""
+        self._encrypt_into = AESGCM(key).encrypt_into
+
+    def use_receive_key(self, key: bytes) -> Decrypt:
+        """Open with another key from now on; return what opens with the one before."""
+        before, self._decrypt_into = self._decrypt_into, self.decrypter(key)
+        return before
+
+    def decrypter(self, key: bytes) -> Decrypt:
+        """Return what opens packets with ``key``."""
+        return AESGCM(key).decrypt_into
 
     def seal(self, slots: list[Slot], first_packet_number: int) -> None:
         encrypt_into = self._encrypt_into
@@ -80,6 +117,7 @@ class Crc32cProtection:
     """CRC-32C and no secrecy (SPEC 4.1-2): for trusted links and teaching."""
 
     tag_size = 4
+    integrity_limit = _NO_LIMIT
 
     def seal(self, slots: list[Slot], first_packet_number: int) -> None:
         number = first_packet_number
@@ -100,6 +138,7 @@ class XorProtection:
     """The XOR of all bytes (SPEC 4.1-3): finds every single flipped bit and little else."""
 
     tag_size = 1
+    integrity_limit = _NO_LIMIT
 
     def seal(self, slots: list[Slot], first_packet_number: int) -> None:
         for slot in slots:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from node.dissectors.protection import HEADER_BYTES, TAG_BYTES, Bytes, TagError, full_packet_number, opener
+from node.dissectors.protection import HEADER_BYTES, TAG_BYTES, TagError, full_packet_number
 from node.dissectors.scapy_layer import MalformedError, dissect_frames
 from orchestrator.probes.wire.flow import Flow
 from orchestrator.probes.wire.key_log import Secrets
+from orchestrator.probes.wire.phases import PhaseReader
 from orchestrator.probes.wire.report import WireReport
 from orchestrator.probes.wire.setups import Attempt, SetUps
 from orchestrator.probes.wire.sightings import Datagram, address_bytes
@@ -26,7 +26,7 @@ class Connection:
     secrets: Secrets
     initiation: Attempt | None
     response: Attempt | None
-    openers: tuple[Callable[[Bytes, int], Bytes], Callable[[Bytes, int], Bytes]]
+    readers: tuple[PhaseReader, PhaseReader]
     flows: tuple[Flow, Flow] = field(default_factory=lambda: (Flow(), Flow()))
     #: IP addresses of the initiator and of the responder; None: the handshake was not captured.
     addresses: tuple[frozenset[bytes], frozenset[bytes]] | None = field(init=False)
@@ -78,7 +78,7 @@ class Connections:
         self.all: list[Connection] = []
         self.good: list[Datagram] = []
         for (initiator_cid, responder_cid), found in secrets.items():
-            first, second = (opener(found.profile, key) for key in found.keys)
+            first, second = (PhaseReader(found.profile, key) for key in found.keys)
             initiation = setups.initiations.get(initiator_cid)
             response = setups.responses.get(responder_cid)
             connection = Connection(found, initiation, response, (first, second))
@@ -111,11 +111,14 @@ class Connections:
             return
         number = full_packet_number(flow.largest, int.from_bytes(payload[9:HEADER_BYTES], "big"))
         try:
-            clear = bytes(connection.openers[direction](payload, number))
+            clear = connection.readers[direction].open(payload, number)
         except TagError as error:
             self._suspects.add(datagram, "4.1-4", str(error), f"a right tag ({connection.secrets.profile})")
             return
         self._take(datagram, clear, number, flow)
+        disorder = connection.readers[direction].disorder()
+        if disorder is not None:
+            self._suspects.add(datagram, "4.2-4", disorder, "numbers that rise with the phases", intact=True)
 
     def _take(self, datagram: Datagram, clear: bytes, number: int, flow: Flow) -> None:
         earlier = flow.packets.get(number)

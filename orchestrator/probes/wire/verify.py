@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node.dissectors.scapy_layer import DATA, INITIATION, RESPONSE
+from node.dissectors.scapy_layer import DATA, DATA_ODD, INITIATION, RESPONSE
 from node.dissectors.sealed import SEALED
 from orchestrator.backends.base import Collected
 from orchestrator.probes.wire.connections import Connections
@@ -59,11 +59,12 @@ def _sort(datagrams: list[Datagram], suspects: Suspects, report: WireReport) -> 
             report.injected += 1
             continue
         kind = datagram.payload[0] if datagram.payload else None
+        kind = DATA if kind == DATA_ODD else kind
         if kind in by_type:
             by_type[kind].append(datagram)
         else:
             found = "an empty datagram" if kind is None else f"packet type 0x{kind:02x}"
-            suspects.add(datagram, "1-2", found, "0x41, 0x51, 0xc1 or 0xc2")
+            suspects.add(datagram, "1-2", found, "0x41, 0x45, 0x51, 0xc1 or 0xc2")
     return by_type
 
 

@@ -263,6 +263,42 @@ def test_one_mistake_is_one_violation_of_its_rule(
     assert report.damaged == 0
 
 
+def test_right_key_updates_have_no_violation(tmp_path: Path) -> None:
+    """SPEC 4.2: three updates, with a packet of the phase before that comes late."""
+    wire = Wire(tmp_path)
+    wire.handshake()
+    wire.transfer()
+    late = wire.packet(0, Ping())
+    for phase in (1, 2, 3):
+        wire.phases = [phase, phase]
+        wire.data(0, Ping())
+        if phase == 1:
+            wire.send(0, late)
+        wire.data(1, Ack(largest=13 + phase, first_range=0))
+    assert wire.verify().passed
+
+
+def test_old_keys_after_new_ones_are_caught(tmp_path: Path) -> None:
+    """SPEC 4.2-4."""
+    wire = Wire(tmp_path)
+    wire.handshake()
+    wire.phases[0] = 1
+    wire.data(0, Ping())
+    wire.phases[0] = 0
+    wire.data(0, Ping())
+    assert [violation.rule for violation in wire.verify().violations] == ["4.2-4"]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_key_phase_without_its_key_is_caught(tmp_path: Path, profile: str) -> None:
+    """SPEC 4.2-1, 4.2-2: the bit alone makes no phase."""
+    wire = Wire(tmp_path, profile=profile)
+    wire.handshake()
+    wire.phases[0] = 3 if profile == "aead" else 1
+    wire.data(0, Ping())
+    assert [violation.rule for violation in wire.verify().violations] == ["4.1-4"]
+
+
 def test_right_datagrams_have_no_violation(wire: Wire) -> None:
     """SPEC 14: whole ones and fragments, out of order and doubled by a link."""
     packets = [wire.sealed_datagram(b""), wire.sealed_datagram(b"x" * 1135, packet_number=1)]

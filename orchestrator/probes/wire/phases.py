@@ -1,0 +1,66 @@
+"""Opens the DATA packets of one direction, whatever their key phase (SPEC 4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from node.dissectors.protection import Bytes, TagError, next_key, opener
+
+_EVEN, _ODD = 0x41, 0x45
+#: Phases whose keys are tried on a packet, beside the newest: late ones, and the one to come.
+_LATE = 2
+
+
+class PhaseReader:
+    """The keys of one direction, derived phase by phase from the logged one.
+
+    Args:
+        profile, key: as the key log tells.
+    """
+
+    def __init__(self, profile: str, key: bytes) -> None:
+        self._profile = profile
+        self._keys = [key]
+        self._openers: list[Callable[[Bytes, int], Bytes]] = [opener(profile, key)]
+        #: Lowest and highest packet number seen of each phase.
+        self._seen: dict[int, tuple[int, int]] = {}
+
+    def open(self, packet: Bytes, number: int) -> bytes:
+        """Return the payload in clear.
+
+        Raises:
+            TagError: no key that can be meant opens it.
+        """
+        kind = packet[0]
+        if not self._profile.startswith("aead"):
+            if kind != _EVEN:
+                raise TagError(f"type 0x{kind:02x} in a profile without key phases")
+            return bytes(self._openers[0](packet, number))
+        newest = max(self._seen, default=0)
+        error = TagError("no key phase of this type has begun")
+        for phase in range(newest + 1, max(-1, newest - _LATE - 1), -1):
+            if (_EVEN, _ODD)[phase % 2] != kind:
+                continue
+            try:
+                clear = bytes(self._opener(phase)(packet, number))
+            except TagError as failed:
+                error = failed
+                continue
+            low, high = self._seen.get(phase, (number, number))
+            self._seen[phase] = min(low, number), max(high, number)
+            return clear
+        raise error
+
+    def disorder(self) -> str | None:
+        """Return what is wrong with the order of phases: numbers rise with them (SPEC 4.2-4)."""
+        for phase, (low, _) in self._seen.items():
+            before = self._seen.get(phase - 1)
+            if before is not None and before[1] > low:
+                return f"packet {before[1]} in key phase {phase - 1}, after packet {low} in phase {phase}"
+        return None
+
+    def _opener(self, phase: int) -> Callable[[Bytes, int], Bytes]:
+        if phase == len(self._openers):
+            self._keys.append(next_key(self._keys[-1]))
+            self._openers.append(opener(self._profile, self._keys[-1]))
+        return self._openers[phase]
