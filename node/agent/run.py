@@ -18,6 +18,7 @@ from node.agent.configuration import AgentConfiguration
 from node.agent.control import ControlServer
 from node.agent.files import FlowFiles, KeyLog
 from node.agent.shaping import OwnInterfaces
+from node.agent.tracing import TraceFiles
 from node.agent.udp import UdpDriver, new_event_loop
 from node.control.messages import Command, NodeEvent, Reply
 from node.core import NodeCore
@@ -44,6 +45,13 @@ class Agent:
         self._stop = asyncio.Event()
         self._crashed = False
         self._key_log = KeyLog(configuration.key_log) if configuration.key_log is not None else None
+        self._traces = (
+            TraceFiles(
+                configuration.qlog_directory, name=configuration.node.name, local=configuration.node.listen
+            )
+            if configuration.qlog_directory is not None
+            else None
+        )
         files = FlowFiles(configuration.files_directory, configuration.results_directory)
         self.core = NodeCore(
             configuration.node,
@@ -51,6 +59,7 @@ class Agent:
             source_of=files.source_of,
             sink_of=files.sink_of,
             key_log=self._key_log,
+            tracer_of=self._traces.tracer_of if self._traces is not None else None,
             epoch=time.time_ns(),
             process=os.getpid,
         )
@@ -83,6 +92,8 @@ class Agent:
             if self._configuration.control is not None:
                 self._control = ControlServer(self._configuration.control, self._obey)
                 await self._control.start()
+            if self._traces is not None:
+                self._traces.start()
             self.driver.start()
             host, port = self.driver.address
             _logger.info("%s listens at %s:%d", self._configuration.node.name, host, port)
@@ -152,6 +163,8 @@ class Agent:
         self.driver.close()
         if self._key_log is not None:
             self._key_log.close()
+        if self._traces is not None:
+            self._traces.close()
 
 
 def _place(error: BaseException) -> str:

@@ -174,11 +174,13 @@ class ComposeDeployment:
         await asyncio.sleep(duration / 1_000_000_000)
 
     async def collect(self, directory: Path) -> Collected:
-        """End the captures, and bring key logs and received files beside them."""
+        """End the captures, and bring key logs, traces and received files beside them."""
         for node in self._plan.nodes:
             await self._agents.order(node.name, "end_captures")
         names = [node.name for node in self._plan.nodes]
         key_logs = await asyncio.to_thread(_copy_key_logs, names, directory)
+        if self._plan.qlog:
+            await asyncio.to_thread(_copy_traces, names, directory)
         for flow in self._plan.workloads:
             await asyncio.to_thread(_move_received, flow.target, flow.name, directory)
         return Collected(captures=dict(self._captures), key_logs=key_logs)
@@ -249,6 +251,14 @@ def _copy_key_logs(nodes: list[str], directory: Path) -> list[Path]:
         if source.is_file():
             copies.append(Path(shutil.copyfile(source, directory / f"{node}.keys")))
     return copies
+
+
+def _copy_traces(nodes: list[str], directory: Path) -> None:
+    """Copy the nodes' qlog files to where other back ends have them."""
+    for node in nodes:
+        source = _agent_directory(node) / "qlog"
+        if source.is_dir():
+            shutil.copytree(source, directory / "qlog" / node, dirs_exist_ok=True)
 
 
 def _mapping(value: object) -> Mapping[str, object]:

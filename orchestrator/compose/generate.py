@@ -100,6 +100,8 @@ def _service(plan: DeploymentPlan, node: NodePlan, *, first: bool) -> Iterator[s
     yield f"      NARROWS_LISTEN: 0.0.0.0:{node.port}"
     yield f"      NARROWS_KEY_LOG: {RESULTS}/agents/{node.name}/keys.log"
     yield f"      NARROWS_FILES_DIRECTORY: {RESULTS}/agents/{node.name}/files"
+    if plan.qlog:
+        yield f"      NARROWS_QLOG_DIRECTORY: {RESULTS}/agents/{node.name}/qlog"
     if node.kind is NodeKind.ROUTER:
         yield "    sysctls:"
         yield '      net.ipv4.ip_forward: "1"'

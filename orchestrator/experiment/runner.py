@@ -181,6 +181,12 @@ class _Experiment:
             self._collected = await deployment.collect(self._directory)
         except TROUBLE as error:
             self._findings.failures.append(f"captures and logs could not be collected: {error}")
+        if self._plan.qlog and not any(self._directory.rglob("*.sqlog")):
+            self._findings.note(
+                "no connection was traced: agents of a Compose lab trace when the topology says `qlog: true`"
+                if self._backend.name == "compose"
+                else "no connection was traced: the logs of the nodes say why"
+            )
 
     def _flows(self) -> tuple[FlowResult, ...]:
         """Return what became of the flows, with the files that are there now."""

@@ -191,6 +191,7 @@ def agent_configuration(
     """Return what an agent is told at its start (node.agent.configuration)."""
     hosts = [other for other in plan.nodes if other.name != node.name]
     corrupts = any(link.forward.corrupt or link.reverse.corrupt for link in plan.links)
+    traces = {"qlog_directory": str(directory.absolute() / "qlog" / node.name)} if plan.qlog else {}
     return {
         "name": node.name,
         "private_key": node.private_key.hex(),
@@ -206,4 +207,5 @@ def agent_configuration(
         "results_directory": str(directory.absolute() / "received" / node.name),
         # The kernel must not drop a damaged datagram before the transport's own check sees it.
         "no_udp_checksum": corrupts,
+        **traces,
     }

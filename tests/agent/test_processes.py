@@ -18,6 +18,7 @@ import pytest
 from node.control.client import ControlClient, ControlError
 from node.control.messages import Command, NodeEvent
 from node.protocol.identity import Identity
+from tests.support import qvis
 
 #: Seconds after which a condition that comes about in a second counts as never coming.
 PATIENCE = 60.0
@@ -27,7 +28,7 @@ NAMES = ("lisbon", "paris")
 class Agents:
     """Two agents that know each other, their files below one directory."""
 
-    def __init__(self, directory: Path, **settings: object) -> None:
+    def __init__(self, directory: Path, *, traced: bool = False, **settings: object) -> None:
         self.directory = directory
         keys = {name: random.Random(name).randbytes(32) for name in NAMES}
         ports = free_ports(len(NAMES))
@@ -43,6 +44,8 @@ class Agents:
                 "files_directory": str(directory / "files"),
                 "results_directory": str(directory / name / "received"), **settings,
             }  # fmt: skip
+            if traced:
+                configuration["qlog_directory"] = str(directory / name / "qlog")
             self.configuration(name).write_text(json.dumps(configuration))
             self.processes[name] = self.run("run", name, stderr=subprocess.PIPE)
 
@@ -89,8 +92,8 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Agents]]:
     """Make agents; whatever still runs at the end is killed."""
     made: list[Agents] = []
 
-    def make_agents(**settings: object) -> Agents:
-        made.append(Agents(tmp_path, **settings))
+    def make_agents(*, traced: bool = False, **settings: object) -> Agents:
+        made.append(Agents(tmp_path, traced=traced, **settings))
         return made[-1]
 
     yield make_agents
@@ -157,6 +160,49 @@ def test_a_file_arrives_whole(make: Callable[..., Agents], settings: dict[str, o
     for name in NAMES:
         keys = (agents.directory / name / "keys.log").read_text()
         assert keys.startswith("STRAIT_DATA ")
+
+
+def test_both_ends_write_a_trace_that_loads_and_is_whole(make: Callable[..., Agents]) -> None:
+    """SPEC 16-2: and what is left is written when the agents end."""
+    agents = make(traced=True)
+
+    async def test() -> None:
+        await all_finish(agents, 3_000_000)
+
+    go(test())
+    for name in NAMES:
+        assert "WARNING" not in agents.said(name)
+        assert agents.processes[name].returncode == 0
+    (left,), (right,) = (list((agents.directory / name / "qlog").glob("*.sqlog")) for name in NAMES)
+    assert left.name == right.name
+    client, server = qvis.load(left), qvis.load(right)
+    assert (client.vantage_point, server.vantage_point) == ("client", "server")
+    assert qvis.matched(client, server)[0] > 2000
+    for end in (client, server):
+        assert len(end.lookup("connectivity", "connection_closed")) == 1
+
+
+def test_trouble_with_the_trace_is_a_warning_and_no_end(make: Callable[..., Agents]) -> None:
+    """SPEC 16-3."""
+    agents = make(qlog_directory="/dev/null/qlog")
+
+    async def test() -> None:
+        await all_finish(agents, 1_000_000)
+
+    go(test())
+    for name in NAMES:
+        assert agents.said(name).count("tracing has ended: cannot write /dev/null/qlog") == 1
+        assert agents.processes[name].returncode == 0
+
+
+async def all_finish(agents: Agents, size: int) -> None:
+    """Send so many bytes, and stop both agents."""
+    clients = await start(agents, "f", workload="bulk", options={"size": size})
+    for client in clients.values():
+        assert (await event(client, "flow_finished"))["ok"]
+    for client in clients.values():
+        await client.request(Command("stop"))
+    await close(clients)
 
 
 @pytest.mark.parametrize("workload", ["datagrams", "echo", "messages"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.netns.labs import left_over
+from tests.support import qvis
 from tests.support.command import ROOT, await_line, narrows, started
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
@@ -72,6 +73,15 @@ def test_line_passes_with_the_wire_checked(tmp_path: Path) -> None:
     assert result["wire"]["violations"] == 0
     assert result["flows"]["file"]["intact"]
     assert left_over(result["run_id"]) == []
+
+
+def test_both_ends_of_a_flow_are_traced_when_asked(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    ended = narrows("run", LINE, "--backend", "netns", "--results", results, "--qlog", "-f", "json")
+    assert ended.json()["verdict"] == "PASS", ended.json()["reasons"]
+    client, server = (qvis.load(next(results.glob(f"*/qlog/{node}/*.sqlog"))) for node in ("left", "right"))
+    assert (client.vantage_point, server.vantage_point) == ("client", "server")
+    assert qvis.matched(client, server)[0] > 3000
 
 
 def test_node_that_crashes_gives_fail_with_the_reason(tmp_path: Path, long: Path) -> None:

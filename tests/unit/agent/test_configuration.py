@@ -33,7 +33,8 @@ def test_a_full_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     more = {
         "peers": {"paris": PEER}, "transport": {"arq": "stop-and-wait"}, "control": {"unix": "/x/c.sock"},
-        "key_log": "/x/keys", "files_directory": "/x/files", "no_udp_checksum": True, "log_level": "debug",
+        "key_log": "/x/keys", "qlog_directory": "/x/qlog", "files_directory": "/x/files",
+        "no_udp_checksum": True, "log_level": "debug",
     }  # fmt: skip
     path.write_text(json.dumps({**GOOD, **more}))
     found = load_file(path)
@@ -41,6 +42,7 @@ def test_a_full_file_is_read(tmp_path: Path) -> None:
     assert found.node.peers == {"paris": Peer(bytes.fromhex("22" * 32), ("10.0.0.2", 4433))}
     assert found.control == ControlAddress(unix="/x/c.sock")
     assert found.results_directory == Path("/x/files/received")
+    assert found.qlog_directory == Path("/x/qlog")
     assert found.no_udp_checksum
     assert found.gso
 
