@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -49,6 +50,15 @@ def test_every_topology_becomes_a_file_with_a_service_a_node_and_a_network_a_lin
         read = yaml.safe_load(generate(load(path), f"topologies/{path.name}"))
         assert set(read["services"]) == {node.name for node in planned.nodes} | {"orchestrator"}
         assert len(read["networks"]) == len(planned.links) + 1, "the links and the management network"
+
+
+def test_agents_trace_only_where_the_topology_says_so() -> None:
+    for qlog in (False, True):
+        topology = replace(load(ROOT / DEMO), qlog=qlog)
+        services = yaml.safe_load(generate(topology, DEMO))["services"]
+        for node in make_plan(topology).nodes:
+            found = services[node.name]["environment"].get("NARROWS_QLOG_DIRECTORY")
+            assert found == (f"/results/agents/{node.name}/qlog" if qlog else None)
 
 
 def test_services_drop_all_capabilities_but_the_needed(compose: dict[str, Any]) -> None:
