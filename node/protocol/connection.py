@@ -24,6 +24,7 @@ from node.protocol.handshake import Keys, make_protection
 from node.protocol.key_phases import KeyPhases
 from node.protocol.key_update import forget_old_keys, open_other, update_keys, update_keys_if_due
 from node.protocol.life import Life
+from node.protocol.limits import Limits
 from node.protocol.observer import Observer
 from node.protocol.packet_builder import PacketBuilder
 from node.protocol.packet_receiver import PacketReceiver
@@ -95,6 +96,7 @@ class Connection:
         self.builder = PacketBuilder(self, arena)
         self.receiver = PacketReceiver(self)
         self.credit = ConnectionCredit(configuration.connection_window)
+        self.limits = Limits(now)
         self.stream_bytes_acked = 0
         self.packets_sent = self.bytes_sent = 0
 
@@ -268,7 +270,11 @@ class Connection:
     def transmit(self, *, now: Instant) -> Transmit | None:
         """Return the next datagrams to send, or None."""
         found = self._transmit(now)
-        if found is not None and self.observer is not None:
+        if found is None:
+            if self.state is ConnectionState.ESTABLISHED:
+                waiting, due = self.recovery.open_packets > 0, self.builder.paced_until
+                self.limits.drained(self.builder.limited_by, due=due, busy=waiting, now=now)
+        elif self.observer is not None:
             self.observer.handed_out(found, now)
         return found
 

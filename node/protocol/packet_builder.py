@@ -58,7 +58,9 @@ class PacketBuilder:
         self.limited_by = "application"
         #: When pacing lets the next burst go; None: pacing holds nothing back.
         self.paced_until: Instant | None = None
-        self.retransmitted_packets = 0
+        self.retransmitted_packets = self.retransmitted_bytes = 0
+        #: Acknowledgements sent.
+        self.acks = 0
         #: The type of our packets: their key phase (SPEC 4.2-1).
         self.kind = DATA
         #: What the peer was last asked for.
@@ -88,7 +90,7 @@ class PacketBuilder:
         stream = c.streams.next_ready(c.credit.to_send)
         if stream is None:
             c.recovery.on_app_limited()
-            if c.streams.ready:
+            if c.streams.ready or c.streams.blocked:
                 self.limited_by = "flow-control"
             return None
         start, end = stream.sendable(c.credit.to_send)
@@ -183,6 +185,7 @@ class PacketBuilder:
         record.fin, record.epoch = fin, stream.epoch
         if start < stream.high_water:
             self.retransmitted_packets += count
+            self.retransmitted_bytes += min(end, stream.high_water) - start
         self._connection.on_sent(record, stream.on_sent(start, end, fin=fin))
         self._connection.streams.take_turns()
         return Transmit(self._connection.remote, self._arena.view[: (count - 1) * size + last_size], size)
@@ -231,6 +234,7 @@ class PacketBuilder:
         if c.acks.deadline is not None:
             ack = c.acks.frame(now=now)
             if ack is not None:
+                self.acks += 1
                 parts.append(ack.encode())
                 room -= len(parts[0])
                 c.on_ack_sent()
@@ -271,6 +275,7 @@ class PacketBuilder:
         pieces.append((stream, start, end, fin, stream.epoch))
         if start < stream.high_water:
             self.retransmitted_packets += 1
+            self.retransmitted_bytes += min(end, stream.high_water) - start
         c.credit.on_sent(stream.on_sent(start, end, fin=fin))
         c.streams.take_turns()
         return len(encoded)

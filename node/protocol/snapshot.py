@@ -2,45 +2,72 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from node.protocol.statistics import Statistics
 
 if TYPE_CHECKING:
     from node.protocol.connection import Connection
+    from node.protocol.recovery.manager import Recovery
+    from node.protocol.streams.table import StreamTable
 
 
 def snapshot(c: Connection) -> Statistics:
     """Return counters and estimates as they are now; zeros before the handshake is through."""
-    started = c.parameters is not None
-    rtt = c.recovery.rtt if started else None
-    sampled = rtt is not None and rtt.has_sample
-    return Statistics(
+    values: dict[str, Any] = dict.fromkeys(Statistics.__slots__, 0)
+    values.update(
+        ssthresh=None,
         packets_sent=c.packets_sent,
         packets_received=c.receiver.packets,
         bytes_sent=c.bytes_sent,
         bytes_received=c.receiver.bytes,
-        packets_lost=c.recovery.packets_lost if started else 0,
         retransmitted_packets=c.builder.retransmitted_packets,
+        retransmitted_bytes=c.builder.retransmitted_bytes,
         integrity_failures=c.receiver.integrity_failures,
         duplicate_packets=c.receiver.duplicates,
         malformed_packets=c.receiver.malformed,
-        probe_timeouts=c.recovery.probe_timeouts if started else 0,
-        key_updates=c.keys.updates if started and c.keys is not None else 0,
-        latest_rtt=rtt.latest_rtt if rtt is not None and sampled else 0,
-        smoothed_rtt=rtt.smoothed_rtt if rtt is not None and sampled else 0,
-        rttvar=rtt.rttvar if rtt is not None and sampled else 0,
-        min_rtt=rtt.min_rtt if rtt is not None and sampled else 0,
-        congestion_window=c.recovery.congestion.congestion_window if started else 0,
-        ssthresh=c.recovery.congestion.ssthresh if started else None,
-        bytes_in_flight=c.recovery.bytes_in_flight if started else 0,
+        acks_sent=c.builder.acks,
         stream_bytes_acked=c.stream_bytes_acked,
         stream_bytes_delivered=c.credit.window.consumed,
-        limited_by=_limit(c) if started else "application",
+        send_credit=c.credit.to_send,
+        receive_credit=c.credit.to_receive,
+        limited_by=c.limits.cause,
+        limited_time=dict(c.limits.times),
+        busy_time=c.limits.busy,
     )
+    if c.parameters is not None:
+        values.update(_recovery(c.recovery), **_streams(c.streams))
+        values.update(datagram_size=c.builder.size, late_packets=c.acks.late, reordering=c.acks.reordering)
+        if c.keys is not None:
+            values.update(key_updates=c.keys.updates)
+    return Statistics(**values)
 
 
-def _limit(c: Connection) -> str:
-    """What keeps the sender from sending: what it met last, or the peer's credit for its streams."""
-    waiting = any(s.next_offset < s.written for s in c.streams.senders.values())
-    return "flow-control" if waiting and c.builder.limited_by == "application" else c.builder.limited_by
+def _recovery(recovery: Recovery) -> dict[str, Any]:
+    rtt, congestion = recovery.rtt, recovery.congestion
+    found: dict[str, Any] = {
+        "packets_lost": recovery.packets_lost,
+        "acks_received": recovery.acks,
+        "probe_timeouts": recovery.probe_timeouts,
+        "congestion_window": congestion.congestion_window,
+        "ssthresh": congestion.ssthresh,
+        "bytes_in_flight": recovery.bytes_in_flight,
+        "delivery_rate": recovery.delivery_rate,
+        "pacing_rate": recovery.pacer.rate,
+    }
+    if rtt.has_sample:
+        found |= {
+            "latest_rtt": rtt.latest_rtt,
+            "smoothed_rtt": rtt.smoothed_rtt,
+            "rttvar": rtt.rttvar,
+            "min_rtt": rtt.min_rtt,
+        }
+    return found
+
+
+def _streams(streams: StreamTable) -> dict[str, Any]:
+    return {
+        "streams_open": len(streams.senders.keys() | streams.receivers.keys()),
+        "send_backlog": sum(stream.backlog for stream in streams.senders.values()),
+        "receive_backlog": sum(len(stream.buffer) for stream in streams.receivers.values()),
+    }

@@ -1,15 +1,16 @@
-"""What a connection tells of itself: frozen records, in the spirit of TCP_INFO."""
+"""What a connection tells of itself: frozen records, in the spirit of TCP_INFO and SRT's statistics."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from node.protocol.time import Duration
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """A snapshot of a connection's counters and estimates."""
+    """A snapshot of a connection's counters and estimates: bytes, ns, bytes a second."""
 
     packets_sent: int
     packets_received: int
@@ -19,12 +20,19 @@ class Statistics:
     packets_lost: int
     #: Packets sent that repeat earlier stream data or control frames.
     retransmitted_packets: int
+    #: Stream bytes in them that had been sent before.
+    retransmitted_bytes: int
     #: Received packets dropped because their tag was wrong (SPEC 4.1-4).
     integrity_failures: int
     #: Received packets dropped as duplicates (SPEC 4-2).
     duplicate_packets: int
     #: Received packets dropped because they did not parse.
     malformed_packets: int
+    #: Received packets that came after one with a higher number, and by how many numbers at most.
+    late_packets: int
+    reordering: int
+    acks_sent: int
+    acks_received: int
     probe_timeouts: int
     #: Key phases that we have begun to send in, after the first (SPEC 4.2).
     key_updates: int
@@ -37,11 +45,28 @@ class Statistics:
     #: None: still in slow start for the first time.
     ssthresh: int | None
     bytes_in_flight: int
+    #: The last sample of the rate at which the path delivers (SPEC 8-4), and the rate of sending.
+    delivery_rate: int
+    pacing_rate: int
     #: Stream bytes acknowledged by the peer; stream bytes delivered in order to the application.
     stream_bytes_acked: int
     stream_bytes_delivered: int
-    #: What keeps the sender from sending now: congestion, flow-control, pacing, arq, application.
+    #: Streams of which a half is not over.
+    streams_open: int
+    #: Stream bytes written and not yet acknowledged, and received and not yet read.
+    send_backlog: int
+    receive_backlog: int
+    #: New stream bytes that the peer still takes on the connection, and that we still take.
+    send_credit: int
+    receive_credit: int
+    #: UDP payload bytes of a full packet.
+    datagram_size: int
+    #: What keeps the sender from sending now: one of ``node.protocol.limits.CAUSES``.
     limited_by: str
+    #: How long each cause did, up to the last time that anything was sent or asked for.
+    limited_time: Mapping[str, Duration] = field(default_factory=dict)
+    #: Time in which there was data in flight, or to send.
+    busy_time: Duration = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ class Acknowledgements:
         self.largest = -1
         #: When the acknowledgement must go at the latest; None: none is owed.
         self.deadline: Instant | None = None
+        #: Packets that came after one with a higher number, and by how many numbers at most.
+        self.late = self.reordering = 0
         self._floor = 0
         #: The lowest number that came since the last acknowledgement, and those of the last ones.
         self._lowest_new: int | None = None
@@ -57,6 +59,9 @@ class Acknowledgements:
         if end - 1 > self.largest:
             self.largest = end - 1
             self._largest_time = now
+        else:
+            self.late += end - start
+            self.reordering = max(self.reordering, self.largest - start)
         if len(self.received) > MAX_KEPT_RANGES:
             self._floor = self.received.drop_lowest()[1]
         if not eliciting:

@@ -54,6 +54,8 @@ class Recovery:
         self.bytes_in_flight = 0
         self.next_packet_number = 0
         self.packets_lost = 0
+        #: Acknowledgements received, and the last rate at which data arrived, bytes a second.
+        self.acks = self.delivery_rate = 0
         self.probe_timeouts = 0
         #: Probes to send whatever the window says (SPEC 8-2).
         self.probes_due = 0
@@ -118,6 +120,7 @@ class Recovery:
         largest = ack.ranges[0][1] - 1
         if largest >= self.next_packet_number:
             raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, "ACK of a packet never sent")
+        self.acks += 1
         newly = self._newly_acked(ack)
         if largest > self._largest_acked:
             self._largest_acked = largest
@@ -239,6 +242,7 @@ class Recovery:
         *, rtt_sample: Duration, now: Instant,
     ) -> None:  # fmt: skip
         found = self.rate.on_acked(newly, acked_bytes, now=now)
+        self.delivery_rate = found.delivery_rate or self.delivery_rate
         self.congestion.on_ack(
             AckSample(
                 now=now,

@@ -38,6 +38,8 @@ class StreamTable:
         self._step = [max(1, max_bidi // 2), max(1, max_uni // 2)]
         #: Streams with something to send, in order of service.
         self.ready: deque[SendStream] = deque()
+        #: Ids of streams with data that the peer's credit for them holds back. A dict, to keep order.
+        self.blocked: dict[int, None] = {}
 
     def set_peer_limits(self, *, stream_window: int, max_bidi: int, max_uni: int) -> None:
         """Take over what the peer's transport parameters allow us."""
@@ -145,6 +147,7 @@ class StreamTable:
         if not stream.queued:
             stream.queued = True
             self.ready.append(stream)
+            self.blocked.pop(stream.stream_id, None)
 
     def next_ready(self, connection_credit: int) -> SendStream | None:
         """Return the stream whose turn it is to send, if any can; it stays at the front."""
@@ -154,6 +157,8 @@ class StreamTable:
             if not stream.has_work:
                 stream.queued = False
                 ready.popleft()
+                if stream.reset_code is None and stream.next_offset < stream.written:
+                    self.blocked[stream.stream_id] = None
                 continue
             start, end = stream.sendable(connection_credit)
             if start < end or (stream.fin_pending and stream.next_offset == stream.written):
@@ -179,6 +184,7 @@ class StreamTable:
         if sender is None and receiver is None:
             return None
         self.senders.pop(stream_id, None)
+        self.blocked.pop(stream_id, None)
         self.receivers.pop(stream_id, None)
         if stream_id & OPENED_BY_RESPONDER == self._our_bit:
             return None

@@ -1,0 +1,55 @@
+"""What keeps a sender from sending, and for how long each cause did (SPEC 16-6)."""
+
+from __future__ import annotations
+
+from node.protocol.time import Duration, Instant
+
+#: What can keep a sender from sending now.
+#:
+#: - ``application``: there is nothing to send.
+#: - ``congestion``: the congestion window is full.
+#: - ``flow-control``: the peer's credit, of a stream or of the connection, is used up.
+#: - ``pacing``: the next burst is not due yet.
+#: - ``arq``: the ARQ mode lets no more packets be open.
+#: - ``cpu``: the next burst is due, and nobody asked for it: the driver had no time, or its socket was full.
+CAUSES = ("application", "congestion", "flow-control", "pacing", "arq", "cpu")
+
+
+class Limits:
+    """Counts the time of one connection by cause.
+
+    Nothing is asked of the driver: that it came late shows in ``now``, once a burst was due before.
+    """
+
+    def __init__(self, now: Instant) -> None:
+        #: What keeps us from sending since the last try.
+        self.cause = "application"
+        self.times: dict[str, Duration] = dict.fromkeys(CAUSES, 0)
+        #: Time in which there was data in flight, or to send.
+        self.busy: Duration = 0
+        self._busy = False
+        self._since = now
+        self._due: Instant | None = None
+
+    def drained(self, cause: str, *, due: Instant | None, busy: bool, now: Instant) -> None:
+        """All that may go now has gone; what is left waits for ``cause``.
+
+        Args:
+            due: when a burst held back by pacing may go.
+            busy: whether there is data in flight or waiting.
+        """
+        self._count(now)
+        self.cause, self._due, self._busy = cause, due, busy or cause != "application"
+
+    def _count(self, now: Instant) -> None:
+        passed = now - self._since
+        if passed <= 0:
+            return
+        self._since = now
+        if self._busy:
+            self.busy += passed
+        if self._due is not None and now > self._due:
+            late = min(passed, now - self._due)
+            self.times["cpu"] += late
+            passed -= late
+        self.times[self.cause] += passed
