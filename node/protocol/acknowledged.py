@@ -43,8 +43,6 @@ def on_acked(c: Connection, record: SentBurst, mask: int) -> None:
 
 def on_lost(c: Connection, record: SentBurst, mask: int) -> None:
     """The packets in ``mask`` are lost: what they carried goes again where that still makes sense."""
-    if c.observer is not None:
-        c.observer.marked_for_retransmit(record, mask)
     if record.stream is not None:
         for low, high in runs(mask):
             start, end, fin = record.data_of(low, high)
@@ -53,6 +51,8 @@ def on_lost(c: Connection, record: SentBurst, mask: int) -> None:
     for stream, start, end, fin, epoch in record.pieces:
         c.arq.on_lost(stream, start, end, fin=fin, epoch=epoch)
         c.streams.mark_ready(stream)
+    if c.observer is not None:
+        c.observer.marked_for_retransmit(record, mask)
     _repeat_frames(c, record.frames)
 
 
@@ -64,6 +64,8 @@ def repeat_oldest(c: Connection, record: SentBurst) -> None:
             if sender.acked_prefix < sender.high_water or (sender.ended and not sender.fin_acked):
                 sender.rewind(sender.acked_prefix)
                 c.streams.mark_ready(sender)
+                if c.observer is not None:
+                    c.observer.stepped_back(sender)
         _repeat_frames(c, record.frames)
         return
     if record.stream is not None:

@@ -272,11 +272,16 @@ class Connection:
         found = self._transmit(now)
         if found is None:
             if self.state is ConnectionState.ESTABLISHED:
-                waiting, due = self.recovery.open_packets > 0, self.builder.paced_until
-                self.limits.drained(self.builder.limited_by, due=due, busy=waiting, now=now)
+                self._drained(now)
         elif self.observer is not None:
             self.observer.handed_out(found, now)
         return found
+
+    def _drained(self, now: Instant) -> None:
+        cause, due = self.builder.limited_by, self.builder.paced_until
+        if self.observer is not None and cause != self.limits.cause:
+            self.observer.limited(cause, now)
+        self.limits.drained(cause, due=due, busy=self.recovery.open_packets > 0, now=now)
 
     def _transmit(self, now: Instant) -> Transmit | None:
         if self.life.close_pending:

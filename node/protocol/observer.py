@@ -43,6 +43,8 @@ class Observer:
         self._connection = connection
         #: What was told last of each half of a stream, so that only changes are told.
         self._told: dict[tuple[int, bool], tuple[str, trace.Range, trace.Range]] = {}
+        #: How often go-back-n had stepped back, as last told.
+        self._epochs: dict[int, int] = {}
         #: Streams of which something was acknowledged just now.
         self._touched: dict[int, SendStream] = {}
 
@@ -122,6 +124,10 @@ class Observer:
         for piece, *_ in record.pieces:
             self.sender_changed(piece, now)
 
+    def limited(self, cause: str, now: Instant) -> None:
+        """All that may go now has gone, and something else than before keeps back what is left."""
+        self.emit(now, trace.LimitUpdated(cause))
+
     # -- receiving
 
     def received(self, number: int, size: int, frames: Iterable[Frame], now: Instant) -> None:
@@ -177,12 +183,26 @@ class Observer:
             self.emit(now, trace.PacketLost(tuple(by_time), "time_threshold"))
 
     def marked_for_retransmit(self, record: SentBurst, mask: int) -> None:
-        """What the lost packets in ``mask`` carried goes to the ARQ mode."""
+        """The ARQ mode has dealt with what the lost packets in ``mask`` carried."""
+        carried: list[tuple[SendStream, tuple[trace.Range, ...]]] = []
         if record.stream is not None:
-            found = tuple(record.data_of(low, high)[:2] for low, high in runs(mask))
-            self.emit(self.now, trace.MarkedForRetransmit(record.stream.stream_id, found))
-        for stream, start, end, *_ in record.pieces:
-            self.emit(self.now, trace.MarkedForRetransmit(stream.stream_id, ((start, end),)))
+            ranges = tuple(record.data_of(low, high)[:2] for low, high in runs(mask))
+            carried.append((record.stream, ranges))
+        carried += [(stream, ((start, end),)) for stream, start, end, *_ in record.pieces]
+        for stream, ranges in carried:
+            # SPEC 7-3: of packets sent before the last step back nothing is marked.
+            if not self.stepped_back(stream) and not self._connection.arq.in_order_only:
+                self.emit(self.now, trace.MarkedForRetransmit(stream.stream_id, ranges))
+
+    def stepped_back(self, stream: SendStream) -> bool:
+        """Tell if go-back-n has stepped back since the last time."""
+        if stream.epoch == self._epochs.get(stream.stream_id, 0):
+            return False
+        self._epochs[stream.stream_id] = stream.epoch
+        start, end = stream.rewound_to, stream.high_water
+        self.emit(self.now, trace.ArqSteppedBack(stream.stream_id, start, end, stream.epoch))
+        self.emit(self.now, trace.MarkedForRetransmit(stream.stream_id, ((start, end),)))
+        return True
 
     def timer_expired(self, now: Instant, *, probe: bool) -> None:
         """The loss timer fired, for a probe or for losses by time."""
@@ -255,6 +275,7 @@ class Observer:
             for key, told in self._told.items()
             if key[0] in streams.senders or key[0] in streams.receivers
         }
+        self._epochs = {key: epoch for key, epoch in self._epochs.items() if key in streams.senders}
 
 
 def _without_data(frame: Frame) -> Frame | trace.StreamPart:

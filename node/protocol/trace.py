@@ -277,3 +277,25 @@ class WindowsUpdated(TraceEvent):
     send: Range | None
     receive: Range
     shared: Range | None
+
+
+@dataclass(frozen=True, slots=True)
+class LimitUpdated(TraceEvent):
+    """Something else than before keeps the sender from sending (SPEC 16-6)."""
+
+    name: ClassVar[str] = "strait:limit_updated"
+    #: One of ``node.protocol.limits.CAUSES``, but ``cpu``, which only shows afterwards.
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArqSteppedBack(TraceEvent):
+    """Go-back-n sends everything from a byte on again (SPEC 7-3)."""
+
+    name: ClassVar[str] = "strait:arq_stepped_back"
+    stream_id: int
+    #: What goes again: ``[offset, end)``.
+    offset: int
+    end: int
+    #: How often the stream has stepped back.
+    epoch: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,24 @@ def test_five_steps_of_a_packet_are_in_the_trace() -> None:
     whole = [e for e in pair.traced(trace.DataMoved, left=False) if e.to_application]
     assert whole[0].offset == 0
     assert sum(e.length for e in whole) == 3000
+
+
+def test_go_back_n_tells_each_step_back_and_all_that_goes_again() -> None:
+    """SPEC 7-3."""
+    configuration = Configuration(arq="go-back-n")
+    pair = transferred(Pair(left=configuration, to_right=hostile(loss=0.02), coalesce=True, traced=True))
+    steps = pair.traced(trace.ArqSteppedBack, left=True)
+    assert [step.epoch for step in steps] == list(range(1, len(steps) + 1))
+    marked = pair.traced(trace.MarkedForRetransmit, left=True)
+    assert [event.ranges for event in marked] == [((step.offset, step.end),) for step in steps]
+    assert steps
+
+
+def test_limits_are_told_when_they_change() -> None:
+    pair = transferred(Pair(right=Configuration(stream_window=20_000), traced=True))
+    causes = [event.cause for event in pair.traced(trace.LimitUpdated, left=True)]
+    assert {"flow-control", "application"} <= set(causes)
+    assert all(before != after for before, after in pairwise(causes))
 
 
 def test_windows_are_those_of_the_connection() -> None:
