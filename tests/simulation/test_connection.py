@@ -147,12 +147,13 @@ def test_data_arrives_intact_through_a_hostile_network(arq: str, integrity: str)
 
 
 def test_a_clean_network_sees_no_loss_and_no_retransmission() -> None:
-    pair = Pair()
+    pair = Pair(traced=True)
     pair.established()
     transfer(pair, bytes(1_000_000))
     statistics = pair.connection.statistics()
     assert (statistics.packets_lost, statistics.retransmitted_packets) == (0, 0)
     assert statistics.stream_bytes_acked == 1_000_000
+    pair.expect_quiet()
 
 
 def test_many_streams_both_ways_at_once() -> None:
@@ -175,7 +176,7 @@ def test_many_streams_both_ways_at_once() -> None:
 
 
 def test_the_end_of_a_stream_is_told_even_when_older_news_is_unread() -> None:
-    pair = Pair(read=False)
+    pair = Pair(read=False, traced=True)
     pair.established()
     stream_id = pair.connection.open_stream()
     pair.connection.write(stream_id, b"first")
@@ -185,17 +186,19 @@ def test_the_end_of_a_stream_is_told_even_when_older_news_is_unread() -> None:
     pair.drain()
     pair.run_for(100 * MILLISECOND)
     assert pair.right_events[-1] == StreamDataReceived(stream_id, ended=True)
+    pair.expect_quiet()
 
 
 def test_stop_and_wait_has_one_data_packet_on_the_way_at_a_time() -> None:
     """SPEC 7-2."""
-    pair = Pair(left=Configuration(arq="stop-and-wait"))
+    pair = Pair(left=Configuration(arq="stop-and-wait"), traced=True)
     pair.established()
     begin = pair.now
     transfer(pair, bytes(50_000))
     times = [t for t, from_left, d in pair.wire if from_left and t >= begin and len(d) > 500]
     gaps = [later - earlier for earlier, later in pairwise(times)]
     assert min(gaps) >= 10 * MILLISECOND  # a round trip
+    pair.expect_quiet()
 
 
 def test_the_same_seed_gives_the_same_packets() -> None:
@@ -213,7 +216,7 @@ def test_the_same_seed_gives_the_same_packets() -> None:
 
 def test_nothing_is_sent_beyond_the_receivers_window() -> None:
     """SPEC 6-2, 6.1-1."""
-    pair = Pair(right=Configuration(stream_window=20_000, connection_window=50_000), read=False)
+    pair = Pair(right=Configuration(stream_window=20_000, connection_window=50_000), read=False, traced=True)
     pair.established()
     stream_id = pair.connection.open_stream()
     pair.connection.write(stream_id, bytes(1_000_000))
@@ -228,17 +231,19 @@ def test_nothing_is_sent_beyond_the_receivers_window() -> None:
     pair.drain()
     pair.run_for(5 * SECOND)
     assert pair.connection.windows(stream_id).receive == (40_000, 40_000)
+    pair.expect_quiet()
 
 
 def test_the_connections_window_bounds_all_streams_together() -> None:
     """SPEC 6-2."""
-    pair = Pair(right=Configuration(stream_window=20_000, connection_window=50_000), read=False)
+    pair = Pair(right=Configuration(stream_window=20_000, connection_window=50_000), read=False, traced=True)
     pair.established()
     for _ in range(4):
         pair.connection.write(pair.connection.open_stream(), bytes(100_000))
     pair.drain()
     pair.run_for(5 * SECOND)
     assert pair.connection.statistics().stream_bytes_acked == 50_000
+    pair.expect_quiet()
 
 
 # a peer that breaks the rules
@@ -381,7 +386,7 @@ def test_an_idle_connection_is_dropped_in_silence() -> None:
 
 
 def test_a_stream_that_is_reset_is_told_and_the_others_go_on() -> None:
-    pair = Pair(read=False)
+    pair = Pair(read=False, traced=True)
     connection = pair.established()
     first, second = connection.open_stream(), connection.open_stream()
     connection.write(first, bytes(10_000))
@@ -392,11 +397,12 @@ def test_a_stream_that_is_reset_is_told_and_the_others_go_on() -> None:
     pair.run_until(lambda: StreamAcknowledged(second) in pair.left_events)
     pair.run_for(SECOND)
     assert StreamReset(first, 42) in pair.right_events
+    pair.expect_quiet()
 
 
 def test_stop_sending_resets_the_peers_half() -> None:
     """SPEC 6-4."""
-    pair = Pair(read=False)
+    pair = Pair(read=False, traced=True)
     connection = pair.established()
     stream_id = connection.open_stream()
     connection.write(stream_id, bytes(10_000))
@@ -408,10 +414,11 @@ def test_stop_sending_resets_the_peers_half() -> None:
     pair.run_for(SECOND)
     assert SendingStopped(stream_id, 9) in pair.left_events
     assert StreamReset(stream_id, 9) in pair.right_events
+    pair.expect_quiet()
 
 
 def test_more_streams_than_the_limit_can_be_used_one_after_the_other() -> None:
-    pair = Pair(right=Configuration(max_streams_bidi=4))
+    pair = Pair(right=Configuration(max_streams_bidi=4), traced=True)
     connection = pair.established()
     for number in range(20):
         stream_id = transfer(pair, bytes(number))
@@ -423,6 +430,7 @@ def test_more_streams_than_the_limit_can_be_used_one_after_the_other() -> None:
     with pytest.raises(LocalProtocolError, match="allows"):
         connection.open_stream()
     assert opened == [80, 84, 88, 92]
+    pair.expect_quiet()
 
 
 def test_datagrams_of_no_length_are_ignored() -> None:
