@@ -31,7 +31,7 @@ from node.protocol.packet_receiver import PacketReceiver
 from node.protocol.recovery.acknowledgements import Acknowledgements
 from node.protocol.recovery.manager import Recovery
 from node.protocol.recovery.sent_packets import SentBurst
-from node.protocol.snapshot import snapshot
+from node.protocol.snapshot import snapshot, windows
 from node.protocol.states import ACTIVE, OVER, ConnectionState
 from node.protocol.statistics import Statistics, Windows
 from node.protocol.streams.flow_control import ConnectionCredit
@@ -96,7 +96,7 @@ class Connection:
         self.builder = PacketBuilder(self, arena)
         self.receiver = PacketReceiver(self)
         self.credit = ConnectionCredit(configuration.connection_window)
-        self.limits = Limits(now)
+        self.limits = Limits(now, self.observer)
         self.stream_bytes_acked = 0
         self.packets_sent = self.bytes_sent = 0
 
@@ -272,16 +272,11 @@ class Connection:
         found = self._transmit(now)
         if found is None:
             if self.state is ConnectionState.ESTABLISHED:
-                self._drained(now)
+                builder, busy = self.builder, self.recovery.open_packets > 0
+                self.limits.drained(builder.limited_by, due=builder.paced_until, busy=busy, now=now)
         elif self.observer is not None:
             self.observer.handed_out(found, now)
         return found
-
-    def _drained(self, now: Instant) -> None:
-        cause, due = self.builder.limited_by, self.builder.paced_until
-        if self.observer is not None and cause != self.limits.cause:
-            self.observer.limited(cause, now)
-        self.limits.drained(cause, due=due, busy=self.recovery.open_packets > 0, now=now)
 
     def _transmit(self, now: Instant) -> Transmit | None:
         if self.life.close_pending:
@@ -326,10 +321,7 @@ class Connection:
 
     def windows(self, stream_id: int) -> Windows:
         """Return S and R of a stream that we send on (SPEC 6.1)."""
-        stream = self.streams.sender(stream_id)
-        low = stream.acked_prefix
-        limit = min(stream.max_data, stream.high_water + self.credit.to_send)
-        return Windows((low, stream.high_water + self.recovery.window_left), (low, limit))
+        return windows(self, self.streams.sender(stream_id))
 
     # -- for the parts of the connection
 

@@ -54,7 +54,8 @@ class KeyPhases:
         #: When the previous phase's key is to be forgotten; None: there is none.
         self.previous_until: Instant | None = None
         self._first_received = 0
-        self._received_updates = 0
+        #: Phases that the peer has begun to send in.
+        self.received_updates = 0
         self._previous: Decrypt | None = None
         self._next: tuple[bytes, Decrypt] | None = None
         self._began: Instant | None = None
@@ -108,12 +109,12 @@ class KeyPhases:
         if not open_with(decrypt, number, packet):
             return False
         # SPEC 4.2-7. One that only comes up to our own phase answers us, and may be as early as it can.
-        if self._owes_acknowledgement and self.updates == self._received_updates:
+        if self._owes_acknowledgement and self.updates == self.received_updates:
             raise RemoteProtocolError(ErrorCode.KEY_UPDATE, "two key updates without an acknowledgement")
         self._previous = self._protection.use_receive_key(key)
         self._receive_key, self._next = key, None
         self.receive_kind ^= PHASE_BIT
-        self._received_updates += 1
+        self.received_updates += 1
         self._first_received = number
         self._owes_acknowledgement = True
         self.previous_until = until
@@ -122,7 +123,7 @@ class KeyPhases:
     @property
     def must_follow(self) -> bool:
         """Whether the peer is a phase ahead of us."""
-        return self._received_updates > self.updates
+        return self.received_updates > self.updates
 
     def check_ack(self, largest: int) -> None:
         """Refuse an acknowledgement that the peer cannot have made with the keys it is under.
@@ -130,7 +131,7 @@ class KeyPhases:
         Raises:
             RemoteProtocolError: sealed in the previous phase, it acknowledges a packet of the current one.
         """
-        phase = self._received_updates - self.reading_previous
+        phase = self.received_updates - self.reading_previous
         if phase < self.updates and largest >= self.first_sent:  # SPEC 4.2-7
             raise RemoteProtocolError(ErrorCode.KEY_UPDATE, "ACK of a key phase its sender has not begun")
 

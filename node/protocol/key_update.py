@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from node.protocol.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from node.protocol.time import Instant
 from node.protocol.timers import Timer
+from node.protocol.trace import KeyDiscarded, KeyUpdated
 
 if TYPE_CHECKING:
     from node.protocol.connection import Connection
@@ -57,6 +58,8 @@ def open_other(c: Connection, number: int, packet: memoryview, *, now: Instant) 
         return False
     if keys.receive_kind != c.receive_kind:
         c.receive_kind = keys.receive_kind
+        if c.observer is not None:
+            c.observer.emit(now, KeyUpdated("remote", keys.received_updates, "remote_update"))
         assert keys.previous_until is not None
         c.timers.set(Timer.OLD_KEYS, keys.previous_until)
         if keys.must_follow:  # SPEC 4.2-4
@@ -69,6 +72,8 @@ def forget_old_keys(c: Connection, *, now: Instant) -> None:
     keys = c.keys
     if keys is not None and keys.previous_until is not None and keys.previous_until <= now:
         keys.forget_previous()
+        if c.observer is not None:
+            c.observer.emit(now, KeyDiscarded("remote", keys.received_updates - 1))
         c.timers.clear(Timer.OLD_KEYS)
 
 
@@ -81,4 +86,7 @@ def _is_confirmed(c: Connection) -> bool:
 def _begin_phase(c: Connection) -> None:
     assert c.keys is not None
     c.keys.update(c.recovery.next_packet_number)
+    if c.observer is not None:
+        trigger = "local_update" if c.keys.updates > c.keys.received_updates else "remote_update"
+        c.observer.emit(c.observer.now, KeyUpdated("local", c.keys.updates, trigger))
     c.builder.use_kind(c.keys.send_kind)

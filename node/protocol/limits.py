@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from node.protocol.time import Duration, Instant
+
+if TYPE_CHECKING:
+    from node.protocol.observer import Observer
 
 #: What can keep a sender from sending now.
 #:
@@ -19,9 +24,13 @@ class Limits:
     """Counts the time of one connection by cause.
 
     Nothing is asked of the driver: that it came late shows in ``now``, once a burst was due before.
+
+    Args:
+        observer: told when the cause changes.
     """
 
-    def __init__(self, now: Instant) -> None:
+    def __init__(self, now: Instant, observer: Observer | None = None) -> None:
+        self._observer = observer
         #: What keeps us from sending since the last try.
         self.cause = "application"
         self.times: dict[str, Duration] = dict.fromkeys(CAUSES, 0)
@@ -39,6 +48,8 @@ class Limits:
             busy: whether there is data in flight or waiting.
         """
         self._count(now)
+        if self._observer is not None and cause != self.cause:
+            self._observer.limited(cause, now)
         self.cause, self._due, self._busy = cause, due, busy or cause != "application"
 
     def _count(self, now: Instant) -> None:

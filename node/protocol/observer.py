@@ -64,6 +64,9 @@ class Observer:
         """The handshake has set what holds."""
         self.emit(self.now, trace.ParametersSet("local", ours))
         self.emit(self.now, trace.ParametersSet("remote", peer))
+        if ours.integrity == "aead":
+            for owner in ("local", "remote"):
+                self.emit(self.now, trace.KeyUpdated(owner, 0, "handshake"))
 
     def state_changed(self, old: ConnectionState, new: ConnectionState) -> None:
         """The connection has taken a step in its life."""

@@ -1,14 +1,15 @@
-"""Taking the statistics of a connection."""
+"""Taking the statistics of a connection, and the windows of its streams."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from node.protocol.statistics import Statistics
+from node.protocol.statistics import Statistics, Windows
 
 if TYPE_CHECKING:
     from node.protocol.connection import Connection
     from node.protocol.recovery.manager import Recovery
+    from node.protocol.streams.send import SendStream
     from node.protocol.streams.table import StreamTable
 
 
@@ -41,6 +42,13 @@ def snapshot(c: Connection) -> Statistics:
         if c.keys is not None:
             values.update(key_updates=c.keys.updates)
     return Statistics(**values)
+
+
+def windows(c: Connection, stream: SendStream) -> Windows:
+    """Return S and R of a stream that we send on (SPEC 6.1)."""
+    low = stream.acked_prefix
+    limit = min(stream.max_data, stream.high_water + c.credit.to_send)
+    return Windows((low, stream.high_water + c.recovery.window_left), (low, limit))
 
 
 def _recovery(recovery: Recovery) -> dict[str, Any]:

@@ -264,6 +264,31 @@ class MarkedForRetransmit(TraceEvent):
     ranges: tuple[Range, ...]
 
 
+# -- security
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUpdated(TraceEvent):
+    """A direction has new keys (SPEC 4.2). The keys themselves are in the key log alone."""
+
+    name: ClassVar[str] = "security:key_updated"
+    #: Whose packets they seal: ``local`` or ``remote``.
+    owner: str
+    #: Key phase, from 0.
+    generation: int
+    #: ``handshake``, ``local_update`` or ``remote_update``.
+    trigger: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyDiscarded(TraceEvent):
+    """The keys of an old phase are forgotten."""
+
+    name: ClassVar[str] = "security:key_discarded"
+    owner: str
+    generation: int
+
+
 # -- our own
 
 

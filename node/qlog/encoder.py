@@ -99,6 +99,8 @@ class Encoder:
                 yield _event(time, event.name, changed)
         elif isinstance(event, trace.ConnectionStarted):
             yield _event(time, event.name, _started(event, self._local))
+        elif isinstance(event, trace.KeyUpdated | trace.KeyDiscarded):
+            yield _event(time, event.name, self._keys(event))
         else:
             special = _EVENTS.get(type(event))
             yield _event(time, event.name, special(event) if special is not None else _plain(event))
@@ -106,6 +108,14 @@ class Encoder:
     def cut(self, now: Instant, why: str) -> str:
         """Return the last record of a file that ends before its connection did."""
         return _event(self._time(now), "strait:trace_cut", {"reason": why})
+
+    def _keys(self, event: trace.KeyUpdated | trace.KeyDiscarded) -> dict[str, Any]:
+        """qlog names keys by who seals with them: client or server."""
+        ours = event.owner == "local"
+        end = self._vantage if ours else {"client": "server", "server": "client"}[self._vantage]
+        return {"key_type": f"{end}_1rtt_secret"} | {
+            key: value for key, value in _plain(event).items() if key != "owner"
+        }
 
     def _time(self, now: Instant) -> str:
         past = max(0, now - self._reference)

@@ -119,6 +119,29 @@ def test_limits_are_told_when_they_change() -> None:
     assert all(before != after for before, after in pairwise(causes))
 
 
+def test_key_updates_are_told_at_both_ends() -> None:
+    pair = Pair(traced=True)
+    connection = pair.established()
+    stream = connection.open_stream()
+    for _ in range(2):
+        pair.run_for(SECOND)
+        connection.update_keys()
+        connection.write(stream, b"under new keys")
+        pair.drain()
+    pair.run_for(SECOND)
+    ours, theirs = (pair.traced(trace.KeyUpdated, left=left) for left in (True, False))
+    assert [e.trigger for e in ours if e.owner == "local"] == ["handshake", "local_update", "local_update"]
+    assert [e.trigger for e in theirs if e.owner == "local"] == [
+        "handshake",
+        "remote_update",
+        "remote_update",
+    ]
+    for told in (ours, theirs):
+        for owner in ("local", "remote"):
+            assert [e.generation for e in told if e.owner == owner] == [0, 1, 2]
+    assert [e.generation for e in pair.traced(trace.KeyDiscarded, left=True)] == [0, 1]
+
+
 def test_windows_are_those_of_the_connection() -> None:
     """SPEC 16-4: W is the intersection of S and R."""
     pair = transferred(Pair(coalesce=True, traced=True, right=Configuration(stream_window=40_000)))

@@ -171,6 +171,13 @@ def test_windows_are_three_ranges() -> None:
     assert found["data"] == {"stream_id": 4, "send": [0, 10], "receive": [0, 8], "shared": [0, 8]}
 
 
+def test_keys_are_named_by_who_seals_with_them_and_never_shown() -> None:
+    ours, theirs = records(trace.KeyUpdated("local", 1, "local_update"), trace.KeyDiscarded("remote", 0))
+    assert ours["name"] == "security:key_updated"
+    assert ours["data"] == {"key_type": "client_1rtt_secret", "generation": 1, "trigger": "local_update"}
+    assert theirs["data"] == {"key_type": "server_1rtt_secret", "generation": 0}
+
+
 def test_cut_file_ends_with_the_reason() -> None:
     found = json.loads(encoder().cut(2 * SECOND, "full")[1:])
     assert found == {"time": 1000, "name": "strait:trace_cut", "data": {"reason": "full"}}
