@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from node.protocol.configuration import Configuration
-from node.protocol.time import MILLISECOND
+from node.protocol.time import MILLISECOND, SECOND
 from tests.support.scenario import FULL_PACKET, Bottleneck, Flow, Path
 
 MBIT = 1_000_000
@@ -39,8 +39,33 @@ def test_losses_come_in_runs_and_at_their_rate() -> None:
     assert sum(len(run) > 1 for run in runs) > 2000
 
 
-@pytest.mark.parametrize("congestion", ["new-reno"])
+@pytest.mark.parametrize("congestion", ["new-reno", "cubic"])
 def test_ten_megabytes_over_a_fast_short_path_with_jitter(congestion: str) -> None:
     """Twice what the link and two round trips take."""
     path = Path(rate=1000 * MBIT, delay=4 * MILLISECOND, jitter=2 * MILLISECOND)
     assert transfer(path, 10 * MB, congestion).seconds <= 0.25
+
+
+@pytest.mark.parametrize("congestion", ["new-reno", "cubic"])
+def test_two_flows_share_a_bottleneck(congestion: str) -> None:
+    """Jain's index over 12 s, once both are going, and next to nothing of the link is left unused."""
+    path = Path(rate=10 * MBIT, delay=15 * MILLISECOND)
+    network = Bottleneck(path)
+    configuration = Configuration(congestion=congestion)
+    flows = [network.flow(1000 * MB, configuration=configuration, start=n * SECOND // 2) for n in range(2)]
+    network.run_for(6 * SECOND)
+    before = [flow.received for flow in flows]
+    network.run_for(12 * SECOND)
+    rates = [(flow.received - size) * 8 / 12 for flow, size in zip(flows, before, strict=True)]
+    assert sum(rates) ** 2 / (2 * sum(found**2 for found in rates)) >= 0.95
+    assert sum(rates) >= 0.9 * path.rate
+
+
+def test_fifty_small_transfers_survive_heavy_losses_in_runs() -> None:
+    """30 % each way in runs of up to three: every handshake and every kilobyte gets through."""
+    path = Path(rate=10 * MBIT, delay=20 * MILLISECOND, loss=0.3, back_loss=0.3, loss_run=3)
+    network = Bottleneck(path)
+    configuration = Configuration(congestion="cubic", handshake_timeout=60 * SECOND)
+    for _ in range(50):
+        network.flow(1000, configuration=configuration)
+    network.run(limit=60 * SECOND)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from random import Random
 
 from node.protocol.congestion.base import MINIMUM_WINDOW_PACKETS, initial_window
+from node.protocol.loss_based.hystart import HyStart
+from node.protocol.loss_based.prr import ProportionalRateReduction
 from node.protocol.recovery.samples import AckSample, LossSample
 from node.protocol.time import Duration, Instant
 
@@ -26,7 +28,11 @@ class LossBased:
         self.ssthresh: int | None = None
         self.pacing_rate: int | None = None
         self.send_quantum: int | None = None
+        #: Watches the first slow start; later ones know where to end.
+        self._hystart = HyStart()
         self._recovery_start: Instant | None = None
+        #: Says the window as long as a recovery period goes on.
+        self._prr: ProportionalRateReduction | None = None
         #: Window and threshold before the last reduction, as long as it may be undone.
         self._before: tuple[int, int | None] | None = None
 
@@ -43,44 +49,66 @@ class LossBased:
     def restore(self) -> None:
         """Take back what ``reduced_window`` changed in the subclass's own state."""
 
+    def on_unused(self, sample: AckSample) -> None:
+        """An acknowledgement came while the window was not used, so that nothing grows."""
+
     # -- the interface
 
     def on_handshake_rtt(self, rtt: Duration, *, now: Instant) -> None:
         """The window does not depend on it."""
 
     def on_sent(self, size: int, *, now: Instant, prior_in_flight: int, is_app_limited: bool) -> None:
-        """What is sent says nothing yet."""
+        """Count what goes out while the window is being reduced."""
+        if self._prr is not None:
+            self._prr.on_sent(size)
 
     def on_ack(self, sample: AckSample) -> None:
-        """RFC 9002 §7.8: an unused window does not grow."""
-        if not sample.window_used or self._in_recovery(sample.newest_sent):
-            return
-        if self.ssthresh is None or self.congestion_window < self.ssthresh:
+        """Reduce on in recovery, grow otherwise."""
+        if self._prr is not None:
+            if self._in_recovery(sample.newest_sent):
+                window = self._prr.on_acked(
+                    sample.acked_bytes, in_flight=sample.bytes_in_flight, lost=sample.lost_bytes
+                )
+                self.congestion_window = max(window, self.minimum_window)
+                return
+            self._leave_recovery()
+        if not sample.window_used:
+            self.on_unused(sample)  # RFC 9002 §7.8: an unused window does not grow
+        elif self.ssthresh is None:
+            growth = self._hystart.on_ack(sample)
+            if self._hystart.is_over:
+                self.ssthresh = self.congestion_window
+            else:
+                self.congestion_window += growth
+        elif self.congestion_window < self.ssthresh:
             self.congestion_window += sample.acked_bytes
         else:
             self.grow(sample)
 
     def on_lost(self, sample: LossSample) -> None:
         """A loss is a sign of congestion, once in a recovery period."""
-        self._reduce(sample.newest_sent, sample.now)
+        if self._reduce(sample.newest_sent, sample.now, flight=sample.prior_in_flight):
+            # What follows goes out by and by, as acknowledgements come; one packet goes at once.
+            window = sample.bytes_in_flight + self.max_datagram_size
+            self.congestion_window = max(min(self.congestion_window, window), self.minimum_window)
 
     def on_congestion_experienced(self, *, newest_sent: Instant, now: Instant) -> None:
         """RFC 9002 §7.1: a mark is answered as a loss."""
-        self._reduce(newest_sent, now)
+        self._reduce(newest_sent, now, flight=self.congestion_window)
 
     def on_spurious_loss(self) -> None:
-        """Go back to what was before the last reduction."""
+        """Go back to what was before the last reduction (SPEC 8.1.1-3)."""
         if self._before is None:
             return
         window, self.ssthresh = self._before
         self.congestion_window = max(self.congestion_window, window)
-        self._before = self._recovery_start = None
+        self._before = self._recovery_start = self._prr = None
         self.restore()
 
     def on_persistent_congestion(self) -> None:
         """RFC 9002 §7.6.2."""
         self.congestion_window = self.minimum_window
-        self._recovery_start = self._before = None
+        self._recovery_start = self._before = self._prr = None
 
     @property
     def minimum_window(self) -> int:
@@ -89,12 +117,23 @@ class LossBased:
 
     # -- helpers
 
-    def _reduce(self, newest_sent: Instant, now: Instant) -> None:
+    def _reduce(self, newest_sent: Instant, now: Instant, *, flight: int) -> bool:
         if self._in_recovery(newest_sent):
-            return
+            return False
+        if self._prr is not None:
+            self._leave_recovery()
         self._before = self.congestion_window, self.ssthresh
         self._recovery_start = now
-        self.congestion_window = self.ssthresh = max(self.reduced_window(), self.minimum_window)
+        self.ssthresh = max(self.reduced_window(), self.minimum_window)
+        self._prr = ProportionalRateReduction(
+            ssthresh=self.ssthresh, flight=flight, packet_size=self.max_datagram_size
+        )
+        return True
+
+    def _leave_recovery(self) -> None:
+        assert self.ssthresh is not None
+        self.congestion_window = self.ssthresh
+        self._prr = None
 
     def _in_recovery(self, time_sent: Instant) -> bool:
         """SPEC 8.1-2: packets sent before the recovery period began say nothing new."""

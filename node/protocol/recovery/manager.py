@@ -309,5 +309,6 @@ class Recovery:
             congestion.pacing_rate,
             congestion_window=congestion.congestion_window,
             smoothed_rtt=self.rtt.smoothed_rtt,
+            slow_start=congestion.ssthresh is None or congestion.congestion_window < congestion.ssthresh,
         )
         self.pacer.quantum = congestion.send_quantum

@@ -6,6 +6,8 @@ from node.protocol.time import MICROSECOND, SECOND, Duration, Instant
 
 #: RFC 9002 §7.7: N of 1.25 makes up for what is not used at once.
 GAIN_NUMERATOR, GAIN_DENOMINATOR = 5, 4
+#: In slow start the window doubles in a round trip, so twice of it must be able to go in one.
+SLOW_START_GAIN = 2
 #: A burst may be as long as the path takes in this time: one GSO send at high rates, a few
 #: packets at low ones. Finer costs a wake-up each, coarser fills shallow queues.
 BURST_TIME: Duration = 1000 * MICROSECOND
@@ -26,10 +28,18 @@ class Pacer:
         #: Bytes that may go at once, if the controller says so; None: what the path takes in BURST_TIME.
         self.quantum: int | None = None
 
-    def set_rate(self, rate: int | None, *, congestion_window: int, smoothed_rtt: Duration) -> None:
-        """Let so many bytes go in a second; None: one and a quarter of the window in a round trip."""
+    def set_rate(
+        self, rate: int | None, *, congestion_window: int, smoothed_rtt: Duration, slow_start: bool = False
+    ) -> None:
+        """Let so many bytes go in a second; None: one and a quarter of the window in a round trip.
+
+        Args:
+            slow_start: the window is about to double: twice of it may go.
+        """
         if rate is None:
             window = congestion_window * GAIN_NUMERATOR // GAIN_DENOMINATOR
+            if slow_start:
+                window = congestion_window * SLOW_START_GAIN
             rate = window * SECOND // max(1, smoothed_rtt)
         self._rate = max(1, rate)
 
