@@ -45,6 +45,7 @@ class Observer:
         self._told: dict[tuple[int, bool], tuple[str, trace.Range, trace.Range]] = {}
         #: How often go-back-n had stepped back, as last told.
         self._epochs: dict[int, int] = {}
+        self._phase: str | None = None
         #: Streams of which something was acknowledged just now.
         self._touched: dict[int, SendStream] = {}
 
@@ -214,7 +215,11 @@ class Observer:
     def metrics(self, recovery: Recovery, now: Instant) -> None:
         """Loss recovery or congestion control has new figures."""
         rtt, congestion = recovery.rtt, recovery.congestion
-        sampled = rtt.has_sample
+        sampled, phase = rtt.has_sample, congestion.phase
+        if phase != self._phase:
+            changed = trace.CongestionStateUpdated(congestion.name, self._phase, phase)
+            self.emit(now, changed)
+            self._phase = phase
         self.emit(
             now,
             trace.MetricsUpdated(

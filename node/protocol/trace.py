@@ -237,6 +237,18 @@ class MetricsUpdated(TraceEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class CongestionStateUpdated(TraceEvent):
+    """The congestion controller goes about something else."""
+
+    name: ClassVar[str] = "recovery:congestion_state_updated"
+    #: Name of the controller.
+    controller: str
+    #: None: the first that is told.
+    old: str | None
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
 class LossTimerUpdated(TraceEvent):
     """The loss timer fired."""
 

@@ -283,8 +283,9 @@ def _marked(event: trace.MarkedForRetransmit) -> dict[str, Any]:
 
 
 def _plain(event: trace.TraceEvent) -> dict[str, Any]:
-    """Say an event of our own by its fields."""
-    return {field.name: _json(getattr(event, field.name)) for field in fields(event)}
+    """Say an event of our own by its fields, but for what is not there."""
+    found = {field.name: getattr(event, field.name) for field in fields(event)}
+    return {name: _json(value) for name, value in found.items() if value is not None}
 
 
 def _json(value: object) -> object:

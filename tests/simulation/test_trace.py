@@ -10,6 +10,7 @@ import pytest
 
 from node.protocol import trace
 from node.protocol.configuration import Configuration
+from node.protocol.congestion.base import CONTROLLERS
 from node.protocol.time import MILLISECOND, SECOND
 from node.protocol.wire.frames import Ack
 from node.qlog.writer import QlogWriter
@@ -183,6 +184,19 @@ def test_acknowledgements_and_metrics_are_told() -> None:
     metrics = pair.traced(trace.MetricsUpdated, left=True)
     assert metrics[-1].min_rtt == 10 * MILLISECOND
     assert max(e.congestion_window for e in metrics) == pair.connection.statistics().congestion_window
+
+
+@pytest.mark.parametrize("congestion", CONTROLLERS.names())
+def test_each_controller_tells_its_phases(congestion: str) -> None:
+    configuration = Configuration(congestion=congestion)
+    pair = transferred(Pair(left=configuration, to_right=hostile(loss=0.01), traced=True))
+    told = pair.traced(trace.CongestionStateUpdated, left=True)
+    assert {event.controller for event in told} == {congestion}
+    assert told[0].old is None
+    assert told[0].new == ("startup" if congestion == "bbr" else "slow_start")
+    assert [event.old for event in told[1:]] == [event.new for event in told[:-1]]
+    if congestion != "bbr":
+        assert {"recovery", "congestion_avoidance"} <= {event.new for event in told}
 
 
 def test_life_of_a_connection_is_told_at_both_ends() -> None:

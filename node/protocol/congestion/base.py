@@ -45,6 +45,11 @@ class CongestionController(Protocol):
 
     def __init__(self, max_datagram_size: int, *, rng: Random) -> None: ...
 
+    @property
+    def phase(self) -> str:
+        """What the controller is about, in a word for observers: ``slow_start``, ``recovery`` …"""
+        ...
+
     def on_handshake_rtt(self, rtt: Duration, *, now: Instant) -> None:
         """Take the round trip of the handshake, before anything is sent."""
         ...

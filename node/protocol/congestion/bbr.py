@@ -62,6 +62,11 @@ class Bbr:
 
     # -- what loss recovery tells
 
+    @property
+    def phase(self) -> str:
+        """The state."""
+        return self.state.value
+
     def on_handshake_rtt(self, rtt: Duration, *, now: Instant) -> None:
         """§5.2.1, §5.6.2: the first pacing rate sends the initial window in a part of a round trip."""
         self.model.min_rtt.update(rtt, now)

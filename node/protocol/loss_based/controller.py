@@ -111,6 +111,17 @@ class LossBased:
         self._recovery_start = self._before = self._prr = None
 
     @property
+    def phase(self) -> str:
+        """RFC 9002 §7.3, and RFC 9406's conservative slow start."""
+        if self._prr is not None:
+            return "recovery"
+        if self.ssthresh is None and self._hystart.is_conservative:
+            return "conservative_slow_start"
+        if self.ssthresh is None or self.congestion_window < self.ssthresh:
+            return "slow_start"
+        return "congestion_avoidance"
+
+    @property
     def minimum_window(self) -> int:
         """The least window that is ever left (RFC 9002 §7.2)."""
         return MINIMUM_WINDOW_PACKETS * self.max_datagram_size

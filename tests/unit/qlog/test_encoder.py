@@ -178,6 +178,14 @@ def test_keys_are_named_by_who_seals_with_them_and_never_shown() -> None:
     assert theirs["data"] == {"key_type": "server_1rtt_secret", "generation": 0}
 
 
+def test_what_is_not_there_is_left_out() -> None:
+    first, own = records(
+        trace.CongestionStateUpdated("cubic", None, "slow_start"), trace.WindowsUpdated(4, None, (5, 9), None)
+    )
+    assert first["data"] == {"controller": "cubic", "new": "slow_start"}
+    assert own["data"] == {"stream_id": 4, "receive": [5, 9]}
+
+
 def test_cut_file_ends_with_the_reason() -> None:
     found = json.loads(encoder().cut(2 * SECOND, "full")[1:])
     assert found == {"time": 1000, "name": "strait:trace_cut", "data": {"reason": "full"}}
