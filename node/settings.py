@@ -10,6 +10,10 @@ from node.protocol.datagrams import SocketAddress
 from node.protocol.errors import LocalProtocolError
 from node.protocol.identity import Peer
 
+#: Transport settings whose values no message may show.
+SECRET_SETTINGS = frozenset({"pre_shared_key"})
+_WANTED = {bool: "true or false", int: "a whole number"}
+
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
@@ -28,7 +32,7 @@ class NodeSettings:
     #: Whom this node may be told to connect to, by name.
     peers: Mapping[str, Peer] = field(default_factory=dict)
     #: Transport settings of every connection, by the names of ``Configuration``'s fields.
-    transport: Mapping[str, object] = field(default_factory=dict)
+    transport: Mapping[str, object] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         configuration_of(self.transport)
@@ -59,6 +63,7 @@ def _typed(name: str, value: object, default: object) -> object:
     if isinstance(default, tuple) and isinstance(value, list | tuple):
         return tuple(value)
     if type(value) is not type(default):
-        wanted = "a whole number" if isinstance(default, int) else f"a {type(default).__name__}"
-        raise LocalProtocolError(f"transport.{name}: found {value!r}, must be {wanted}")
+        wanted = _WANTED.get(type(default), f"a {type(default).__name__}")
+        found = "something else" if name in SECRET_SETTINGS else repr(value)
+        raise LocalProtocolError(f"transport.{name}: found {found}, must be {wanted}")
     return value

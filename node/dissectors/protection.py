@@ -13,13 +13,18 @@ from typing import TypeAlias
 
 import numpy as np
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
 
 HEADER_BYTES = 13
 #: SPEC 4: bytes of the tag of each profile.
-TAG_BYTES = {"aead": 16, "crc32c": 4, "xor": 1}
+TAG_BYTES = {"aead": 16, "aead-chacha20-poly1305": 16, "crc32c": 4, "xor": 1}
+#: SPEC 3.3-5, 11-1: the ciphers of ``aead``, as the key log calls them.
+_CIPHERS: dict[str, type[AESGCM | ChaCha20Poly1305]] = {
+    "aead": AESGCM,
+    "aead-chacha20-poly1305": ChaCha20Poly1305,
+}
 
 # RFC 3720 B.4, the polynomial bit-reversed.
 _CASTAGNOLI = 0x82F6_3B78
@@ -74,15 +79,16 @@ def opener(profile: str, key: bytes) -> Callable[[Bytes, int], Bytes]:
     Raises:
         ValueError: there is no such profile, or the key does not fit.
     """
-    if profile == "aead":
-        decrypt = AESGCM(key).decrypt
+    cipher = _CIPHERS.get(profile)
+    if cipher is not None:
+        decrypt = cipher(key).decrypt
 
         def open_aead(packet: Bytes, number: int) -> Bytes:
             view = memoryview(packet)
             try:
                 return decrypt(number.to_bytes(12, "big"), view[HEADER_BYTES:], view[:HEADER_BYTES])
             except InvalidTag:
-                raise TagError("the AES-GCM tag does not fit header, number and key") from None
+                raise TagError("the tag does not fit header, number and key") from None
 
         return open_aead
     if profile == "crc32c":
@@ -99,8 +105,9 @@ def next_key(key: bytes) -> bytes:
 
 def seal(profile: str, key: bytes, header: bytes, payload: bytes, number: int) -> bytes:
     """Return the DATA packet of ``header`` (13 bytes) and ``payload``, protected under ``number``."""
-    if profile == "aead":
-        return header + AESGCM(key).encrypt(number.to_bytes(12, "big"), payload, header)
+    cipher = _CIPHERS.get(profile)
+    if cipher is not None:
+        return header + cipher(key).encrypt(number.to_bytes(12, "big"), payload, header)
     if profile == "crc32c":
         return (
             header + payload + crc32c((number >> 32).to_bytes(4, "big") + header + payload).to_bytes(4, "big")

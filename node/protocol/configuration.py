@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 
 from node.protocol.errors import LocalProtocolError
+from node.protocol.ml_kem import has_ml_kem
+from node.protocol.suites import (
+    CIPHER_CODES,
+    HANDSHAKE_CODES,
+    POST_QUANTUM_SETUP_BYTES,
+    SUITE_NAMES,
+    Suite,
+)
 from node.protocol.time import MILLISECOND, SECOND, Duration
 
 #: Smallest datagram every path must carry (SPEC 3-1) and largest a UDP datagram can be.
@@ -14,9 +23,12 @@ MAX_DATAGRAM_SIZE = 65_507
 MAX_STREAMS = 1 << 16
 #: Half of what AES-GCM seals safely with one key (RFC 9001 §6.6): an update may have to wait a little.
 MAX_KEY_UPDATE_PACKETS = 1 << 22
+#: SPEC 3-5: connections that peers began and did not confirm; a further one takes the oldest's place.
+MAX_HALF_OPEN = 1024
 #: Names in topologies and on the wire (SPEC 3.2).
 INTEGRITY_CODES = {"aead": 1, "crc32c": 2, "xor": 3}
 ARQ_CODES = {"selective-repeat": 1, "stop-and-wait": 2, "go-back-n": 3}
+_PRE_SHARED_KEY = re.compile("[0-9a-fA-F]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +47,19 @@ class Configuration:
     congestion: str = "new-reno"
     #: Profiles that a responder accepts.
     accepted_integrity: tuple[str, ...] = ("aead", "crc32c", "xor")
+    #: Noise pattern of connections we begin: ``ik`` (the peer's key is known), ``xx`` (only its address is),
+    #: ``ik-psk2`` (and both share a secret).
+    handshake: str = "ik"
+    #: Cipher of handshake and ``aead``: ``aes-gcm`` (with SHA-256), ``chacha20-poly1305`` (with BLAKE2s).
+    cipher: str = "aes-gcm"
+    #: Whether connections we begin mix in ML-KEM-768; set-up packets are 1452 bytes long then.
+    post_quantum: bool = False
+    #: The secret of ``ik-psk2``: 64 hexadecimal digits. Never shown.
+    pre_shared_key: str = field(default="", repr=False)
+    #: Suites that a responder accepts, each ``handshake/cipher`` or ``handshake/cipher/ml-kem-768``.
+    accepted_suites: tuple[str, ...] = SUITE_NAMES
+    #: With this many half-open connections a responder asks for a cookie first; 0: always.
+    retry_threshold: int = 256
     #: UDP payload bytes of a full packet we send and accept.
     max_datagram_size: int = 1452
     #: Receive windows in bytes: whole connection, each stream.
@@ -58,6 +83,7 @@ class Configuration:
         _check(self.arq in ARQ_CODES, "arq", self.arq, list(ARQ_CODES))
         for profile in self.accepted_integrity:
             _check(profile in INTEGRITY_CODES, "accepted_integrity", profile, list(INTEGRITY_CODES))
+        self._check_suite()
         _check_range("max_datagram_size", self.max_datagram_size, MIN_DATAGRAM_SIZE, MAX_DATAGRAM_SIZE)
         _check_range("connection_window", self.connection_window, 2 * MIN_DATAGRAM_SIZE, 1 << 40)
         _check_range("stream_window", self.stream_window, MIN_DATAGRAM_SIZE, 1 << 40)
@@ -65,9 +91,32 @@ class Configuration:
         _check_range("max_streams_uni", self.max_streams_uni, 0, MAX_STREAMS)
         _check_range("idle_timeout", self.idle_timeout, 0, 1 << 62)
         _check_range("handshake_timeout", self.handshake_timeout, MILLISECOND, 1 << 62)
+        _check_range("retry_threshold", self.retry_threshold, 0, MAX_HALF_OPEN)
         _check_range("max_ack_delay", self.max_ack_delay, 0, 16 * SECOND)
         _check_range("key_update_packets", self.key_update_packets, 1, MAX_KEY_UPDATE_PACKETS)
         _check_range("key_update_interval", self.key_update_interval, 0, 1 << 62)
+
+    @property
+    def suite(self) -> Suite:
+        """What connections we begin ask for."""
+        return Suite(self.handshake, self.cipher, self.post_quantum)
+
+    def _check_suite(self) -> None:
+        _check(self.handshake in HANDSHAKE_CODES, "handshake", self.handshake, list(HANDSHAKE_CODES))
+        _check(self.cipher in CIPHER_CODES, "cipher", self.cipher, list(CIPHER_CODES))
+        for suite in self.accepted_suites:
+            _check(suite in SUITE_NAMES, "accepted_suites", suite, list(SUITE_NAMES))
+        if self.pre_shared_key and _PRE_SHARED_KEY.fullmatch(self.pre_shared_key) is None:
+            raise LocalProtocolError("pre_shared_key: must be 64 hexadecimal digits")
+        if self.handshake == "ik-psk2" and not self.pre_shared_key:
+            raise LocalProtocolError("handshake: ik-psk2 needs a pre_shared_key, 64 hexadecimal digits")
+        if self.post_quantum:
+            if not has_ml_kem():
+                raise LocalProtocolError("post_quantum: no ML-KEM-768 here, install cryptography 47 or newer")
+            least = POST_QUANTUM_SETUP_BYTES  # SPEC 3.3-4: so long are its set-up packets
+            _check_range(
+                "max_datagram_size with post_quantum", self.max_datagram_size, least, MAX_DATAGRAM_SIZE
+            )
 
 
 def _check(ok: bool, name: str, found: object, allowed: list[str]) -> None:

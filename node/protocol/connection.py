@@ -92,6 +92,8 @@ class Connection:
         self.queued = False
         #: The type of DATA packets of the peer's current key phase.
         self.receive_kind = DATA
+        #: Whether set-up packets of ours may be due: INITIATION, COMPLETION.
+        self.setting_up = False
         self._on_work = on_work
         self.builder = PacketBuilder(self, arena)
         self.receiver = PacketReceiver(self)
@@ -140,13 +142,13 @@ class Connection:
         self.life.agree_on_idle_timeout(peer.max_idle_timeout)
         self.builder.configure(peer.connection_id, size)
 
-    def establish(self, *, rtt: Duration | None, now: Instant) -> None:
-        """The handshake is done; ``rtt``: what its round trip took, where that is unambiguous."""
+    def establish(self, *, rtt: Duration | None, ping: bool, now: Instant) -> None:
+        """The handshake is done and took ``rtt``, where that is sure; ``ping``: the peer waits for a sign."""
         self.life.establish(now=now)
         if rtt is not None:
             self.recovery.take_handshake_sample(rtt, now=now)
-        if self.initiator:
-            self.builder.control.append(Ping())  # SPEC 3.1-3
+        if ping:
+            self.builder.control.append(Ping())
         self.events.append(ConnectionEstablished(self.peer_address, self.initiator))
         self._on_work(self)
 
@@ -167,7 +169,7 @@ class Connection:
         """A packet of the peer has passed its integrity check."""
         if self.state is ConnectionState.RESPONDING:
             sent = self.timers.responded_at
-            self.establish(rtt=None if sent is None else max(1, now - sent), now=now)
+            self.establish(rtt=None if sent is None else max(1, now - sent), ping=False, now=now)
         self.life.on_authentic(now)
 
     def handle_timeout(self, *, now: Instant) -> None:

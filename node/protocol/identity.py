@@ -41,12 +41,14 @@ class Identity:
 class Peer:
     """A node we may connect to: its public key (and so its address), and where its socket is."""
 
-    #: 32 raw bytes of the peer's X25519 public key.
+    #: 32 raw bytes of the peer's X25519 public key; empty: only its address is known.
     public_key: bytes
     #: UDP address of the peer's socket.
     socket_address: SocketAddress
     #: 32 bytes that only the two nodes know, mixed into what they share; empty: none.
     psk: bytes = field(default=b"", repr=False)
+    #: The address of a peer whose key is not known: the ``xx`` handshake asks for the key and checks it.
+    known_address: int = 0
 
     def __post_init__(self) -> None:
         if len(self.psk) not in (0, PSK_BYTES):
@@ -55,4 +57,4 @@ class Peer:
     @property
     def address(self) -> int:
         """The peer's 64-bit node address."""
-        return address_of(self.public_key)
+        return address_of(self.public_key) if self.public_key else self.known_address

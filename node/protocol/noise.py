@@ -9,6 +9,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import hmac
+import re
+from collections.abc import Sequence
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -22,36 +24,64 @@ TAG_BYTES = 16
 #: §3: no message is longer.
 MAX_MESSAGE = 65_535
 
-#: §7.5, §9.4: pre-messages of initiator and responder, then the messages in turn.
+#: §7.4, §7.5: pre-messages of initiator and responder, then the messages in turn.
 PATTERNS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "N": ("", "s", ("e es",)),
+    "K": ("s", "s", ("e es ss",)),
+    "X": ("", "s", ("e es s ss",)),
     "NN": ("", "", ("e", "e ee")),
     "NK": ("", "s", ("e es", "e ee")),
+    "NX": ("", "", ("e", "e ee s es")),
+    "KN": ("s", "", ("e", "e ee se")),
     "KK": ("s", "s", ("e es ss", "e ee se")),
+    "KX": ("s", "", ("e", "e ee se s es")),
+    "XN": ("", "", ("e", "e ee", "s se")),
+    "XK": ("", "s", ("e es", "e ee", "s se")),
     "XX": ("", "", ("e", "e ee s es", "s se")),
+    "IN": ("", "", ("e s", "e ee se")),
     "IK": ("", "s", ("e es s ss", "e ee se")),
+    "IX": ("", "", ("e s", "e ee se s es")),
 }
+_PATTERN_NAME = re.compile(r"([NKXI]{1,2})((?:psk[0-9]|hfs)(?:\+(?:psk[0-9]|hfs))*)?")
+_HASHES = {"SHA256": "sha256", "SHA512": "sha512", "BLAKE2s": "blake2s", "BLAKE2b": "blake2b"}
+_CIPHERS = ("AESGCM", "ChaChaPoly")
 
 
 def message_patterns(pattern: str) -> tuple[str, str, list[list[str]]]:
-    """Return the pre-messages and the tokens of each message of ``pattern``, psk modifier included.
+    """Return the pre-messages and the tokens of each message of ``pattern``, modifiers included.
 
     Raises:
         LocalProtocolError: there is no such pattern here.
     """
-    base, _, modifier = pattern.partition("psk")
-    if base not in PATTERNS or (modifier and not modifier.isdigit()):
+    match = _PATTERN_NAME.fullmatch(pattern)
+    if match is None or match[1] not in PATTERNS:
         raise LocalProtocolError(f"no such Noise pattern: {pattern}")
-    before_initiator, before_responder, texts = PATTERNS[base]
+    before_initiator, before_responder, texts = PATTERNS[match[1]]
     messages = [text.split() for text in texts]
-    if modifier:  # §9: psk0 opens the first message, pskN ends the Nth
-        place = int(modifier)
-        if place > len(messages):
-            raise LocalProtocolError(f"no such Noise pattern: {pattern}")
-        if place == 0:
-            messages[0].insert(0, "psk")
-        else:
-            messages[place - 1].append("psk")
+    for modifier in (match[2] or "").split("+"):
+        if modifier == "hfs":
+            _add_kem(messages, pattern)
+        elif modifier:
+            _add_psk(messages, int(modifier[3:]), pattern)
     return before_initiator, before_responder, messages
+
+
+def _add_psk(messages: list[list[str]], place: int, pattern: str) -> None:
+    """§9.4: psk0 opens the first message, pskN ends the Nth."""
+    if place > len(messages):
+        raise LocalProtocolError(f"no such Noise pattern: {pattern}")
+    if place == 0:
+        messages[0].insert(0, "psk")
+    else:
+        messages[place - 1].append("psk")
+
+
+def _add_kem(messages: list[list[str]], pattern: str) -> None:
+    """Hybrid forward secrecy (revision 1) by a KEM: its key follows the first e, its secret the first ee."""
+    if len(messages) < 2 or messages[1][:2] != ["e", "ee"]:
+        raise LocalProtocolError(f"no such Noise pattern: {pattern}")
+    messages[0].insert(messages[0].index("e") + 1, "e1")
+    messages[1].insert(2, "ekem1")
 
 
 class NoiseError(ProtocolError):
@@ -62,6 +92,31 @@ class _Aead(Protocol):
     def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes: ...
 
     def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes: ...
+
+
+class Kem(Protocol):
+    """The key encapsulation of one side of one handshake (hfs patterns)."""
+
+    #: How a protocol's name calls it; bytes of its public key and of its ciphertext.
+    name: str
+    key_bytes: int
+    ciphertext_bytes: int
+
+    def public_key(self) -> bytes:
+        """Return the key to send."""
+        ...
+
+    def encapsulate(self, public_key: bytes) -> tuple[bytes, bytes]:
+        """Return a fresh secret, and the ciphertext that carries it to the owner of ``public_key``.
+
+        Raises:
+            NoiseError: it is no public key.
+        """
+        ...
+
+    def decapsulate(self, ciphertext: bytes) -> bytes:
+        """Return the secret in ``ciphertext``: another one, and no error, if it was changed."""
+        ...
 
 
 class CipherState:
@@ -116,16 +171,16 @@ class _SymmetricState:
     """Chaining key and transcript hash (§5.2)."""
 
     def __init__(self, protocol_name: str, cipher: str, hash_name: str) -> None:
-        self._hash_name = {"SHA256": "sha256", "BLAKE2s": "blake2s"}[hash_name]
-        name = protocol_name.encode()
-        self.h = name.ljust(32, b"\x00") if len(name) <= 32 else self._hash(name)
+        self._hash_name = _HASHES[hash_name]
+        name, size = protocol_name.encode(), hashlib.new(self._hash_name).digest_size
+        self.h = name.ljust(size, b"\x00") if len(name) <= size else self._hash(name)
         self._ck = self.h
         self._cipher_name = cipher
         self._cipher = CipherState(cipher)
 
     def mix_key(self, material: bytes) -> None:
         self._ck, key = self._hkdf(material, 2)
-        self._cipher.initialize_key(key)
+        self._cipher.initialize_key(key[:KEY_BYTES])
 
     def mix_hash(self, data: bytes) -> None:
         self.h = self._hash(self.h + data)
@@ -133,7 +188,7 @@ class _SymmetricState:
     def mix_key_and_hash(self, material: bytes) -> None:
         self._ck, to_hash, key = self._hkdf(material, 3)
         self.mix_hash(to_hash)
-        self._cipher.initialize_key(key)
+        self._cipher.initialize_key(key[:KEY_BYTES])
 
     def encrypt_and_hash(self, plaintext: bytes) -> bytes:
         ciphertext = self._cipher.encrypt(self.h, plaintext)
@@ -152,8 +207,8 @@ class _SymmetricState:
     def split(self) -> tuple[CipherState, CipherState]:
         first, second = self._hkdf(b"", 2)
         states = CipherState(self._cipher_name), CipherState(self._cipher_name)
-        states[0].initialize_key(first)
-        states[1].initialize_key(second)
+        states[0].initialize_key(first[:KEY_BYTES])
+        states[1].initialize_key(second[:KEY_BYTES])
         return states
 
     def _hash(self, data: bytes) -> bytes:
@@ -179,7 +234,11 @@ class Handshake:
         static: our private key, 32 bytes, where the pattern needs one.
         ephemeral: a fresh private key, 32 random bytes, never used again.
         remote_static: the peer's public key, where it is known beforehand.
-        psk: the pre-shared key, 32 bytes, of a psk pattern.
+        psks: the pre-shared keys, 32 bytes each, of a psk pattern, in the order of their tokens.
+        kem: the key encapsulation of an hfs pattern.
+
+    Raises:
+        LocalProtocolError: there is no such protocol here.
     """
 
     def __init__(
@@ -191,17 +250,21 @@ class Handshake:
         ephemeral: bytes,
         static: bytes = b"",
         remote_static: bytes = b"",
-        psk: bytes = b"",
+        psks: Sequence[bytes] = (),
+        kem: Kem | None = None,
     ) -> None:
         _, pattern, curve, cipher, hash_name = protocol_name.split("_")
         before_initiator, before_responder, self._messages = message_patterns(pattern)
-        if curve != "25519":
+        if curve != ("25519" if kem is None else f"25519+{kem.name}"):
+            raise LocalProtocolError(f"no such Noise protocol: {protocol_name}")
+        if cipher not in _CIPHERS or hash_name not in _HASHES:
             raise LocalProtocolError(f"no such Noise protocol: {protocol_name}")
         self._initiator = initiator
         self._static, self._ephemeral = static, ephemeral
         self.remote_static = remote_static
         self._remote_ephemeral = b""
-        self._psk = psk
+        self._psks = list(psks)
+        self._kem, self._remote_kem_key = kem, b""
         self._symmetric = _SymmetricState(protocol_name, cipher, hash_name)
         self._symmetric.mix_hash(prologue)
         self._has_psk = "psk" in pattern
@@ -221,6 +284,14 @@ class Handshake:
                     self._symmetric.mix_key(public)
             elif token == "s":
                 out += self._symmetric.encrypt_and_hash(_public(self._static))
+            elif token == "e1":
+                assert self._kem is not None
+                out += self._symmetric.encrypt_and_hash(self._kem.public_key())
+            elif token == "ekem1":
+                assert self._kem is not None
+                secret, ciphertext = self._kem.encapsulate(self._remote_kem_key)
+                out += self._symmetric.encrypt_and_hash(ciphertext)
+                self._symmetric.mix_key(secret)
             else:
                 self._mix(token)
         out += self._symmetric.encrypt_and_hash(payload)
@@ -240,9 +311,15 @@ class Handshake:
                 if self._has_psk:
                     self._symmetric.mix_key(self._remote_ephemeral)
             elif token == "s":
-                length = KEY_BYTES + (TAG_BYTES if self._symmetric.has_key else 0)
-                sealed, position = _take(message, position, length)
-                self.remote_static = self._symmetric.decrypt_and_hash(sealed)
+                self.remote_static, position = self._take_sealed(message, position, KEY_BYTES)
+            elif token == "e1":
+                assert self._kem is not None
+                key, position = self._take_sealed(message, position, self._kem.key_bytes)
+                self._remote_kem_key = key
+            elif token == "ekem1":
+                assert self._kem is not None
+                ciphertext, position = self._take_sealed(message, position, self._kem.ciphertext_bytes)
+                self._symmetric.mix_key(self._kem.decapsulate(ciphertext))
             else:
                 self._mix(token)
         return self._symmetric.decrypt_and_hash(message[position:])
@@ -261,9 +338,14 @@ class Handshake:
         """The handshake hash h, for channel binding (§11.2)."""
         return self._symmetric.h
 
+    def _take_sealed(self, message: bytes, position: int, length: int) -> tuple[bytes, int]:
+        length += TAG_BYTES if self._symmetric.has_key else 0
+        sealed, position = _take(message, position, length)
+        return self._symmetric.decrypt_and_hash(sealed), position
+
     def _mix(self, token: str) -> None:
         if token == "psk":
-            self._symmetric.mix_key_and_hash(self._psk)
+            self._symmetric.mix_key_and_hash(self._psks.pop(0))
             return
         # "es" is the initiator's ephemeral with the responder's static, whichever side we are.
         ours, theirs = (0, 1) if self._initiator else (1, 0)

@@ -18,7 +18,7 @@ from node.protocol.streams.send import SendStream
 from node.protocol.time import Instant
 from node.protocol.wire.frames import Ack, Frame, Stream
 from node.protocol.wire.parameters import TransportParameters
-from node.protocol.wire.setup import SETUP_PACKET_BYTES
+from node.protocol.wire.setup import SetupPacket
 
 if TYPE_CHECKING:
     from node.protocol.connection import Connection
@@ -83,17 +83,16 @@ class Observer:
         self.now = now
         self.emit(now, trace.DatagramsSent(burst.count, len(burst.buffer), burst.segment_size))
 
-    def setup_sent(self, kind: str, number: int, now: Instant) -> None:
-        """A set-up packet goes out."""
+    def setup_sent(self, kind: str, number: int, size: int, now: Instant) -> None:
+        """A set-up packet of ``size`` bytes goes out."""
         self.now = now
-        size = SETUP_PACKET_BYTES
         self.emit(now, trace.PacketSent(kind, number, 1, size, size))
         self.emit(now, trace.DatagramsSent(1, size, size))
 
-    def setup_received(self, kind: str, number: int, now: Instant) -> None:
+    def setup_received(self, kind: str, packet: SetupPacket, now: Instant) -> None:
         """A set-up packet of this connection passed its checks."""
         self.now = now
-        size = SETUP_PACKET_BYTES
+        number, size = packet.packet_number, packet.size
         self.emit(now, trace.DatagramsReceived(1, size, size))
         self.emit(now, trace.PacketReceived(kind, number, 1, size, size))
 

@@ -14,6 +14,8 @@ class Timer(Enum):
 
     #: When to repeat INITIATION.
     INITIATION = "initiation"
+    #: When to repeat COMPLETION.
+    COMPLETION = "completion"
     #: When to give the handshake up.
     HANDSHAKE = "handshake"
     #: When to drop a connection on which nothing happens.

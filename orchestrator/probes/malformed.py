@@ -15,7 +15,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 from node.dissectors.protection import seal
-from node.dissectors.scapy_layer import INITIATION, RESPONSE, VERSION, Ack, Data, Frames, SetUp, Stream
+from node.dissectors.scapy_layer import SETUP_KINDS, SUITES, VERSION, Ack, Data, Frames, SetUp, Stream
 from orchestrator.backends.base import Deployment
 from orchestrator.errors import ProbeError
 from orchestrator.probes.base import PROBES, ProbeResult
@@ -152,12 +152,14 @@ def _setup(rng: Random, target: int, source: int) -> bytes:
     """Return a set-up packet that is right but for its Noise message."""
     return bytes(
         SetUp(
-            type=rng.choice((INITIATION, RESPONSE)),
+            type=rng.choice(list(SETUP_KINDS)),
             version=rng.choice((VERSION, rng.getrandbits(32))),
+            suite=rng.choice((*SUITES, rng.getrandbits(8))),
             target_address=target,
             source_address=source,
             source_cid=rng.getrandbits(64),
             packet_number=rng.getrandbits(32),
+            cookie=rng.randbytes(rng.choice((0, 0, 16, 7))),
             noise=rng.randbytes(rng.randrange(200)),
         )
     )

@@ -47,9 +47,17 @@ def private_key(seed: int, node: str) -> bytes:
 
     Lab keys protect nothing outside a lab: whoever has the topology file has them.
     """
+    return _derive(seed, b"narrows lab key", node)
+
+
+def pre_shared_key(seed: int, source: str, target: str) -> bytes:
+    """Return the 32 bytes of secret that a flow's two nodes share; made of both names as keys are of one."""
+    return _derive(seed, b"narrows lab pre-shared key", " ".join(sorted((source, target))))
+
+
+def _derive(seed: int, purpose: bytes, name: str) -> bytes:
     material = hashlib.sha256(f"narrows lab seed {seed}".encode()).digest()
-    kdf = HKDF(algorithm=SHA256(), length=_KEY_BYTES, salt=b"narrows lab key", info=node.encode())
-    return kdf.derive(material)
+    return HKDF(algorithm=SHA256(), length=_KEY_BYTES, salt=purpose, info=name.encode()).derive(material)
 
 
 def _mac(link: int, position: int) -> str:

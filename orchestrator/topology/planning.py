@@ -9,7 +9,7 @@ from operator import itemgetter
 
 from node.protocol.configuration import Configuration
 from node.protocol.identity import Identity
-from orchestrator.topology.addressing import PORT, InterfaceAddress, addresses, private_key
+from orchestrator.topology.addressing import PORT, InterfaceAddress, addresses, pre_shared_key, private_key
 from orchestrator.topology.model import (
     Expectation,
     Link,
@@ -131,6 +131,8 @@ def _workload(topology: Topology, flow: WorkloadSpec, paths: Paths) -> WorkloadS
     largest = min(mtus) - HEADER_BYTES
     if "max_datagram_size" not in transport and largest < Configuration().max_datagram_size:
         transport["max_datagram_size"] = largest
+    if transport.get("handshake") == "ik-psk2":
+        transport["pre_shared_key"] = pre_shared_key(topology.seed, flow.source, flow.target).hex()
     options = dict(flow.options)
     if "file" not in options:
         options.setdefault("seed", f"{topology.seed}/flow/{flow.name}")
@@ -138,7 +140,7 @@ def _workload(topology: Topology, flow: WorkloadSpec, paths: Paths) -> WorkloadS
 
 
 def plan_to_json(plan: DeploymentPlan) -> Mapping[str, object]:
-    """Return the plan as JSON-able data. The lab's private keys are in it: they follow from the seed."""
+    """Return the plan as JSON-able data. The lab's secret keys are in it: they follow from the seed."""
     return {
         "name": plan.name,
         "seed": plan.seed,

@@ -29,6 +29,7 @@ from node.protocol.configuration import (
     MIN_DATAGRAM_SIZE,
 )
 from node.protocol.congestion.base import CONTROLLERS
+from node.protocol.suites import CIPHER_CODES, HANDSHAKE_CODES
 from node.protocol.time import SECOND
 from node.registry import UnknownNameError
 from orchestrator.topology.quantities import (
@@ -116,6 +117,15 @@ class Transport(Closed):
         ]
         | None
     ) = Field(default=None, description="Congestion controller.")
+    handshake: Literal["ik", "xx", "ik-psk2"] | None = Field(
+        default=None, description="Noise pattern of the handshake; ik-psk2's secret follows from the seed."
+    )
+    cipher: Literal["aes-gcm", "chacha20-poly1305"] | None = Field(
+        default=None, description="Cipher of the handshake and of aead packets."
+    )
+    post_quantum: bool | None = Field(
+        default=None, description="Mix ML-KEM-768 into the handshake; needs an MTU of 1500."
+    )
     max_datagram_size: Annotated[int, Field(ge=MIN_DATAGRAM_SIZE, le=MAX_DATAGRAM_SIZE)] | None = Field(
         default=None, description="UDP payload bytes of a full packet; follows the path's MTU."
     )
@@ -136,6 +146,8 @@ class Transport(Closed):
 
 # The Literals above spell the protocol's own tables out, for the type checker and the schema.
 assert set(INTEGRITY_CODES) == {"aead", "crc32c", "xor"}
+assert set(HANDSHAKE_CODES) == {"ik", "xx", "ik-psk2"}
+assert set(CIPHER_CODES) == {"aes-gcm", "chacha20-poly1305"}
 assert set(ARQ_CODES) == {"selective-repeat", "stop-and-wait", "go-back-n"}
 
 

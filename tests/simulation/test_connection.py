@@ -109,7 +109,7 @@ def test_a_forged_response_does_not_spoil_the_handshake() -> None:
     other.connect()
     other.step()
     forged = bytearray(next(d for _, from_left, d in other.wire if not from_left))
-    forged[5:37] = response[5:37]  # the right addresses and connection IDs, another's message
+    forged[5:38] = response[5:38]  # the right addresses and connection IDs, another's message
     forged[-4:] = crc32c(bytes(forged[:-4])).to_bytes(4, "big")
     pair.inject(bytes(forged), to_right=False)
     assert not pair.left_events

@@ -11,9 +11,9 @@ import pytest
 from node.protocol.configuration import Configuration
 from node.protocol.errors import ErrorCode
 from node.protocol.events import ConnectionEstablished
-from node.protocol.handshake import PROTOCOL_NAME
 from node.protocol.identity import Identity
 from node.protocol.noise import Handshake
+from node.protocol.suites import Suite
 from node.protocol.time import MILLISECOND, SECOND
 from node.protocol.wire.packet_number import MAX_PACKET_NUMBER
 from node.protocol.wire.parameters import TransportParameters, parse_parameters
@@ -24,13 +24,14 @@ SEED = 1
 #: The identity that ``Pair`` gives its right end.
 RESPONDER = Identity(Random(f"{SEED}/right").randbytes(32))
 OURS = b"\x01" * 8
+SUITE = Suite("ik", "aes-gcm")
 
 Change = Callable[[TransportParameters], TransportParameters]
 
 
 def prologue(target: int, source: int, connection_id: bytes) -> bytes:
-    parts = VERSION.to_bytes(4, "big"), target.to_bytes(8, "big"), source.to_bytes(8, "big")
-    return b"Strait" + b"".join(parts) + connection_id
+    head = VERSION.to_bytes(4, "big") + bytes((SUITE.code,))
+    return b"Strait" + head + target.to_bytes(8, "big") + source.to_bytes(8, "big") + connection_id
 
 
 def response_to(datagram: bytes, change: Change, *, source: int | None = None) -> bytes:
@@ -38,7 +39,7 @@ def response_to(datagram: bytes, change: Change, *, source: int | None = None) -
     packet = parse_setup(memoryview(datagram))
     assert isinstance(packet, SetupPacket)
     noise = Handshake(
-        PROTOCOL_NAME,
+        SUITE.protocol_name,
         initiator=False,
         prologue=prologue(packet.target_address, packet.source_address, packet.source_connection_id),
         static=RESPONDER.private_key,
@@ -48,7 +49,7 @@ def response_to(datagram: bytes, change: Change, *, source: int | None = None) -
     message = noise.write_message(change(replace(asked, connection_id=OURS)).encode())
     address = packet.target_address if source is None else source
     return SetupPacket(
-        RESPONSE, packet.source_address, address, packet.source_connection_id, OURS, 0, message
+        RESPONSE, SUITE.code, packet.source_address, address, packet.source_connection_id, OURS, 0, message
     ).encode()
 
 
@@ -114,7 +115,7 @@ def initiation(*, claimed: int | None = None, connection_id: bytes = OURS) -> by
     identity, rng = Identity(Random(77).randbytes(32)), Random(78)
     source = identity.address if claimed is None else claimed
     noise = Handshake(
-        PROTOCOL_NAME,
+        SUITE.protocol_name,
         initiator=True,
         prologue=prologue(RESPONDER.address, source, OURS),
         static=identity.private_key,
@@ -122,7 +123,7 @@ def initiation(*, claimed: int | None = None, connection_id: bytes = OURS) -> by
         remote_static=RESPONDER.public_key,
     )
     message = noise.write_message(TransportParameters.of(Configuration(), connection_id).encode())
-    return SetupPacket(INITIATION, RESPONDER.address, source, bytes(8), OURS, 0, message).encode()
+    return SetupPacket(INITIATION, SUITE.code, RESPONDER.address, source, bytes(8), OURS, 0, message).encode()
 
 
 @pytest.mark.parametrize(

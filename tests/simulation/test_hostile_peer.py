@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 
-from node.protocol.configuration import Configuration
-from node.protocol.datagrams import Burst
-from node.protocol.endpoint import MAX_CONNECTIONS, MAX_HALF_OPEN
+from node.protocol.configuration import MAX_HALF_OPEN, Configuration
+from node.protocol.datagrams import Burst, SocketAddress
+from node.protocol.endpoint import MAX_CONNECTIONS
 from node.protocol.errors import ErrorCode, LocalProtocolError
 from node.protocol.events import (
     ConnectionClosed,
@@ -18,7 +19,7 @@ from node.protocol.events import (
     StreamOpened,
     StreamReset,
 )
-from node.protocol.handshake import PROTOCOL_NAME, Initiator
+from node.protocol.handshake import Initiator
 from node.protocol.identity import Identity, Peer
 from node.protocol.noise import Handshake
 from node.protocol.streams.receive import MAX_GAPS
@@ -35,7 +36,7 @@ from node.protocol.wire.frames import (
     Stream,
 )
 from node.protocol.wire.parameters import TransportParameters
-from node.protocol.wire.setup import INITIATION, VERSION, SetupPacket
+from node.protocol.wire.setup import INITIATION, RETRY, VERSION, SetupPacket, parse_setup
 from tests.support.forge import Forger
 from tests.support.pair import LEFT, Pair
 
@@ -264,38 +265,56 @@ def test_a_flood_of_initiations_keeps_no_honest_peer_out() -> None:
     """SPEC 3-5."""
     pair = Pair()
     for number in range(MAX_HALF_OPEN + 50):
-        pair.inject(_initiation(pair, Random(number)), to_right=True, source=("evil", number))
+        _flood(pair, Random(number), ("evil", number))
     assert len(pair.right.connections) == MAX_HALF_OPEN < MAX_CONNECTIONS
     pair.connect()
     pair.run_until(lambda: any(isinstance(event, ConnectionEstablished) for event in pair.right_events))
     for number in range(50):
-        pair.inject(_initiation(pair, Random(-number - 1)), to_right=True, source=("evil", number))
+        _flood(pair, Random(f"again {number}"), ("evil", number))
     assert pair.accepted in pair.right.connections
     pair.run_for(120 * SECOND)
     assert not [c for c in pair.right.connections if c is not pair.accepted]
+
+
+def _flood(pair: Pair, rng: Random, source: SocketAddress) -> None:
+    """One connection of a flood from addresses that are its own: it can bring cookies back (SPEC 3.4)."""
+    pair.inject(_with_cookie(pair, _initiation(pair, rng), source), to_right=True, source=source)
+
+
+def _with_cookie(pair: Pair, initiation: bytes, source: SocketAddress) -> bytes:
+    """The INITIATION with a cookie, once it needs one."""
+    if pair.right.half_open < Configuration().retry_threshold:
+        return initiation
+    pair.inject(initiation, to_right=True, source=source)
+    retry, asked = (parse_setup(memoryview(datagram)) for datagram in (pair.wire[-1][2], initiation))
+    assert isinstance(retry, SetupPacket)
+    assert isinstance(asked, SetupPacket)
+    assert retry.kind == RETRY
+    return replace(asked, cookie=retry.cookie, packet_number=1).encode()
 
 
 def _initiation(pair: Pair, rng: Random, *, tail: bytes = b"") -> bytes:
     """A valid INITIATION of a node nobody knows; ``tail`` spoils its parameters."""
     identity = Identity(rng.randbytes(32))
     initiator = Initiator(identity, pair.peer, Configuration(), rng.randbytes(8), rng)
-    return initiator.packet() if not tail else _with_tail(identity, pair.peer, rng, tail)
+    return initiator.initiation() if not tail else _with_tail(identity, pair.peer, rng, tail)
 
 
 def _with_tail(identity: Identity, peer: Peer, rng: Random, tail: bytes) -> bytes:
     connection_id = rng.randbytes(8)
+    suite = Configuration().suite
     addresses = peer.address.to_bytes(8, "big") + identity.address.to_bytes(8, "big")
     noise = Handshake(
-        PROTOCOL_NAME,
+        suite.protocol_name,
         initiator=True,
-        prologue=b"Strait" + VERSION.to_bytes(4, "big") + addresses + connection_id,
+        prologue=b"Strait" + VERSION.to_bytes(4, "big") + bytes((suite.code,)) + addresses + connection_id,
         static=identity.private_key,
         ephemeral=rng.randbytes(32),
         remote_static=peer.public_key,
     )
     message = noise.write_message(TransportParameters.of(Configuration(), connection_id).encode() + tail)
     return SetupPacket(
-        INITIATION, peer.address, identity.address, bytes(8), connection_id, 0, message
+        INITIATION, suite.code, peer.address, identity.address, bytes(8), connection_id, 0, message
     ).encode()
 
 
@@ -360,12 +379,13 @@ def test_a_confirmation_and_a_flood_in_one_burst_forget_nobody() -> None:
     pair.connect()
     pair.run_for(5 * MILLISECOND)  # the RESPONSE is on its way
     for number in range(MAX_HALF_OPEN - 1):
-        pair.inject(_initiation(pair, Random(number)), to_right=True, source=("evil", number))
+        _flood(pair, Random(number), ("evil", number))
+    late = _with_cookie(pair, _initiation(pair, Random("late")), LEFT)
     pair.to_right = lambda datagram, rng: []
     pair.run_for(5 * MILLISECOND)
     _, from_left, confirmation = pair.wire[-1]
     assert from_left
-    for datagram in (confirmation, _initiation(pair, Random(-1))):  # and no turn to drain in between
+    for datagram in (confirmation, late):  # and no turn to drain in between
         pair.right.receive(Burst(LEFT, memoryview(bytearray(datagram)), len(datagram)), now=pair.now)
     pair.drain()
     pair.run_for(SECOND)

@@ -61,9 +61,9 @@ def test_a_repeated_initiation_differs_in_number_and_checksum_only() -> None:
     pair.run_for(9 * SECOND)
     packets = [datagram for _, _, datagram in pair.wire]
     assert len(packets) > 3
-    numbers = [int.from_bytes(packet[37:41], "big") for packet in packets]
+    numbers = [int.from_bytes(packet[38:42], "big") for packet in packets]
     assert numbers == list(range(len(packets)))
-    assert len({packet[:37] + packet[41:-4] for packet in packets}) == 1
+    assert len({packet[:38] + packet[42:-4] for packet in packets}) == 1
 
 
 def test_a_responder_is_silent_until_it_hears_data_and_an_initiator_speaks_at_once() -> None:

@@ -95,15 +95,22 @@ class Wire:
 
     def setup(self, kind: int, **changes: object) -> bytes:
         """Return a right set-up packet but for ``changes`` of its fields (the CRC is right for them)."""
-        initiation = kind == 0xC1
-        source, target = (self.left, self.right) if initiation else (self.right, self.left)
+        source, target = (self.right, self.left) if kind in (0xC2, 0xC4) else (self.left, self.right)
+        initiator, responder = (int.from_bytes(cid, "big") for cid in (INITIATOR_CID, RESPONDER_CID))
+        target_cid, source_cid = {
+            0xC1: (0, initiator),
+            0xC2: (initiator, responder),
+            0xC3: (responder, initiator),
+            0xC4: (initiator, 0),
+        }[kind]
         fields: dict[str, object] = {
             "type": kind,
             "target_address": target.address,
             "source_address": source.address,
-            "target_cid": 0 if initiation else int.from_bytes(INITIATOR_CID, "big"),
-            "source_cid": int.from_bytes(INITIATOR_CID if initiation else RESPONDER_CID, "big"),
-            "noise": b"\x5a" * 160,
+            "target_cid": target_cid,
+            "source_cid": source_cid,
+            "cookie": b"\xc0" * 16 if kind == 0xC4 else b"",
+            "noise": b"" if kind == 0xC4 else b"\x5a" * 160,
         }
         return bytes(SetUp(**{**fields, **changes}))
 

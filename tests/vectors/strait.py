@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 HERE = Path(__file__).parent
 KEY = bytes(range(32))
@@ -85,13 +85,20 @@ def data() -> list[dict[str, Any]]:
     payload = bytes.fromhex("01") + bytes.fromhex("0a0000") + varint(5) + b"hello"
     made = []
     second = hmac.digest(KEY, b"strait key update\x01", "sha256")
-    profiles = (("aead", 0x41, KEY), ("aead", 0x45, second), ("crc32c", 0x41, b""), ("xor", 0x41, b""))
+    profiles = (
+        ("aead", 0x41, KEY),
+        ("aead", 0x45, second),
+        ("aead-chacha20-poly1305", 0x41, KEY),
+        ("crc32c", 0x41, b""),
+        ("xor", 0x41, b""),
+    )
     for profile, kind, key in profiles:
         for number in (0, 0xFFFF_FFFF, 0x1_0000_0000, 0x1234_5678_9ABC):
             header = bytes([kind]) + CID + (number & 0xFFFF_FFFF).to_bytes(4, "big")
-            if profile == "aead":
+            if profile.startswith("aead"):
                 nonce = bytes(4) + number.to_bytes(8, "big")
-                protected = AESGCM(key).encrypt(nonce, payload, header)
+                cipher = AESGCM(key) if profile == "aead" else ChaCha20Poly1305(key)
+                protected = cipher.encrypt(nonce, payload, header)
             elif profile == "crc32c":
                 tag = crc32c((number >> 32).to_bytes(4, "big") + header + payload)
                 protected = payload + tag.to_bytes(4, "big")
@@ -115,28 +122,35 @@ def data() -> list[dict[str, Any]]:
 
 
 def setup() -> list[dict[str, Any]]:
-    """INITIATION and RESPONSE, with a Noise message that stands for one."""
+    """Every set-up packet (SPEC 3), with a Noise message that stands for one."""
     made = []
-    for kind, number, noise in (
-        (0xC1, 0, bytes(range(150))),
-        (0xC1, 2, bytes(range(150))),
-        (0xC2, 0, b"\xaa" * 90),
+    other = bytes.fromhex("1112131415161718")
+    cookie = bytes(range(0xC0, 0xD0))
+    for kind, suite, target_cid, source_cid, number, brought, noise, size in (
+        (0xC1, 0x01, bytes(8), CID, 0, b"", bytes(range(150)), 1200),
+        (0xC1, 0x01, bytes(8), CID, 2, cookie, bytes(range(150)), 1200),
+        (0xC1, 0x83, bytes(8), CID, 0, cookie, b"\x55" * 1387, 1452),
+        (0xC2, 0x12, CID, other, 0, b"", b"\xaa" * 90, 1200),
+        (0xC3, 0x12, other, CID, 1, b"", b"\x33" * 64, 1200),
+        (0xC4, 0x01, CID, bytes(8), 1, cookie, b"", 65),
     ):
-        target_cid = bytes(8) if kind == 0xC1 else CID
-        source_cid = CID if kind == 0xC1 else bytes.fromhex("1112131415161718")
-        body = bytes([kind]) + bytes.fromhex("53545201")
+        body = bytes([kind]) + bytes.fromhex("53545201") + bytes([suite])
         body += bytes.fromhex("a1a2a3a4a5a6a7a8") + bytes.fromhex("b1b2b3b4b5b6b7b8")
-        body += target_cid + source_cid + number.to_bytes(4, "big") + len(noise).to_bytes(2, "big") + noise
-        body += bytes(1196 - len(body))
+        body += target_cid + source_cid + number.to_bytes(4, "big")
+        body += bytes([len(brought)]) + brought
+        body += len(noise).to_bytes(2, "big") + noise
+        body += bytes(size - 4 - len(body))
         made.append(
             {
                 "type": kind,
                 "version": 0x53545201,
+                "suite": suite,
                 "target_address": "a1a2a3a4a5a6a7a8",
                 "source_address": "b1b2b3b4b5b6b7b8",
                 "target_cid": target_cid.hex(),
                 "source_cid": source_cid.hex(),
                 "packet_number": number,
+                "cookie": brought.hex(),
                 "noise": noise.hex(),
                 "wire": (body + crc32c(body).to_bytes(4, "big")).hex(),
             }

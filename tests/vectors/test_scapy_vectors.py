@@ -132,9 +132,10 @@ def test_setup_packet_dissects_to_its_fields_and_builds_to_its_bytes(vector: dic
         name: int(vector[name], 16)
         for name in ("target_address", "source_address", "target_cid", "source_cid")
     }
-    numbers.update({name: vector[name] for name in ("type", "version", "packet_number")})
+    numbers.update({name: vector[name] for name in ("type", "version", "suite", "packet_number")})
     packet = SetUp(wire)
     assert {name: getattr(packet, name) for name in numbers} == numbers
-    assert packet.noise == noise
+    cookie = bytes.fromhex(vector["cookie"])
+    assert (packet.cookie, packet.noise) == (cookie, noise)
     assert not any(packet.padding)
-    assert bytes(SetUp(**numbers, noise=noise)) == wire
+    assert bytes(SetUp(**numbers, cookie=cookie, noise=noise)) == wire

@@ -32,14 +32,18 @@ from node.dissectors.scapy_layer.frames import (
     dissect_frames,
 )
 from node.dissectors.scapy_layer.packets import (
+    COMPLETION,
     DATA,
     DATA_ODD,
     INITIATION,
     PARAMETERS,
     PORT,
     RESPONSE,
+    RETRY,
     SETUP_BYTES,
     SETUP_HEADER_BYTES,
+    SETUP_KINDS,
+    SUITES,
     VERSION,
     Data,
     Parameter,
@@ -48,11 +52,13 @@ from node.dissectors.scapy_layer.packets import (
     SetUp,
     Strait,
     protect,
+    setup_bytes,
     unprotect,
 )
 from node.dissectors.scapy_layer.sealed import Sealed, SealedFragment, unseal
 
 __all__ = [
+    "COMPLETION",
     "DATA",
     "DATA_ODD",
     "FRAME_TYPES",
@@ -60,8 +66,11 @@ __all__ = [
     "PARAMETERS",
     "PORT",
     "RESPONSE",
+    "RETRY",
     "SETUP_BYTES",
     "SETUP_HEADER_BYTES",
+    "SETUP_KINDS",
+    "SUITES",
     "VERSION",
     "Ack",
     "AckFrequency",
@@ -90,6 +99,7 @@ __all__ = [
     "StreamDataBlocked",
     "dissect_frames",
     "protect",
+    "setup_bytes",
     "unprotect",
     "unseal",
 ]

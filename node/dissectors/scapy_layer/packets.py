@@ -12,6 +12,7 @@ from scapy.fields import (
     StrField,
     StrLenField,
     XByteEnumField,
+    XByteField,
     XIntField,
     XLongField,
 )
@@ -32,29 +33,55 @@ from node.dissectors.scapy_layer.sealed import Sealed
 
 PORT = 4433
 VERSION = 0x5354_5201
-SETUP_BYTES = 1200
-SETUP_HEADER_BYTES = 43
-INITIATION, RESPONSE, DATA = 0xC1, 0xC2, 0x41
+#: SPEC 3-1, 3.3-4: without ML-KEM, and with it.
+SETUP_BYTES, HYBRID_SETUP_BYTES = 1200, 1452
+#: Without a cookie.
+SETUP_HEADER_BYTES = 45
+COOKIE_BYTES = 16
+#: SPEC 3-1.
+RETRY_BYTES = SETUP_HEADER_BYTES + COOKIE_BYTES + 4
+_SUITE_AT, _COOKIE_LENGTH_AT = 5, 42
+_HYBRID = 0x80
+INITIATION, RESPONSE, COMPLETION, RETRY, DATA = 0xC1, 0xC2, 0xC3, 0xC4, 0x41
 #: SPEC 4.2-1.
 DATA_ODD = 0x45
+SETUP_KINDS = {INITIATION: "INITIATION", RESPONSE: "RESPONSE", COMPLETION: "COMPLETION", RETRY: "RETRY"}
+#: SPEC 3.3: the bytes there are, and the patterns they mean.
+SUITES = {
+    pattern | cipher | hybrid: name
+    for pattern, name in ((0x01, "IK"), (0x02, "XX"), (0x03, "IKpsk2"))
+    for cipher in (0x00, 0x10)
+    for hybrid in (0x00, _HYBRID)
+}
+
+
+def setup_bytes(kind: int, suite: int) -> int:
+    """Return how long a set-up packet must be."""
+    if kind == RETRY:
+        return RETRY_BYTES
+    return HYBRID_SETUP_BYTES if suite & _HYBRID else SETUP_BYTES
 
 
 def _padding_bytes(packet: Packet) -> int:
-    return len(packet.original) - SETUP_HEADER_BYTES - int(packet.noise_length) - 4
+    taken = SETUP_HEADER_BYTES + int(packet.cookie_length) + int(packet.noise_length) + 4
+    return len(packet.original) - taken
 
 
 class SetUp(Packet):
-    """INITIATION and RESPONSE (SPEC 3): padded to 1200 bytes, with a CRC-32C; both computed if left open."""
+    """INITIATION, RESPONSE, COMPLETION, RETRY (SPEC 3): padding and CRC-32C are computed if left open."""
 
     name = "Strait set-up"
     fields_desc = [
-        XByteEnumField("type", INITIATION, {INITIATION: "INITIATION", RESPONSE: "RESPONSE"}),
+        XByteEnumField("type", INITIATION, SETUP_KINDS),
         XIntField("version", VERSION),
+        XByteField("suite", 0x01),
         XLongField("target_address", 0),
         XLongField("source_address", 0),
         XLongField("target_cid", 0),
         XLongField("source_cid", 0),
         IntField("packet_number", 0),
+        FieldLenField("cookie_length", None, length_of="cookie", fmt="B"),
+        StrLenField("cookie", b"", length_from=lambda packet: packet.cookie_length),
         FieldLenField("noise_length", None, length_of="noise", fmt="!H"),
         StrLenField("noise", b"", length_from=lambda packet: packet.noise_length),
         StrLenField("padding", None, length_from=_padding_bytes),
@@ -65,17 +92,21 @@ class SetUp(Packet):
         """Dissect, after the lengths have been checked."""
         if len(data) < SETUP_HEADER_BYTES + 4:
             raise MalformedError("3-1", f"a set-up packet of {len(data)} bytes")
-        size = int.from_bytes(data[41:43], "big")
-        if SETUP_HEADER_BYTES + size + 4 > len(data):
+        cookie = data[_COOKIE_LENGTH_AT]
+        if cookie not in (0, COOKIE_BYTES):
+            raise MalformedError("3", f"a cookie of {cookie} bytes")
+        start = SETUP_HEADER_BYTES + cookie
+        size = int.from_bytes(data[start - 2 : start], "big")
+        if start + size + 4 > len(data):
             raise MalformedError("3", f"a Noise message of {size} bytes in a packet of {len(data)}")
         return super().do_dissect(data)
 
     def post_build(self, built: bytes, payload: bytes) -> bytes:
-        """Pad to 1200 bytes and compute the CRC, where they were left open."""
+        """Pad to the length of the suite and compute the CRC, where they were left open."""
         crc = built[-4:]
         body = built[:-4]
         if self.padding is None:
-            body += bytes(SETUP_BYTES - 4 - len(body))
+            body = body.ljust(setup_bytes(built[0], built[_SUITE_AT]) - 4, b"\0")
         if self.crc is None:
             crc = protection.crc32c(body).to_bytes(4, "big")
         return body + crc + payload
@@ -156,7 +187,7 @@ class Strait(Packet):
             return Data
         if data[:1] == b"\x51":
             return Sealed
-        if data[:1] in (b"\xc1", b"\xc2"):
+        if data and data[0] in SETUP_KINDS:
             return SetUp
         return Raw
 

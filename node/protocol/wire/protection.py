@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 from node.protocol.arena import Slot
 from node.protocol.wire.crc32c import crc32c
@@ -59,23 +59,31 @@ def open_with(decrypt: Decrypt, packet_number: int, packet: memoryview) -> bool:
 
 #: Damage is no attack on a checksum: it has no limit.
 _NO_LIMIT = 1 << 62
+#: The ciphers of the ``aead`` profile by their names in a suite (SPEC 3.3-5): same nonce, same tag.
+CIPHERS: dict[str, type[AESGCM | ChaCha20Poly1305]] = {
+    "aes-gcm": AESGCM,
+    "chacha20-poly1305": ChaCha20Poly1305,
+}
 
 
 class AeadProtection:
-    """AES-256-GCM (SPEC 4.1-1)."""
+    """AES-256-GCM or ChaCha20-Poly1305 (SPEC 4.1-1)."""
 
     tag_size = 16
-    #: RFC 9001 §6.6: packets sealed with one key, and forgeries tried on a connection.
+    #: RFC 9001 §6.6, of AES-GCM: packets sealed with one key, and forgeries tried on a connection.
     confidentiality_limit = 1 << 23
     integrity_limit = 1 << 52
 
-    def __init__(self, *, send_key: bytes, receive_key: bytes) -> None:
-        self._encrypt_into = AESGCM(send_key).encrypt_into
-        self._decrypt_into = AESGCM(receive_key).decrypt_into
+    def __init__(self, *, send_key: bytes, receive_key: bytes, cipher: str = "aes-gcm") -> None:
+        self._cipher = CIPHERS[cipher]
+        self._encrypt_into = self._cipher(send_key).encrypt_into
+        self._decrypt_into = self._cipher(receive_key).decrypt_into
+        if cipher != "aes-gcm":
+            self.confidentiality_limit, self.integrity_limit = _NO_LIMIT, 1 << 36
 
     def use_send_key(self, key: bytes) -> None:
         """Seal with another key from now on."""
-        self._encrypt_into = AESGCM(key).encrypt_into
+        self._encrypt_into = self._cipher(key).encrypt_into
 
     def use_receive_key(self, key: bytes) -> Decrypt:
         """Open with another key from now on; return what opens with the one before."""
@@ -84,7 +92,7 @@ class AeadProtection:
 
     def decrypter(self, key: bytes) -> Decrypt:
         """Return what opens packets with ``key``."""
-        return AESGCM(key).decrypt_into
+        return self._cipher(key).decrypt_into
 
     def seal(self, slots: list[Slot], first_packet_number: int) -> None:
         encrypt_into = self._encrypt_into

@@ -26,6 +26,7 @@ class Connection:
     secrets: Secrets
     initiation: Attempt | None
     response: Attempt | None
+    completion: Attempt | None
     readers: tuple[PhaseReader, PhaseReader]
     flows: tuple[Flow, Flow] = field(default_factory=lambda: (Flow(), Flow()))
     #: IP addresses of the initiator and of the responder; None: the handshake was not captured.
@@ -81,7 +82,8 @@ class Connections:
             first, second = (PhaseReader(found.profile, key) for key in found.keys)
             initiation = setups.initiations.get(initiator_cid)
             response = setups.responses.get(responder_cid)
-            connection = Connection(found, initiation, response, (first, second))
+            completion = setups.completions.get(initiator_cid)
+            connection = Connection(found, initiation, response, completion, (first, second))
             self.all.append(connection)
             # SPEC 2-3: a packet carries its target's ID.
             self._by_cid[responder_cid] = connection, 0

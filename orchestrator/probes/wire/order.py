@@ -96,10 +96,13 @@ class OrderChecks:
         if initiation is None or response is None:
             return
         initiator, responder = connection.flows
-        validated = min((datagram.at for datagram in initiator.packets.values()), default=None)
+        proofs = list(initiator.packets.values())
+        if connection.completion is not None:
+            proofs += connection.completion.by_number.values()
+        validated = min((datagram.at for datagram in proofs), default=None)
         for datagram in responder.packets.values():
             if validated is None or datagram.at < validated:
-                found = "DATA before a valid DATA packet has come from the initiator"
+                found = "DATA before a valid DATA packet or COMPLETION has come from the initiator"
                 self._suspects.add(datagram, "3.1-3", found, "none before", intact=True)
         sent = 0
         for datagram in sorted(response.by_number.values(), key=lambda datagram: datagram.at):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node.dissectors.scapy_layer import DATA, DATA_ODD, INITIATION, RESPONSE
+from node.dissectors.scapy_layer import COMPLETION, DATA, DATA_ODD, INITIATION, RESPONSE, RETRY
 from node.dissectors.sealed import SEALED
 from orchestrator.backends.base import Collected
 from orchestrator.probes.wire.connections import Connections
@@ -30,10 +30,12 @@ def verify(plan: DeploymentPlan, collected: Collected) -> WireReport:
     suspects = _suspects(plan, collected, report)
     setups = SetUps(plan, suspects)
     by_type = _sort(datagrams, suspects, report)
-    # RESPONSEs refer to INITIATIONs, and DATA packets to both.
-    for kind in (INITIATION, RESPONSE):
+    # Each kind refers to those before it, and DATA packets to all.
+    for kind in (INITIATION, RESPONSE, COMPLETION, RETRY):
         for datagram in by_type[kind]:
             setups.check(datagram)
+    if report.complete:
+        setups.check_cookies()
     connections = Connections(read_key_logs(collected.key_logs, report), setups, suspects, report)
     for datagram in by_type[DATA]:
         connections.check(datagram)
@@ -53,7 +55,8 @@ def _suspects(plan: DeploymentPlan, collected: Collected, report: WireReport) ->
 
 
 def _sort(datagrams: list[Datagram], suspects: Suspects, report: WireReport) -> dict[int, list[Datagram]]:
-    by_type: dict[int, list[Datagram]] = {INITIATION: [], RESPONSE: [], DATA: [], SEALED: []}
+    kinds = (INITIATION, RESPONSE, COMPLETION, RETRY, DATA, SEALED)
+    by_type: dict[int, list[Datagram]] = {kind: [] for kind in kinds}
     for datagram in datagrams:
         if datagram.injected:
             report.injected += 1
@@ -64,7 +67,8 @@ def _sort(datagrams: list[Datagram], suspects: Suspects, report: WireReport) -> 
             by_type[kind].append(datagram)
         else:
             found = "an empty datagram" if kind is None else f"packet type 0x{kind:02x}"
-            suspects.add(datagram, "1-2", found, "0x41, 0x45, 0x51, 0xc1 or 0xc2")
+            known = ", ".join(f"0x{kind:02x}" for kind in sorted((*kinds, DATA_ODD)))
+            suspects.add(datagram, "1-2", found, f"one of {known}")
     return by_type
 
 

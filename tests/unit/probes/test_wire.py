@@ -13,7 +13,7 @@ from orchestrator.probes.wire import verify
 from orchestrator.probes.wire.sightings import INJECTED_DSCP
 from tests.support.wire import INITIATOR_CID, RESPONDER_CID, Wire, with_crc
 
-PROFILES = ["aead", "crc32c", "xor"]
+PROFILES = ["aead", "aead-chacha20-poly1305", "crc32c", "xor"]
 
 
 @pytest.fixture(params=PROFILES)
@@ -136,6 +136,47 @@ def _address_of_another(wire: Wire) -> None:
     wire.send(0, wire.setup(0xC1, source_address=wire.right.address, packet_number=1))
 
 
+def _unknown_suite(wire: Wire) -> None:
+    wire.send(0, wire.setup(0xC1, suite=0x04, packet_number=1))
+
+
+def _short_hybrid(wire: Wire) -> None:
+    wire.send(0, wire.setup(0xC1, suite=0x81, packet_number=1, padding=bytes(991)))
+
+
+def _short_message(wire: Wire) -> None:
+    wire.send(0, wire.setup(0xC1, packet_number=1, noise=bytes(95)))
+
+
+def _hybrid_without_a_key(wire: Wire) -> None:
+    wire.send(0, wire.setup(0xC1, suite=0x81, packet_number=1, source_cid=5, noise=bytes(1279)))
+
+
+def _completion_of_ik(wire: Wire) -> None:
+    wire.send(0, wire.setup(0xC3, packet_number=1))
+
+
+def _response_of_another_suite(wire: Wire) -> None:
+    wire.send(1, wire.setup(0xC2, suite=0x11, source_cid=5))
+
+
+def _response_with_a_cookie(wire: Wire) -> None:
+    wire.send(1, wire.setup(0xC2, cookie=bytes(16)))
+
+
+def _retry_to_nobody(wire: Wire) -> None:
+    wire.send(1, wire.setup(0xC4, target_cid=5))
+
+
+def _retry_to_no_initiation(wire: Wire) -> None:
+    wire.send(1, wire.setup(0xC4, packet_number=9))
+
+
+def _cookie_from_nowhere(wire: Wire) -> None:
+    wire.send(1, wire.setup(0xC4))
+    wire.send(0, wire.setup(0xC1, packet_number=1, cookie=bytes(16)))
+
+
 def _bad_padding(wire: Wire) -> None:
     packet = wire.setup(0xC1, packet_number=1)
     wire.send(0, with_crc(packet[:1000] + b"\x01" + packet[1001:]))
@@ -230,6 +271,16 @@ WRONG: list[tuple[Callable[[Wire], None], str]] = [
     (_unknown_type, "1-2"),
     (_empty, "1-2"),
     (_wrong_version, "3"),
+    (_unknown_suite, "3.3"),
+    (_short_hybrid, "3-1"),
+    (_short_message, "3.1"),
+    (_hybrid_without_a_key, "3.1"),
+    (_completion_of_ik, "3.1-5"),
+    (_response_of_another_suite, "3.3-2"),
+    (_response_with_a_cookie, "3.4-4"),
+    (_retry_to_nobody, "3.4-1"),
+    (_retry_to_no_initiation, "3.4-1"),
+    (_cookie_from_nowhere, "3.4-4"),
     (_stranger, "2-2"),
     (_address_of_another, "2-1"),
     (_bad_padding, "3-1"),
@@ -294,7 +345,7 @@ def test_a_key_phase_without_its_key_is_caught(tmp_path: Path, profile: str) -> 
     """SPEC 4.2-1, 4.2-2: the bit alone makes no phase."""
     wire = Wire(tmp_path, profile=profile)
     wire.handshake()
-    wire.phases[0] = 3 if profile == "aead" else 1
+    wire.phases[0] = 3 if profile.startswith("aead") else 1
     wire.data(0, Ping())
     assert [violation.rule for violation in wire.verify().violations] == ["4.1-4"]
 
@@ -307,6 +358,25 @@ def test_right_datagrams_have_no_violation(wire: Wire) -> None:
     for packet in (*packets, packets[0]):
         wire.send(0, packet)
     assert wire.verify().passed
+
+
+def test_a_handshake_with_cookie_and_third_message_is_right(tmp_path: Path) -> None:
+    wire = Wire(tmp_path)
+    wire.send(0, wire.setup(0xC1, suite=0x02))
+    wire.send(1, wire.setup(0xC4, suite=0x02))
+    wire.send(0, wire.setup(0xC1, suite=0x02, packet_number=1, cookie=b"\xc0" * 16))
+    wire.send(1, wire.setup(0xC2, suite=0x02))
+    wire.send(0, wire.setup(0xC3, suite=0x02, packet_number=2))
+    wire.data(1, Ping())
+    wire.data(0, Ping())
+    assert wire.verify().violations == []
+
+
+def test_a_number_shared_by_initiation_and_completion_is_caught(tmp_path: Path) -> None:
+    wire = Wire(tmp_path)
+    for kind in (0xC1, 0xC2, 0xC3):
+        wire.send(kind == 0xC2, wire.setup(kind, suite=0x02))
+    assert [violation.rule for violation in wire.verify().violations] == ["3-4"]
 
 
 @pytest.mark.parametrize("profile", PROFILES)

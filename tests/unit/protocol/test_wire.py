@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from node.protocol.configuration import Configuration
 from node.protocol.errors import LocalProtocolError, RemoteProtocolError
+from node.protocol.suites import SUITES, Suite
 from node.protocol.wire.crc32c import crc32c
 from node.protocol.wire.frames import Ack, Close, Stream, parse_frames
 from node.protocol.wire.packet_number import decode_packet_number, needed_bits
 from node.protocol.wire.parameters import TransportParameters, parse_parameters
 from node.protocol.wire.protection import xor_of
-from node.protocol.wire.setup import INITIATION, SETUP_PACKET_BYTES, SetupPacket, parse_setup
+from node.protocol.wire.setup import (
+    COMPLETION,
+    INITIATION,
+    RESPONSE,
+    RETRY,
+    RETRY_BYTES,
+    SetupPacket,
+    parse_setup,
+)
 from node.protocol.wire.varint import MAX_VARINT, decode_varint, encode_varint
 
 # RFC 9000 A.1
@@ -135,14 +147,48 @@ def test_a_long_reason_is_cut() -> None:
     assert frame == Close(1, "x" * 512)
 
 
-def setup_packet() -> SetupPacket:
-    return SetupPacket(INITIATION, 1, 2, bytes(8), b"12345678", 0, b"noise" * 20)
+def setup_packet(kind: int = INITIATION, suite: int = 0x01, cookie: bytes = b"", **other: Any) -> SetupPacket:
+    return SetupPacket(kind, suite, 1, 2, bytes(8), b"12345678", 0, b"noise" * 20, cookie, **other)
 
 
-def test_a_set_up_packet_comes_back() -> None:
-    encoded = setup_packet().encode()
-    assert len(encoded) == SETUP_PACKET_BYTES
-    assert parse_setup(memoryview(encoded)) == setup_packet()
+@pytest.mark.parametrize("cookie", [b"", b"0123456789abcdef"])
+@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("kind", [INITIATION, RESPONSE, COMPLETION])
+def test_a_set_up_packet_comes_back_and_is_as_long_as_its_suite_says(
+    kind: int, suite: int, cookie: bytes
+) -> None:
+    """SPEC 3-1, 3.3-4."""
+    packet = setup_packet(kind, suite, cookie)
+    encoded = packet.encode()
+    assert len(encoded) == (1452 if suite & 0x80 else 1200)
+    assert parse_setup(memoryview(encoded)) == packet
+
+
+def test_a_retry_comes_back_and_is_small() -> None:
+    packet = SetupPacket(RETRY, 0x01, 1, 2, b"12345678", bytes(8), 3, b"", b"0123456789abcdef")
+    encoded = packet.encode()
+    assert len(encoded) == RETRY_BYTES == 65
+    assert parse_setup(memoryview(encoded)) == packet
+    assert parse_setup(memoryview(encoded.ljust(1200, b"\0"))) == "set-up packet of wrong length"
+
+
+def test_suites_have_the_bytes_and_names_of_the_specification() -> None:
+    """SPEC 3.3-1."""
+    assert {code: suite.protocol_name for code, suite in SUITES.items()} == {
+        0x01: "Noise_IK_25519_AESGCM_SHA256",
+        0x11: "Noise_IK_25519_ChaChaPoly_BLAKE2s",
+        0x02: "Noise_XX_25519_AESGCM_SHA256",
+        0x12: "Noise_XX_25519_ChaChaPoly_BLAKE2s",
+        0x03: "Noise_IKpsk2_25519_AESGCM_SHA256",
+        0x13: "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s",
+        0x81: "Noise_IKhfs_25519+MLKEM768_AESGCM_SHA256",
+        0x91: "Noise_IKhfs_25519+MLKEM768_ChaChaPoly_BLAKE2s",
+        0x82: "Noise_XXhfs_25519+MLKEM768_AESGCM_SHA256",
+        0x92: "Noise_XXhfs_25519+MLKEM768_ChaChaPoly_BLAKE2s",
+        0x83: "Noise_IKhfs+psk2_25519+MLKEM768_AESGCM_SHA256",
+        0x93: "Noise_IKhfs+psk2_25519+MLKEM768_ChaChaPoly_BLAKE2s",
+    }
+    assert Suite("xx", "chacha20-poly1305", post_quantum=True).name == "xx/chacha20-poly1305/ml-kem-768"
 
 
 @pytest.mark.parametrize("position", [0, 1, 5, 20, 37, 41, 60, 1000, 1199])
@@ -153,11 +199,38 @@ def test_damage_anywhere_in_a_set_up_packet_is_found(position: int) -> None:
     assert parse_setup(memoryview(damaged)) == "wrong CRC-32C"
 
 
-def test_set_up_packets_of_other_lengths_and_versions_are_dropped() -> None:
+def refit(packet: SetupPacket, change: Callable[[bytearray], None]) -> bytes:
+    """A packet with changed bytes and a CRC that fits them."""
+    encoded = bytearray(packet.encode())
+    change(encoded)
+    encoded[-4:] = crc32c(encoded[:-4]).to_bytes(4, "big")
+    return bytes(encoded)
+
+
+def test_set_up_packets_that_say_otherwise_are_dropped() -> None:
+    """SPEC 3-1, 3.3: each with its reason."""
     encoded = setup_packet().encode()
     assert parse_setup(memoryview(encoded[:-1])) == "set-up packet of wrong length"
-    other = SetupPacket(INITIATION, 1, 2, bytes(8), b"12345678", 0, b"", version=7)
-    assert parse_setup(memoryview(other.encode())) == "unknown version"
+    assert parse_setup(memoryview(setup_packet(version=7).encode())) == "unknown version"
+    cases: list[tuple[int, int, str]] = [
+        (5, 0x00, "unknown suite"),
+        (5, 0x04, "unknown suite"),
+        (5, 0x41, "unknown suite"),
+        (5, 0x81, "set-up packet of wrong length"),
+        (42, 15, "cookie of wrong length"),
+        (42, 17, "cookie of wrong length"),
+        (43, 0x05, "Noise message longer than its packet"),
+    ]
+    for position, value, reason in cases:
+        changed = refit(setup_packet(), lambda data: data.__setitem__(position, value))  # noqa: B023 (called at once)
+        assert parse_setup(memoryview(changed)) == reason
+
+
+def test_a_noise_message_may_fill_its_packet_and_no_more() -> None:
+    room = 1200 - 45 - 4
+    for size, fits in ((room, True), (room + 1, False)):
+        changed = refit(setup_packet(), lambda data: data.__setitem__(slice(43, 45), size.to_bytes(2, "big")))  # noqa: B023
+        assert isinstance(parse_setup(memoryview(changed)), SetupPacket) is fits
 
 
 def parameters() -> TransportParameters:

@@ -15,8 +15,16 @@ from orchestrator.topology.schema import (
     Transport,
 )
 
-#: Settings that a topology does not offer: a node takes any profile, streams have no use beyond one a flow.
-INTERNAL = {"accepted_integrity", "max_streams_bidi", "max_streams_uni"}
+#: Settings that a topology does not offer: a node takes any profile and suite, streams have no use beyond one
+#: a flow, the shared secret follows from the seed, and one run's flows are no flood.
+INTERNAL = {
+    "accepted_integrity",
+    "accepted_suites",
+    "max_streams_bidi",
+    "max_streams_uni",
+    "pre_shared_key",
+    "retry_threshold",
+}
 
 
 def test_every_workload_can_be_written() -> None:
@@ -40,7 +48,10 @@ def test_settings_that_are_given_make_a_configuration() -> None:
             "integrity": "crc32c",
             "arq": "stop-and-wait",
             "congestion": "new-reno",
-            "max-datagram-size": 1200,
+            "handshake": "xx",
+            "cipher": "chacha20-poly1305",
+            "post-quantum": True,
+            "max-datagram-size": 1452,
             "connection-window": "1MiB",
             "stream-window": "64KiB",
             "idle-timeout": "5s",
