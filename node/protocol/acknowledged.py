@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from node.protocol.events import StreamAcknowledged, StreamWritable
+from node.protocol.errors import ErrorCode
+from node.protocol.events import SendingGivenUp, StreamAcknowledged, StreamWritable
 from node.protocol.recovery.sent_packets import SentBurst, runs
 from node.protocol.streams.send import SendStream
 from node.protocol.streams.states import SendState, send_transition
+from node.protocol.wire.fec_frames import FecRecovered, FecRepair
 from node.protocol.wire.frames import (
     AckFrequency,
     Frame,
@@ -27,6 +29,13 @@ LOW_WATER = 256 * 1024
 
 def on_acked(c: Connection, record: SentBurst, mask: int) -> None:
     """The packets in ``mask`` were acknowledged."""
+    if c.fec is not None:
+        c.fec.on_acked(record, mask)
+    deliver(c, record, mask)
+
+
+def deliver(c: Connection, record: SentBurst, mask: int) -> None:
+    """What the packets in ``mask`` carried has arrived."""
     if record.stream is not None:
         for low, high in runs(mask):
             start, end, fin = record.data_of(low, high)
@@ -42,22 +51,45 @@ def on_acked(c: Connection, record: SentBurst, mask: int) -> None:
 
 
 def on_lost(c: Connection, record: SentBurst, mask: int) -> None:
-    """The packets in ``mask`` are lost: what they carried goes again where that still makes sense."""
+    """The packets in ``mask`` are lost: what they carried goes again unless repair may bring it."""
+    if c.fec is not None:
+        mask = c.fec.on_lost(record, mask)
+    if mask:
+        repeat_lost(c, record, mask)
+
+
+def repeat_lost(c: Connection, record: SentBurst, mask: int) -> None:
+    """What the packets in ``mask`` carried goes again where that still makes sense."""
     if record.stream is not None:
         for low, high in runs(mask):
             start, end, fin = record.data_of(low, high)
-            c.arq.on_lost(record.stream, start, end, fin=fin, epoch=record.epoch)
-        c.streams.mark_ready(record.stream)
+            _repeat_data(c, record.stream, start, end, fin=fin, epoch=record.epoch)
     for stream, start, end, fin, epoch in record.pieces:
-        c.arq.on_lost(stream, start, end, fin=fin, epoch=epoch)
-        c.streams.mark_ready(stream)
-    if c.observer is not None:
+        _repeat_data(c, stream, start, end, fin=fin, epoch=epoch)
+    if c.observer is not None and not _never_repeats(c):
         c.observer.marked_for_retransmit(record, mask)
     _repeat_frames(c, record.frames)
 
 
+def _never_repeats(c: Connection) -> bool:
+    return c.fec is not None and c.fec.never_repeats
+
+
+def _repeat_data(c: Connection, stream: SendStream, start: int, end: int, *, fin: bool, epoch: int) -> None:
+    if _never_repeats(c):
+        if stream.lacks(start, end, fin=fin):
+            c.reset_stream(stream.stream_id, ErrorCode.FEC)  # SPEC 12.5-4
+            c.events.append(SendingGivenUp(stream.stream_id, ErrorCode.FEC))
+        return
+    c.arq.on_lost(stream, start, end, fin=fin, epoch=epoch)
+    c.streams.mark_ready(stream)
+
+
 def repeat_oldest(c: Connection, record: SentBurst) -> None:
     """Queue again what the first outstanding packet of ``record`` carried; it is not lost yet."""
+    if _never_repeats(c):
+        _repeat_frames(c, record.frames)
+        return
     if c.arq.in_order_only:
         # Only what is next in order is taken at all: anything else would be a probe in vain.
         for sender in c.streams.senders.values():
@@ -91,13 +123,17 @@ def _stream_acked(c: Connection, stream: SendStream, start: int, end: int, fin: 
 
 
 def _repeat_frames(c: Connection, frames: tuple[Frame, ...]) -> None:
-    """SPEC 8-1: credit is repeated with its present value, a PING not at all."""
+    """SPEC 8-1: credit is repeated with its present value, PING and FEC_REPAIR not at all (SPEC 12.1-3)."""
     for frame in frames:
-        if isinstance(frame, Ping):
+        if isinstance(frame, Ping | FecRepair):
             continue
         if isinstance(frame, AckFrequency):
             if frame != c.builder.ack_frequency:  # a newer wish is on its way
                 continue
+        elif isinstance(frame, FecRecovered):
+            if c.fec is not None:
+                c.fec.rebuilder.report_due = True
+            continue
         elif isinstance(frame, MaxData):
             frame = MaxData(c.credit.window.maximum)
         elif isinstance(frame, MaxStreamData):

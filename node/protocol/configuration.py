@@ -30,6 +30,9 @@ INTEGRITY_CODES = {"aead": 1, "crc32c": 2, "xor": 3}
 ARQ_CODES = {"selective-repeat": 1, "stop-and-wait": 2, "go-back-n": 3}
 _PRE_SHARED_KEY = re.compile("[0-9a-fA-F]{64}")
 
+FEC_CODES = {"none": 0, "xor": 1, "reed-solomon": 2}
+FEC_ARQ_CODES = {"always": 1, "on-request": 2, "never": 3}
+
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
@@ -43,6 +46,13 @@ class Configuration:
     integrity: str = "aead"
     #: ARQ mode; the initiator's rules.
     arq: str = "selective-repeat"
+    #: Forward error correction: ``none``, ``xor`` or ``reed-solomon``; the initiator's rules.
+    fec: str = "none"
+    #: With it, when lost data is sent again: ``always`` (at once), ``on-request`` (unless repair brings it)
+    #: or ``never`` (the stream is reset instead); the initiator's rules.
+    fec_arq: str = "on-request"
+    #: Most repair packets that we send, in percent of the packets they protect.
+    fec_overhead_percent: int = 25
     #: Congestion controller: a name in ``CONTROLLERS``.
     congestion: str = "new-reno"
     #: Profiles that a responder accepts.
@@ -81,6 +91,14 @@ class Configuration:
     def __post_init__(self) -> None:
         _check(self.integrity in INTEGRITY_CODES, "integrity", self.integrity, list(INTEGRITY_CODES))
         _check(self.arq in ARQ_CODES, "arq", self.arq, list(ARQ_CODES))
+        _check(self.fec in FEC_CODES, "fec", self.fec, list(FEC_CODES))
+        _check(self.fec_arq in FEC_ARQ_CODES, "fec_arq", self.fec_arq, list(FEC_ARQ_CODES))
+        _check_range("fec_overhead_percent", self.fec_overhead_percent, 1, 100)
+        if self.fec != "none" and self.arq == "stop-and-wait":
+            raise LocalProtocolError(
+                "fec: found with arq stop-and-wait, which has no other packets to repair one with; "
+                "use arq selective-repeat or go-back-n, or fec none"
+            )
         for profile in self.accepted_integrity:
             _check(profile in INTEGRITY_CODES, "accepted_integrity", profile, list(INTEGRITY_CODES))
         self._check_suite()

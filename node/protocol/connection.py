@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from random import Random
+from typing import TYPE_CHECKING
 
-from node.protocol.acknowledged import on_acked, on_lost, repeat_oldest
+from node.protocol.acknowledged import on_acked, on_lost
 from node.protocol.arena import Arena
 from node.protocol.arq.base import ARQ_MODES, ArqMode
 from node.protocol.configuration import Configuration
@@ -55,6 +56,9 @@ from node.protocol.wire.packet_number import MAX_PACKET_NUMBER
 from node.protocol.wire.parameters import TransportParameters
 from node.protocol.wire.protection import PacketProtection
 
+if TYPE_CHECKING:
+    from node.protocol.repair.fec import Fec
+
 
 class Connection:
     """One connection. Made by ``Endpoint.connect`` or by a peer's INITIATION.
@@ -97,6 +101,7 @@ class Connection:
         self._on_work = on_work
         self.builder = PacketBuilder(self, arena)
         self.receiver = PacketReceiver(self)
+        self.fec: Fec | None = None
         self.credit = ConnectionCredit(configuration.connection_window)
         self.limits = Limits(now, self.observer)
         self.stream_bytes_acked = 0
@@ -127,19 +132,13 @@ class Connection:
         )
         self.recovery.observer = self.observer
         self.recovery.max_ack_delay = 0 if self.arq.acknowledge_at_once else peer.max_ack_delay
-        self.streams = StreamTable(
-            initiator=self.initiator,
-            stream_window=self.configuration.stream_window,
-            max_bidi=self.configuration.max_streams_bidi,
-            max_uni=self.configuration.max_streams_uni,
-        )
-        self.streams.set_peer_limits(
-            stream_window=peer.initial_max_stream_data,
-            max_bidi=peer.initial_max_streams_bidi,
-            max_uni=peer.initial_max_streams_uni,
-        )
+        self.streams = StreamTable.agreed(self.configuration, peer, initiator=self.initiator)
         self.credit.raise_peer_maximum(peer.initial_max_data)
         self.life.agree_on_idle_timeout(peer.max_idle_timeout)
+        if ours.agrees_on_fec(peer):
+            from node.protocol.repair.fec import Fec  # brings numpy, which nobody else needs
+
+            self.fec = Fec(self, ours.fec, ours.fec_arq)
         self.builder.configure(peer.connection_id, size)
 
     def establish(self, *, rtt: Duration | None, ping: bool, now: Instant) -> None:
@@ -183,6 +182,8 @@ class Connection:
             deadline = self.recovery.next_timeout()
             if deadline is not None and deadline <= now:
                 self.recovery.on_timeout(now=now)
+            if self.fec is not None:
+                self.fec.handle_timeout(now=now)
         self._on_work(self)
 
     # -- what the caller wants
@@ -303,7 +304,8 @@ class Connection:
         if self.state is not ConnectionState.ESTABLISHED:
             return self.timers.next()
         paced, ack = self.builder.paced_until, self.acks.deadline
-        return earliest(self.timers.next(), self.recovery.next_timeout(), ack, paced)
+        repair = self.fec.next_timeout() if self.fec is not None else None
+        return earliest(self.timers.next(), self.recovery.next_timeout(), ack, paced, repair)
 
     # -- properties
 
@@ -369,10 +371,6 @@ class Connection:
             self.observer.sent(record, ack)
         if record.eliciting:
             self.life.on_eliciting_sent(record.time_sent)
-
-    def requeue_oldest(self, record: SentBurst) -> None:
-        """Repeat the packet that is out longest, as a probe."""
-        repeat_oldest(self, record)
 
     def forget_if_done(self, stream_id: int) -> None:
         """Drop a stream that is over, and let the peer open another."""

@@ -51,6 +51,15 @@ class SendingStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class SendingGivenUp:
+    """A stream that we send on was reset for us: data was lost that is not to be sent again."""
+
+    stream_id: int
+    #: The code the peer is told.
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
 class StreamAcknowledged:
     """All bytes and the end of a stream that we sent have been acknowledged."""
 
@@ -90,6 +99,7 @@ Event: TypeAlias = (
     | StreamDataReceived
     | StreamReset
     | SendingStopped
+    | SendingGivenUp
     | StreamAcknowledged
     | StreamWritable
     | ConnectionClosed

@@ -11,6 +11,7 @@ from node.protocol.packet_receiver import store
 from node.protocol.streams.send import SendStream
 from node.protocol.streams.states import SEND_DONE, ReceiveState, SendState
 from node.protocol.time import MICROSECOND, Instant
+from node.protocol.wire.fec_frames import FecRecovered, FecRepair
 from node.protocol.wire.frames import (
     Ack,
     AckFrequency,
@@ -30,6 +31,7 @@ from node.protocol.wire.frames import (
 
 if TYPE_CHECKING:
     from node.protocol.connection import Connection
+    from node.protocol.repair.fec import Fec
 
 
 def _nothing(c: Connection, frame: Frame, now: Instant) -> None:
@@ -113,6 +115,20 @@ def _ack_frequency(c: Connection, frame: AckFrequency, now: Instant) -> None:
     c.acks.set_frequency(frame.sequence, packets=frame.packets, delay=delay)
 
 
+def _fec(c: Connection) -> Fec:
+    if c.fec is None:
+        raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, "FEC was not agreed on")
+    return c.fec
+
+
+def _fec_repair(c: Connection, frame: FecRepair, now: Instant) -> None:
+    _fec(c).on_repair(frame)
+
+
+def _fec_recovered(c: Connection, frame: FecRecovered, now: Instant) -> None:
+    _fec(c).on_recovered(frame)
+
+
 def _close(c: Connection, frame: Close, now: Instant) -> None:
     c.peer_closed(frame.code, frame.reason, now)
 
@@ -132,4 +148,6 @@ HANDLERS: dict[type, Callable[[Any, Any, Instant], None]] = {
     StreamDataBlocked: _nothing,
     AckFrequency: _ack_frequency,
     Close: _close,
+    FecRepair: _fec_repair,
+    FecRecovered: _fec_recovered,
 }

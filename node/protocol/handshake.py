@@ -124,6 +124,8 @@ class Initiator:
             return "RESPONSE with another connection ID than it proves"
         if (parameters.integrity, parameters.arq) != (self._asked.integrity, self._asked.arq):
             return "RESPONSE changes the profile"
+        if parameters.fec != "none" and not self._asked.agrees_on_fec(parameters):
+            return "RESPONSE changes the FEC scheme"  # SPEC 12-2
         completion = noise.write_message(b"") if self._suite.has_three_messages else None
         return Agreed(parameters, _keys(noise, self._suite), completion)
 
@@ -188,7 +190,7 @@ def answer(
         if parameters.integrity not in configuration.accepted_integrity:  # SPEC 3.2-1
             return f"integrity profile {parameters.integrity} not accepted"
         wanted = TransportParameters.of(configuration, connection_id)
-        ours = wanted.with_choices(integrity=parameters.integrity, arq=parameters.arq)
+        ours = wanted.with_choices_of(parameters)
         message = noise.write_message(ours.encode())
     except (NoiseError, RemoteProtocolError) as error:
         return str(error)

@@ -7,6 +7,7 @@ something to tell checks that one attribute, once a burst. Nothing here changes 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from node.protocol import trace
@@ -16,6 +17,7 @@ from node.protocol.states import ConnectionState
 from node.protocol.streams.receive import ReceiveStream
 from node.protocol.streams.send import SendStream
 from node.protocol.time import Instant
+from node.protocol.wire.fec_frames import FecRepair
 from node.protocol.wire.frames import Ack, Frame, Stream
 from node.protocol.wire.parameters import TransportParameters
 from node.protocol.wire.setup import SetupPacket
@@ -289,6 +291,8 @@ def _without_data(frame: Frame) -> Frame | trace.StreamPart:
     """Return what may be kept of a frame: its data lies in a buffer that is used again."""
     if isinstance(frame, Stream):
         return trace.StreamPart(frame.stream_id, frame.offset, len(frame.data), frame.fin)
+    if isinstance(frame, FecRepair):
+        return replace(frame, symbol=b"")
     return frame
 
 

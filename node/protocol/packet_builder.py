@@ -11,6 +11,7 @@ import struct
 from collections import deque
 from typing import TYPE_CHECKING
 
+from node.protocol.acknowledged import repeat_oldest
 from node.protocol.arena import BULK_FRAME_BYTES, HEADER_BYTES, Arena, Slot
 from node.protocol.datagrams import Transmit
 from node.protocol.recovery.ack_frequency import wanted_frequency
@@ -33,6 +34,7 @@ from node.protocol.wire.packet_number import WIRE_MASK
 
 if TYPE_CHECKING:
     from node.protocol.connection import Connection
+    from node.protocol.repair.fec import Fec
 
 #: Type, connection ID, packet number; then a STREAM frame's type, 4-byte stream id, 8-byte offset.
 _BULK_HEAD = struct.Struct(">9sIBIQ")
@@ -70,6 +72,13 @@ class PacketBuilder:
         """Set where packets go, and the bytes of a full one."""
         self._prefix = bytes((self.kind,)) + connection_id
         self.size = size
+        #: UDP payload bytes of a full packet with stream data: FEC leaves room for what repair has besides.
+        self.protected_size = size
+        fec = self._connection.fec
+        if fec is not None:
+            self.protected_size = fec.writer.set_packet_size(
+                size, tag_size=self._connection.protection.tag_size
+            )
 
     def use_kind(self, kind: int) -> None:
         """Send packets of this type from now on: of another key phase (SPEC 4.2)."""
@@ -84,11 +93,17 @@ class PacketBuilder:
         if c.recovery.probes_due:
             return self._probe(now)
         # SPEC 5-5: they are in flight as well; a peer that never acknowledges gets a window of them.
-        control = bool(self.control) and c.recovery.window_left >= self.size
+        fec = c.fec
+        control = bool(self.control) or (fec is not None and fec.rebuilder.report_due)
+        control = control and c.recovery.window_left >= self.size
         if control or (c.acks.deadline is not None and c.acks.deadline <= now):
             return self._single(now, control=control, stream_bytes=self._allowance(self.size, now))
+        if fec is not None and fec.writer.pending:
+            return self._repairs(fec, now)
         stream = c.streams.next_ready(c.credit.to_send)
         if stream is None:
+            if fec is not None and fec.writer.on_idle():
+                return self._repairs(fec, now)
             c.recovery.on_app_limited()
             if c.streams.ready or c.streams.blocked:
                 self.limited_by = "flow-control"
@@ -129,7 +144,7 @@ class PacketBuilder:
 
     @property
     def _data_size(self) -> int:
-        return self.size - HEADER_BYTES - BULK_FRAME_BYTES - self._connection.protection.tag_size
+        return self.protected_size - HEADER_BYTES - BULK_FRAME_BYTES - self._connection.protection.tag_size
 
     def _allowance(self, wanted: int, now: Instant) -> int:
         """Bytes that window (SPEC 6.1-1), ARQ mode and pacing let go now; 0 or at least one packet."""
@@ -162,7 +177,7 @@ class PacketBuilder:
     # -- the bulk path
 
     def _bulk(self, stream: SendStream, start: int, end: int, allowance: int, now: Instant) -> Transmit:
-        size, data_size = self.size, self._data_size
+        size, data_size = self.protected_size, self._data_size
         tag_size = self._connection.protection.tag_size
         slots = self._arena.slots(size, tag_size)
         count = min(allowance // size, len(slots), -(-(end - start) // data_size))
@@ -177,7 +192,9 @@ class PacketBuilder:
         fin = stream.fin_goes_with(end)
         if fin:
             slots[-1].payload[0] = 0x09
-        first = self._connection.recovery.next_packet_number
+        first, fec = self._connection.recovery.next_packet_number, self._connection.fec
+        if fec is not None:
+            fec.writer.add_burst(first, slots, self._arena, tag_size=tag_size, now=now)
         self._connection.protection.seal(slots, first)
         last_size = len(slots[-1].packet)
         record = SentBurst(first, count, now, size=size, last_size=last_size)
@@ -208,6 +225,18 @@ class PacketBuilder:
             number += 1
             position += data_size
 
+    def _repairs(self, fec: Fec, now: Instant) -> Transmit | None:
+        """Build repair packets: paced and in flight as all else, and ahead of new data (SPEC 12.3-4)."""
+        block = fec.writer.pending[0]
+        assert block.symbols is not None
+        allowance = self._allowance((len(block.symbols) - block.sent) * self.size, now)
+        if not allowance:
+            return None
+        most = max(1, allowance // self.size)
+        record, packets = fec.build_repairs(self._arena, self._prefix, most=most, now=now)
+        self._connection.on_sent(record, 0)
+        return Transmit(self._connection.remote, packets, record.size)
+
     # -- single packets
 
     def _probe(self, now: Instant) -> Transmit | None:
@@ -218,7 +247,7 @@ class PacketBuilder:
             c.recovery.probes_due = 0
             return self.next_burst(now=now)
         before = len(self.control)
-        c.requeue_oldest(record)
+        repeat_oldest(c, record)
         if len(self.control) == before and c.streams.next_ready(c.credit.to_send) is None:
             self.control.append(Ping())
         if c.arq.max_open_packets is not None:
@@ -228,17 +257,22 @@ class PacketBuilder:
     def _single(self, now: Instant, *, control: bool, stream_bytes: int) -> Transmit | None:
         """Build one packet: ACK, control frames, pieces of streams."""
         c = self._connection
-        room = self.size - HEADER_BYTES - c.protection.tag_size
+        room = self.protected_size - HEADER_BYTES - c.protection.tag_size
         parts: list[bytes] = []
         ack: Ack | None = None
+        frames: list[Frame] = []
+        if control and c.fec is not None and c.fec.rebuilder.report_due:
+            # SPEC 12.4-5: before ACK, so that what it reports is not sent again for being lost.
+            frames.append(c.fec.rebuilder.recovered())
+            parts.append(frames[0].encode())
+            room -= len(parts[0])
         if c.acks.deadline is not None:
             ack = c.acks.frame(now=now)
             if ack is not None:
                 self.acks += 1
                 parts.append(ack.encode())
-                room -= len(parts[0])
+                room -= len(parts[-1])
                 c.on_ack_sent()
-        frames: list[Frame] = []
         while control and self.control:
             encoded = self.control[0].encode()
             if len(encoded) > room:
@@ -292,6 +326,8 @@ class PacketBuilder:
         number = c.recovery.next_packet_number
         _HEADER.pack_into(self._arena.buffer, 0, self._prefix, number & WIRE_MASK)
         slot.payload[:] = payload
+        if pieces and c.fec is not None:
+            c.fec.writer.add(number, payload, now=now)
         c.protection.seal([slot], number)
         size = len(slot.packet)
         record = SentBurst(number, 1, now, size=size, last_size=size, eliciting=eliciting)

@@ -10,6 +10,7 @@ connection closes with a code (SPEC 1-2, 5-1). A burst comes to the same as its 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from node.protocol.errors import ErrorCode, RemoteProtocolError
@@ -17,7 +18,8 @@ from node.protocol.streams.receive import MAX_GAPS, ReceiveStream
 from node.protocol.streams.states import ReceiveState
 from node.protocol.time import Instant
 from node.protocol.trace import PacketDropped, StreamRun
-from node.protocol.wire.frames import NON_ELICITING, Frame, Stream, parse_frames
+from node.protocol.wire.fec_frames import FecRepair
+from node.protocol.wire.frames import NON_ELICITING, Ack, Close, Frame, Padding, Stream, parse_frames
 from node.protocol.wire.packet_number import WIRE_MASK, decode_packet_number
 
 if TYPE_CHECKING:
@@ -35,8 +37,11 @@ _BULK_HEAD = _BULK_PACKET.size
 _BULK_DATA = HEADER_BYTES + _BULK_HEAD
 _ID_LENGTH, _ID_IN_FOUR = 0xC000_0000, 0x8000_0000
 _OFFSET_LENGTH = 0xC000_0000_0000_0000
-#: What became of a packet that was not dropped: nothing asks for an acknowledgement, or something does.
-_TAKEN, _ELICITING = 1, 2
+#: What became of a packet: it cannot be kept now, or is none; nothing asks for an acknowledgement, or
+#: something does.
+_UNTIMELY, _REFUSED, _TAKEN, _ELICITING = -1, 0, 1, 2
+#: Frames that mean nothing in a rebuilt payload (SPEC 12.4-3): they speak of the moment they were sent at.
+_NOT_REBUILT = (Padding, Ack, FecRepair, Close)
 
 
 class PacketReceiver:
@@ -74,6 +79,7 @@ class PacketReceiver:
             self._connection.keys.reading_previous = False
         self._run_start = self._run_end = -1
         c, position, authentic, opened = self._connection, 0, False, False
+        fec = c.fec
         try:
             while position < len(packets) and not c.closed:
                 packet = packets[position : position + segment_size]
@@ -90,19 +96,46 @@ class PacketReceiver:
                 if self._arm(payload):
                     self._append(payload[_BULK_HEAD:])
                     self._note(number, len(packet), _ELICITING, now)
+                    if fec is not None:
+                        fec.retained.note(number, position - len(packet), position)
                     # A late packet goes alone: the numbers that follow it may have come before.
                     if self._run_end > c.acks.largest:
+                        begin, first = position, self._run_end
                         position, opened = self._receive_bulk(packets, position, segment_size)
+                        if fec is not None:
+                            count = self._run_end - first
+                            end = min(begin + count * segment_size, len(packets))
+                            fec.retained.note_following(count, end)
                     if c.observer is not None:
                         self._tell_run(c.observer, number, len(packet), now)
                     continue
-                taken = self._take_frames(payload, number, len(packet), now)
-                if taken:
+                if fec is not None and number in fec.rebuilder.rebuilt:
+                    taken = _ELICITING  # SPEC 12.4-4: what it carries was handled when it was rebuilt
+                else:
+                    taken = self._take_frames(payload, number, len(packet), now)
+                if taken > 0:
                     self._note(number, len(packet), taken, now)
+                if fec is not None and taken != _REFUSED:
+                    fec.retained.note(number, position - len(packet), position)
             if self.integrity_failures >= c.protection.integrity_limit:  # SPEC 4.2-8
                 raise RemoteProtocolError(ErrorCode.AEAD_LIMIT, "too many packets with a wrong tag")
         finally:
             self._end_run(now)
+        if fec is not None and not c.closed:
+            fec.rebuilder.after_burst(packets, segment_size, now=now)
+
+    def take_rebuilt(self, number: int, payload: bytes, now: Instant) -> bool:
+        """Handle the frames of a payload that was rebuilt; False: they are none, or cannot be kept now.
+
+        Raises:
+            RemoteProtocolError: the peer broke the protocol.
+        """
+        try:
+            frames = [f for f in parse_frames(memoryview(payload)) if not isinstance(f, _NOT_REBUILT)]
+        except RemoteProtocolError as error:
+            self._drop_malformed(len(payload), number, error.reason)  # SPEC 12.4-3: in every profile
+            return False
+        return not self._is_untimely(frames) and self._handle(frames, number, len(payload), now) > 0
 
     def _receive_bulk(self, packets: memoryview, position: int, segment_size: int) -> tuple[int, bool]:
         """Take packets as long as each is the next in number and the next of the expected stream.
@@ -275,7 +308,7 @@ class PacketReceiver:
         self._run_start = self._run_end = -1
 
     def _take_frames(self, payload: memoryview, number: int, size: int, now: Instant) -> int:
-        """Handle all frames; 0: the packet counts as not received, 1: taken, 2: ack-eliciting."""
+        """Handle all frames of a payload; return what became of it."""
         c = self._connection
         try:
             frames = list(parse_frames(payload))
@@ -283,12 +316,16 @@ class PacketReceiver:
             self._drop_malformed(size, number, error.reason)
             if c.is_authenticated:
                 raise
-            return 0  # SPEC 5-1: in the checksum profiles it may be damage that slipped through
+            return _REFUSED  # SPEC 5-1: in the checksum profiles it may be damage that slipped through
         if self._is_untimely(frames):
             self._tell_dropped(size, number, "rejected", "stream data that cannot be kept this early")
-            return 0  # SPEC 6-6, 7-3: as if it had never come, so that it is not acknowledged
+            return _UNTIMELY  # SPEC 6-6, 7-3: as if it had never come, so that it is not acknowledged
         if c.observer is not None:
             c.observer.received(number, size, frames, now)
+        return self._handle(frames, number, size, now)
+
+    def _handle(self, frames: Sequence[Frame], number: int, size: int, now: Instant) -> int:
+        c = self._connection
         taken = _TAKEN
         for frame in frames:
             if c.closed:
@@ -301,7 +338,7 @@ class PacketReceiver:
                 if c.is_authenticated:
                     raise
                 self._drop_malformed(size, number, error.reason)
-                return 0
+                return _REFUSED
         return taken
 
     # -- what is dropped, and what observers are told
@@ -329,7 +366,7 @@ class PacketReceiver:
         last_size = length - (count - 1) * (size - head) + head
         observer.received_run(stream, run, first, count, size, last_size, now)
 
-    def _is_untimely(self, frames: list[Frame]) -> bool:
+    def _is_untimely(self, frames: Sequence[Frame]) -> bool:
         """Whether a packet holds early stream data that cannot be kept."""
         c = self._connection
         expected: dict[int, int] = {}  # by stream: what comes next, after the frames before

@@ -9,6 +9,7 @@ from node.protocol.statistics import Statistics, Windows
 if TYPE_CHECKING:
     from node.protocol.connection import Connection
     from node.protocol.recovery.manager import Recovery
+    from node.protocol.repair.fec import Fec
     from node.protocol.streams.send import SendStream
     from node.protocol.streams.table import StreamTable
 
@@ -39,6 +40,8 @@ def snapshot(c: Connection) -> Statistics:
     if c.parameters is not None:
         values.update(_recovery(c.recovery), **_streams(c.streams))
         values.update(datagram_size=c.builder.size, late_packets=c.acks.late, reordering=c.acks.reordering)
+        if c.fec is not None:
+            values.update(_fec(c.fec))
         if c.keys is not None:
             values.update(key_updates=c.keys.updates)
     return Statistics(**values)
@@ -71,6 +74,18 @@ def _recovery(recovery: Recovery) -> dict[str, Any]:
             "min_rtt": rtt.min_rtt,
         }
     return found
+
+
+def _fec(fec: Fec) -> dict[str, Any]:
+    return {
+        "fec_repairs_sent": fec.writer.repairs_sent,
+        "fec_repairs_received": fec.rebuilder.repairs_received,
+        "fec_packets_rebuilt": fec.rebuilder.packets_rebuilt,
+        "fec_packets_recovered": fec.packets_recovered,
+        "fec_blocks_unrepaired": fec.rebuilder.blocks_unrepaired,
+        "fec_payloads_spoilt": fec.rebuilder.payloads_spoilt,
+        "fec_overhead": fec.writer.overhead,
+    }
 
 
 def _streams(streams: StreamTable) -> dict[str, Any]:

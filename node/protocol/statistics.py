@@ -61,6 +61,16 @@ class Statistics:
     receive_credit: int
     #: UDP payload bytes of a full packet.
     datagram_size: int
+    #: Forward error correction (SPEC 12): repair packets sent and received, packets of the peer that we
+    #: rebuilt, packets of ours that the peer rebuilt, blocks given up with packets missing, rebuilt payloads
+    #: that were damaged, and repair packets for each packet protected.
+    fec_repairs_sent: int
+    fec_repairs_received: int
+    fec_packets_rebuilt: int
+    fec_packets_recovered: int
+    fec_blocks_unrepaired: int
+    fec_payloads_spoilt: int
+    fec_overhead: float
     #: What keeps the sender from sending now: one of ``node.protocol.limits.CAUSES``.
     limited_by: str
     #: How long each cause did, up to the last time that anything was sent or asked for.

@@ -23,6 +23,8 @@ from pydantic import (
 from node.links.impairments.base import IMPAIRMENTS
 from node.protocol.configuration import (
     ARQ_CODES,
+    FEC_ARQ_CODES,
+    FEC_CODES,
     INTEGRITY_CODES,
     MAX_DATAGRAM_SIZE,
     MAX_KEY_UPDATE_PACKETS,
@@ -109,6 +111,16 @@ class Transport(Closed):
     arq: Literal["selective-repeat", "stop-and-wait", "go-back-n"] | None = Field(
         default=None, description="How lost packets are sent again."
     )
+    fec: Literal["none", "xor", "reed-solomon"] | None = Field(
+        default=None, description="Forward error correction; not with stop-and-wait."
+    )
+    fec_arq: Literal["always", "on-request", "never"] | None = Field(
+        default=None,
+        description="With FEC, when lost packets are sent again: at once, unless repaired, or never.",
+    )
+    fec_overhead_percent: Annotated[int, Field(ge=1, le=100)] | None = Field(
+        default=None, description="Repair packets at most, in percent of the packets they protect."
+    )
     congestion: (
         Annotated[
             str,
@@ -149,6 +161,8 @@ assert set(INTEGRITY_CODES) == {"aead", "crc32c", "xor"}
 assert set(HANDSHAKE_CODES) == {"ik", "xx", "ik-psk2"}
 assert set(CIPHER_CODES) == {"aes-gcm", "chacha20-poly1305"}
 assert set(ARQ_CODES) == {"selective-repeat", "stop-and-wait", "go-back-n"}
+assert set(FEC_CODES) == {"none", "xor", "reed-solomon"}
+assert set(FEC_ARQ_CODES) == {"always", "on-request", "never"}
 
 
 class NodeEntry(Closed):

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.protocol.fec.base import FEC_SCHEMES, MAX_BLOCK_PACKETS, MAX_REPAIRS, FecScheme, Rows
+from node.protocol.fec.base import FEC_SCHEMES, FecScheme, Rows
+from node.protocol.wire.fec_frames import MAX_BLOCK_PACKETS, MAX_REPAIRS
 
 every_scheme = pytest.mark.parametrize("name", FEC_SCHEMES.names())
 
@@ -21,7 +22,7 @@ def symbols(count: int, size: int, seed: int = 1) -> Rows:
 def encoded(scheme: FecScheme, rows: Rows, repairs: int) -> dict[int, Rows]:
     encoder = scheme.encoder(repairs, rows.shape[1])
     encoder.add(rows)
-    return dict(enumerate(encoder.repairs()))
+    return dict(enumerate(encoder.repairs(MAX_REPAIRS)))
 
 
 def mended(scheme: FecScheme, rows: Rows, lost: list[int], repairs: dict[int, Rows], total: int) -> list[int]:
@@ -71,7 +72,7 @@ def test_rows_in_portions_and_of_any_length_make_the_same_repair(name: str, data
         whole.append(np.pad(rows, ((0, 0), (0, 40 - size))))
     again = scheme.encoder(total, 40)
     again.add(np.concatenate(whole))
-    assert (encoder.repairs() == again.repairs()).all()
+    assert (encoder.repairs(MAX_REPAIRS) == again.repairs(MAX_REPAIRS)).all()
 
 
 @every_scheme
@@ -86,6 +87,19 @@ def test_what_is_named_repairable_is_rebuilt_right_from_any_part(name: str, data
     for index in data.draw(st.sets(st.integers(0, total - 1))):
         repairs.pop(index)
     mended(scheme, rows, lost, repairs, total)
+
+
+@every_scheme
+@pytest.mark.parametrize("total", [1, 2, 8, 12, MAX_REPAIRS])
+@pytest.mark.parametrize("most", [1, 3, 7, MAX_REPAIRS])
+def test_fewer_repair_symbols_than_planned_protect_all_rows_as_well(name: str, total: int, most: int) -> None:
+    scheme, rows = FEC_SCHEMES[name](), symbols(21, 4)
+    encoder = scheme.encoder(total, 4)
+    encoder.add(rows)
+    few = encoder.repairs(most)
+    assert 1 <= len(few) <= min(most, total)
+    for lost in range(21):
+        assert mended(scheme, rows, [lost], dict(enumerate(few)), len(few)) == [lost]
 
 
 @every_scheme
@@ -136,6 +150,6 @@ def test_xor_repairs_one_loss_of_each_interleaved_row_and_no_more() -> None:
 def test_xor_of_known_rows() -> None:
     """SPEC 12.2-2, worked by hand: rows 0 and 2 are in symbol 0, rows 1 and 3 in symbol 1."""
     rows = np.array([[0x01, 0x10], [0x02, 0x20], [0x04, 0x40], [0x08, 0x80]], dtype=np.uint8)
-    assert FEC_SCHEMES["xor"]().encoder(1, 2).repairs().tolist() == [[0, 0]]
+    assert FEC_SCHEMES["xor"]().encoder(1, 2).repairs(1).tolist() == [[0, 0]]
     repairs = encoded(FEC_SCHEMES["xor"](), rows, 2)
     assert [repairs[0].tolist(), repairs[1].tolist()] == [[0x05, 0x50], [0x0A, 0xA0]]

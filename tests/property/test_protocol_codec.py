@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from node.protocol.errors import RemoteProtocolError
 from node.protocol.ranges import RangeSet
+from node.protocol.wire.fec_frames import FecRecovered, FecRepair
 from node.protocol.wire.frames import (
     Ack,
     AckFrequency,
@@ -38,6 +39,21 @@ def acks(draw: st.DrawFn) -> Ack:
     return Ack(tuple(reversed(ranges)), draw(st.integers(0, 1 << 40)))
 
 
+@st.composite
+def repairs(draw: st.DrawFn) -> FecRepair:
+    """The last frame of a packet: its symbol has no length (SPEC 12.1-3)."""
+    bounds = sorted(draw(st.sets(st.integers(0, 120), min_size=2, max_size=16)))
+    ranges, first = RangeSet(zip(bounds[::2], bounds[1::2], strict=False)), draw(st.integers(0, 1 << 61))
+    total = draw(st.integers(1, 32))
+    return FecRepair(
+        draw(numbers),
+        tuple((first + low, first + high) for low, high in ranges),
+        total,
+        draw(st.integers(0, total - 1)),
+        draw(st.binary(max_size=60)),
+    )
+
+
 frames = st.one_of(
     st.builds(Padding),
     st.builds(Ping),
@@ -52,11 +68,13 @@ frames = st.one_of(
     st.builds(StreamDataBlocked, numbers, numbers),
     st.builds(AckFrequency, numbers, numbers, numbers),
     st.builds(Close, numbers, st.text(max_size=50)),
+    acks().map(lambda ack: FecRecovered(ack.ranges)),
 )
 
 
-@given(st.lists(frames, min_size=1, max_size=8))
-def test_frames_come_back(sent: list[Frame]) -> None:
+@given(st.lists(frames, min_size=1, max_size=8), st.lists(repairs(), max_size=1))
+def test_frames_come_back(some: list[Frame], last: list[Frame]) -> None:
+    sent = some + last
     payload = b"".join(frame.encode() for frame in sent)
     assert list(parse_frames(memoryview(payload))) == sent
 

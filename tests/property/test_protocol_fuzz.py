@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from node.protocol.configuration import Configuration
 from node.protocol.datagrams import Burst
 from node.protocol.time import MILLISECOND, SECOND
+from node.protocol.wire.fec_frames import FecRecovered, FecRepair
 from node.protocol.wire.frames import (
     Ack,
     AckFrequency,
@@ -46,6 +47,14 @@ frames = st.one_of(
     st.builds(MaxStreams, numbers, st.booleans()),
     st.builds(AckFrequency, numbers, numbers, numbers),
     st.builds(DataBlocked, numbers),
+    st.builds(lambda low, count: FecRecovered(((low, low + count),)), numbers, st.integers(1, 20)),
+    st.builds(
+        lambda low, count, index, symbol: FecRepair(1, ((low, low + count),), 4, index, symbol),
+        st.one_of(st.integers(0, 40), numbers),
+        st.integers(1, 20),
+        st.integers(0, 3),
+        st.binary(max_size=60),
+    ),
     st.builds(StreamDataBlocked, ids, numbers),
     st.builds(Close, numbers, st.text(max_size=9)),
 )
@@ -61,7 +70,10 @@ payloads = st.one_of(
 
 def attacked(arq: str, integrity: str) -> tuple[Pair, Forger]:
     """A right end in the middle of its life, with a forger in the place of the left one."""
-    window = Configuration(arq=arq, integrity=integrity, stream_window=20_000, connection_window=50_000)
+    window = Configuration(
+        arq=arq, integrity=integrity, stream_window=20_000, connection_window=50_000,
+        fec="none" if arq == "stop-and-wait" else "xor",
+    )  # fmt: skip
     pair = Pair(left=window, right=window)
     pair.established()
     assert pair.accepted is not None

@@ -6,7 +6,7 @@ from dataclasses import replace
 from random import Random
 
 from node.protocol.arq.base import ARQ_MODES
-from node.protocol.configuration import INTEGRITY_CODES, Configuration
+from node.protocol.configuration import FEC_ARQ_CODES, FEC_CODES, INTEGRITY_CODES, Configuration
 from node.protocol.congestion.base import CONTROLLERS
 from node.protocol.time import MILLISECOND, SECOND
 from tests.support.pair import Fate, hostile
@@ -38,7 +38,13 @@ def transfer_settings(rng: Random) -> Configuration:
 
 def further_settings(drawn: Configuration, rng: Random) -> Configuration:
     """Return the settings with what came later, from chance of its own (``rng``: one for each seed)."""
-    return replace(drawn, congestion=rng.choice(CONTROLLERS.names()))
+    drawn = replace(drawn, congestion=rng.choice(CONTROLLERS.names()))
+    return replace(
+        drawn,
+        fec="none" if drawn.arq == "stop-and-wait" else rng.choice(sorted(FEC_CODES)),
+        fec_arq=rng.choice(sorted(FEC_ARQ_CODES)),
+        fec_overhead_percent=rng.choice([1, 25, 100]),
+    )
 
 
 def network(rng: Random) -> Fate:

@@ -10,7 +10,7 @@ from random import Random
 
 from node.protocol.connection import Connection
 from node.protocol.errors import LocalProtocolError
-from node.protocol.events import StreamAcknowledged, StreamDataReceived, StreamReset
+from node.protocol.events import SendingGivenUp, StreamAcknowledged, StreamDataReceived, StreamReset
 from node.protocol.time import MILLISECOND, SECOND, Duration
 from tests.seeds.leftovers import expect_nothing_left
 from tests.seeds.settings import further_settings, network, transfer_settings
@@ -61,6 +61,9 @@ class End:
 
     def read(self, events: list[object], *, now_or_never: bool) -> None:
         """Take what has arrived, and answer the end of a bidirectional stream of the peer with ours."""
+        lost = {event.stream_id for event in events if isinstance(event, SendingGivenUp)}  # SPEC 12.5-4
+        self.given_up |= lost
+        self.open = [stream_id for stream_id in self.open if stream_id not in lost]
         if self._patient and not now_or_never and self._rng.random() < 0.95:
             return
         for event in events:

@@ -70,6 +70,12 @@ def test_an_honest_response_is_taken() -> None:
     [
         (lambda p: replace(p, integrity="xor"), "RESPONSE changes the profile"),
         (lambda p: replace(p, arq="stop-and-wait"), "RESPONSE changes the profile"),
+        # SPEC 12-2, 12-3: nothing was asked for.
+        (lambda p: replace(p, fec="xor", fec_arq="never"), "RESPONSE changes the FEC scheme"),
+        (
+            lambda p: replace(p, fec="xor", arq="stop-and-wait"),
+            "bad transport parameter: fec with stop-and-wait",
+        ),
         (
             lambda p: replace(p, connection_id=b"\x02" * 8),
             "RESPONSE with another connection ID than it proves",

@@ -72,6 +72,14 @@ def frames() -> list[dict[str, Any]]:
         frame("DATA_BLOCKED", 0x14, 65536, limit=65536),
         frame("STREAM_DATA_BLOCKED", 0x15, 4, 65536, stream_id=4, limit=65536),
         frame("ACK_FREQUENCY", 0x16, 3, 64, 12500, sequence=3, packets=64, delay=12500),
+        # 100..139, a gap of 1 number, 141..141; the second of two symbols.
+        frame(
+            "FEC_REPAIR", 0x30, 2, 100, 1, 39, 0, 0, 2, 1, tail=b"repair",
+            scheme=2, intervals=[[100, 139], [141, 141]], total=2, index=1, symbol=b"repair".hex(),
+        ),
+        frame("FEC_REPAIR", 0x30, 1, big - 1, 0, 1, 1, 0, scheme=1, intervals=[[big - 1, big]], symbol=""),
+        # 70..70, a gap of 60 numbers (69..10), 9..0.
+        frame("FEC_RECOVERED", 0x31, 70, 1, 0, 59, 9, largest=70, intervals=[[70, 70], [0, 9]]),
         frame("CLOSE", 0x1C, 0, 0, code=0, reason=""),
         frame(
             "CLOSE", 0x1C, 0x100, len("genug für heute".encode()), tail="genug für heute".encode(),

@@ -13,6 +13,7 @@ from node.dissectors.scapy_layer import (
     Ack,
     Close,
     Data,
+    FecRepair,
     Frames,
     MalformedError,
     MaxStreams,
@@ -60,10 +61,12 @@ def test_frame_dissects_to_its_fields_and_builds_to_its_bytes(vector: dict[str, 
 
 def _field(frame: Any, name: str) -> object:
     match frame, name:
-        case Ack(), "intervals":
+        case Ack() | FecRepair(), "intervals":
             return [list(interval) for interval in frame.intervals()]
         case Stream(), "fin":
             return frame.fin
+        case FecRepair(), "symbol":
+            return frame.symbol.hex()
         case Stream(), "data":
             return frame.data.hex()
         case Close(), "reason":

@@ -91,7 +91,7 @@ class RangesField(Field):
         """Split the pairs off ``data``."""
         count = packet.fields["range_count"]
         if 2 * count > len(data):
-            raise MalformedError("5-1", f"ACK: {count} ranges in {len(data)} bytes")
+            raise MalformedError("5-1", f"{packet.name}: {count} ranges in {len(data)} bytes")
         pairs = []
         for _ in range(count):
             data, gap = INTEGER.getfield(packet, data)

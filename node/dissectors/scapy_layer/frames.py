@@ -65,7 +65,7 @@ class Ack(Frame):
             low, high = low - gap - 2 - length, low - gap - 2
             found.append((low, high))
         if low < 0:
-            raise MalformedError("5-1", f"ACK: a range starts at {low}")
+            raise MalformedError("5-1", f"{self.name}: a range starts at {low}")
         return found
 
 
@@ -156,9 +156,64 @@ class Close(Frame):
     ]
 
 
+class FecRepair(Frame):
+    """0x30: repair symbol of a block (SPEC 12.1)."""
+
+    name = "FEC_REPAIR"
+    fields_desc = [
+        type_field(0x30),
+        number_field("scheme"),
+        number_field("first"),
+        VarIntLenField("range_count", "ranges"),
+        number_field("first_range"),
+        RangesField("ranges"),
+        number_field("total"),
+        number_field("index"),
+        CountedField("symbol", "none: to the end"),
+    ]
+
+    def intervals(self) -> list[tuple[int, int]]:
+        """Return the numbers of the block's packets as (smallest, largest), smallest first.
+
+        Raises:
+            MalformedError: there are too many of them or of the repair symbols, or they end too high.
+        """
+        low = self.getfieldval("first")
+        high = low + self.getfieldval("first_range")
+        found = [(low, high)]
+        for gap, length in self.getfieldval("ranges"):
+            low = high + gap + 2
+            high = low + length
+            found.append((low, high))
+        packets = sum(high - low + 1 for low, high in found)
+        if len(found) > 8 or packets > 128 or high >= 1 << 62:
+            raise MalformedError("12.1-2", f"FEC_REPAIR of {packets} packets in {len(found)} ranges")
+        total, index = self.getfieldval("total"), self.getfieldval("index")
+        if total > 32 or index >= total:
+            raise MalformedError("12.2-1", f"FEC_REPAIR: symbol {index} of {total}")
+        return found
+
+
+class FecRecovered(Ack):
+    """0x31: packets whose payloads were rebuilt; ranges as in ACK (SPEC 12.4)."""
+
+    name = "FEC_RECOVERED"
+    eliciting = True
+    fields_desc = [
+        type_field(0x31),
+        number_field("largest"),
+        VarIntLenField("range_count", "ranges"),
+        number_field("first_range"),
+        RangesField("ranges"),
+    ]
+
+
 _ONE_TYPE = (Padding, Ping, Ack, ResetStream, StopSending, MaxData, DataBlocked, StreamDataBlocked, Close)
 FRAME_TYPES: dict[int, type[Frame]] = {
-    **{frame.fields_desc[0].default: frame for frame in (*_ONE_TYPE, MaxStreamData, AckFrequency)},
+    **{
+        frame.fields_desc[0].default: frame
+        for frame in (*_ONE_TYPE, MaxStreamData, AckFrequency, FecRepair, FecRecovered)
+    },
     **dict.fromkeys(range(0x08, 0x0C), Stream),
     **dict.fromkeys((0x12, 0x13), MaxStreams),
 }

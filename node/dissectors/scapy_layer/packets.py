@@ -150,7 +150,7 @@ class Parameter(Item):
 #: SPEC 3.2, in the order of their ids.
 _NAMES = """connection_id integrity arq initial_max_data initial_max_stream_data
     initial_max_streams_bidi initial_max_streams_uni max_idle_timeout max_ack_delay max_datagram_size"""
-PARAMETERS = dict(enumerate(_NAMES.split(), start=0x01))
+PARAMETERS = dict(enumerate(_NAMES.split(), start=0x01)) | {0x0C: "fec", 0x0D: "fec_arq"}
 
 
 class Parameters(Packet):
@@ -168,7 +168,7 @@ class Parameters(Packet):
                 continue
             if name in found:
                 raise MalformedError("3.2", f"{name} is there twice")
-            if name in ("connection_id", "integrity", "arq"):
+            if name in ("connection_id", "integrity", "arq", "fec", "fec_arq"):
                 found[name] = int.from_bytes(parameter.value, "big")
                 continue
             rest, found[name] = INTEGER.getfield(parameter, parameter.value)

@@ -1,6 +1,6 @@
 """Forward error correction schemes: pure codecs over rows of bytes (SPEC 12.2).
 
-A block is up to ``MAX_BLOCK_PACKETS`` source symbols, the rows of a matrix, all of one size; a scheme
+A block is up to 128 source symbols (SPEC 12.2-1), the rows of a matrix, all of one size; a scheme
 makes repair symbols of the same size from it, and rebuilds rows that are missing. It knows nothing of
 packets: what a row holds is SPEC 12.1's business.
 """
@@ -15,11 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from node.registry import Registry
-
-#: SPEC 12.2-1: source symbols of a block; more pays little in overhead, and is waited for longer.
-MAX_BLOCK_PACKETS = 128
-#: Repair symbols of a block: a quarter of the largest.
-MAX_REPAIRS = 32
 
 #: Bytes: one row is one symbol.
 Rows: TypeAlias = NDArray[np.uint8]
@@ -40,8 +35,8 @@ class Encoder(Protocol):
         """Take the next rows of the block; a row shorter than the block's symbols ends in zeros."""
         ...
 
-    def repairs(self) -> Rows:
-        """Return the repair symbols of all rows so far, one a row."""
+    def repairs(self, most: int) -> Rows:
+        """Return at least one and at most ``most`` repair symbols of all rows so far, one a row."""
         ...
 
 

@@ -14,8 +14,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from node.protocol.fec.base import FEC_SCHEMES, MAX_BLOCK_PACKETS, MAX_REPAIRS, Rows, Shape
+from node.protocol.fec.base import FEC_SCHEMES, Rows, Shape
 from node.protocol.fec.galois import LANES, inverse, lane_table, multiply, unpack
+from node.protocol.wire.fec_frames import MAX_BLOCK_PACKETS, MAX_REPAIRS
 
 #: How many standard deviations beyond the mean number of losses a block repairs.
 MARGIN = 2.0
@@ -46,8 +47,9 @@ class _Cauchy:
                 target ^= _table(group, row).take(symbol)
         self._next += len(symbols)
 
-    def repairs(self) -> Rows:
-        return np.concatenate([unpack(words, LANES) for words in self._words])[: self._count]
+    def repairs(self, most: int) -> Rows:
+        count = min(most, self._count)
+        return np.concatenate([unpack(words, LANES) for words in self._words])[:count]
 
 
 @FEC_SCHEMES.register("reed-solomon")
@@ -68,7 +70,7 @@ class ReedSolomon:
         chosen = sorted(repairs)[: len(missing)]
         encoder = _Cauchy(chosen[-1] + 1, rows.shape[1])
         encoder.add(rows)  # the missing rows are zero, and so add nothing
-        of_known = encoder.repairs()
+        of_known = encoder.repairs(MAX_REPAIRS)
         unknown = [repairs[index] ^ of_known[index] for index in chosen]
         solution = invert(chosen, missing)
         for begin in range(0, len(missing), LANES):

@@ -11,7 +11,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from node.protocol.fec.base import FEC_SCHEMES, MAX_BLOCK_PACKETS, MAX_REPAIRS, Rows, Shape
+from node.protocol.fec.base import FEC_SCHEMES, Rows, Shape
+from node.protocol.wire.fec_frames import MAX_BLOCK_PACKETS, MAX_REPAIRS
 
 #: Losses expected among the rows of one repair symbol: two or more then happen once in twenty times.
 LOSSES_EACH = 0.32
@@ -32,8 +33,12 @@ class _Parity:
             total ^= mine[0] if len(mine) == 1 else np.bitwise_xor.reduce(mine, axis=0)
         self._next = (self._next + count) % depth
 
-    def repairs(self) -> Rows:
-        return self._sums
+    def repairs(self, most: int) -> Rows:
+        depth = len(self._sums)
+        fewer = next(count for count in range(min(most, depth), 0, -1) if depth % count == 0)
+        # Every so many sums added up are the sums of a smaller interleave.
+        folded: Rows = np.bitwise_xor.reduce(self._sums.reshape(depth // fewer, fewer, -1), axis=0)
+        return folded
 
 
 @FEC_SCHEMES.register("xor")
@@ -59,6 +64,7 @@ class Xor:
     def shape(self, *, loss: float, burst: float, packets: int, overhead: float) -> Shape:
         # Rows that stand apart by more than a run see its losses one by one.
         each = min(MAX_BLOCK_PACKETS, max(math.ceil(1 / overhead), round(LOSSES_EACH / loss)))
-        depth = max(math.ceil(RUN_MARGIN * burst) if burst > 1 else 1, packets // each)
+        depth = max(math.ceil(RUN_MARGIN * burst), packets // each)
         depth = max(1, min(depth, MAX_REPAIRS, MAX_BLOCK_PACKETS // each))
+        depth = 1 << (depth.bit_length() - 1)  # a power of two can be halved if the block ends early
         return Shape(each * depth, depth)

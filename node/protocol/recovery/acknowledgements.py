@@ -50,6 +50,10 @@ class Acknowledgements:
             return False
         return packet_number < self._floor or packet_number in self.received
 
+    def missing(self, start: int, end: int) -> list[tuple[int, int]]:
+        """Return the ranges of ``[start, end)`` that were not received, but for what is too old to tell."""
+        return self.received.missing(max(start, self._floor), end)
+
     def on_received(self, start: int, end: int, eliciting: int, *, now: Instant) -> None:
         """Note new packets ``[start, end)`` of one burst, ``eliciting`` of them ack-eliciting."""
         in_order = start == self.largest + 1

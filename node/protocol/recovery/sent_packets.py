@@ -27,7 +27,7 @@ class SentBurst:
     __slots__ = (
         "acked", "count", "data_end", "data_size", "delivered", "delivered_time", "eliciting", "epoch",
         "fin", "first", "first_send_time", "frames", "full", "is_app_limited", "last_size", "lost",
-        "lost_before", "offset", "pieces", "size", "stream", "time_sent", "tx_in_flight",
+        "lost_before", "offset", "pieces", "recovered", "size", "stream", "time_sent", "tx_in_flight",
     )  # fmt: skip
 
     def __init__(
@@ -43,6 +43,8 @@ class SentBurst:
         self.eliciting = eliciting
         self.acked = 0
         self.lost = 0
+        #: Packets whose payload the peer rebuilt; they may be lost all the same (SPEC 12.4-5).
+        self.recovered = 0
         #: All packets' bits.
         self.full = (1 << count) - 1
         # What was known when it went out, for rate samples; recovery.delivery_rate sets and reads it.
@@ -64,6 +66,11 @@ class SentBurst:
         if mask >> (self.count - 1) & 1:
             total += self.last_size - self.size
         return total
+
+    def mask_of(self, start: int, end: int) -> int:
+        """Return the mask of the packets with numbers in ``[start, end)``, a range that overlaps."""
+        low, high = max(0, start - self.first), min(self.count, end - self.first)
+        return ((1 << (high - low)) - 1) << low if high > low else 0
 
     @property
     def outstanding(self) -> int:

@@ -164,6 +164,12 @@ class SendStream:
         """Whether everything up to the end is acknowledged."""
         return self.fin_acked and self.acked_prefix == self.written
 
+    def lacks(self, start: int, end: int, *, fin: bool) -> bool:
+        """Whether something of a range, or the end sent with it, is needed and not acknowledged."""
+        if self.state in SEND_DONE or self.reset_code is not None:
+            return False
+        return bool(self._fresh(start, end)) or (fin and not self.fin_acked)
+
     def requeue(self, start: int, end: int, *, fin: bool) -> None:
         """Send a range again, but for what has been acknowledged meanwhile."""
         if self.reset_code is not None:

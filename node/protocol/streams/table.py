@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 
+from node.protocol.configuration import Configuration
 from node.protocol.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from node.protocol.streams.receive import ReceiveStream
 from node.protocol.streams.send import SendStream
 from node.protocol.streams.states import RECEIVE_DONE, SEND_DONE
+from node.protocol.wire.parameters import TransportParameters
 
 #: Bits of a stream id (RFC 9000 §2.1).
 OPENED_BY_RESPONDER = 0x01
@@ -40,6 +42,24 @@ class StreamTable:
         self.ready: deque[SendStream] = deque()
         #: Ids of streams with data that the peer's credit for them holds back. A dict, to keep order.
         self.blocked: dict[int, None] = {}
+
+    @classmethod
+    def agreed(
+        cls, configuration: Configuration, peer: TransportParameters, *, initiator: bool
+    ) -> StreamTable:
+        """Return the streams of a connection whose handshake has set the limits of both ends."""
+        table = cls(
+            initiator=initiator,
+            stream_window=configuration.stream_window,
+            max_bidi=configuration.max_streams_bidi,
+            max_uni=configuration.max_streams_uni,
+        )
+        table.set_peer_limits(
+            stream_window=peer.initial_max_stream_data,
+            max_bidi=peer.initial_max_streams_bidi,
+            max_uni=peer.initial_max_streams_uni,
+        )
+        return table
 
     def set_peer_limits(self, *, stream_window: int, max_bidi: int, max_uni: int) -> None:
         """Take over what the peer's transport parameters allow us."""

@@ -11,6 +11,12 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from node.protocol.errors import ErrorCode, RemoteProtocolError
+from node.protocol.wire.fec_frames import (
+    FecRecovered,
+    FecRepair,
+    parse_fec_recovered,
+    parse_fec_repair,
+)
 from node.protocol.wire.varint import decode_varint, encode_varint
 
 #: SPEC 5-3: a receiver reports at most this many ranges.
@@ -195,6 +201,8 @@ Frame: TypeAlias = (
     | StreamDataBlocked
     | AckFrequency
     | Close
+    | FecRepair
+    | FecRecovered
 )
 
 #: Frames that do not ask for an acknowledgement (SPEC 5).
@@ -316,4 +324,6 @@ _PARSERS: dict[int, _Parser] = {
     0x15: _numbers(StreamDataBlocked, 2),
     0x16: _numbers(AckFrequency, 3),
     0x1C: _parse_close,
+    0x30: parse_fec_repair,
+    0x31: parse_fec_recovered,
 }

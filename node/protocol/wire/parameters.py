@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 from node.protocol.configuration import (
     ARQ_CODES,
+    FEC_ARQ_CODES,
+    FEC_CODES,
     INTEGRITY_CODES,
     MAX_DATAGRAM_SIZE,
     MIN_DATAGRAM_SIZE,
@@ -18,6 +20,8 @@ from node.protocol.wire.varint import decode_varint, encode_varint
 CONNECTION_ID_BYTES = 8
 _INTEGRITY_NAMES = {code: name for name, code in INTEGRITY_CODES.items()}
 _ARQ_NAMES = {code: name for name, code in ARQ_CODES.items()}
+_FEC_NAMES = {code: name for name, code in FEC_CODES.items()}
+_FEC_ARQ_NAMES = {code: name for name, code in FEC_ARQ_CODES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,8 @@ class TransportParameters:
     max_idle_timeout: Duration
     max_ack_delay: Duration
     max_datagram_size: int
+    fec: str = "none"
+    fec_arq: str = "always"
 
     @classmethod
     def of(cls, configuration: Configuration, connection_id: bytes) -> TransportParameters:
@@ -49,15 +55,21 @@ class TransportParameters:
             max_idle_timeout=configuration.idle_timeout,
             max_ack_delay=configuration.max_ack_delay,
             max_datagram_size=configuration.max_datagram_size,
+            fec=configuration.fec,
+            fec_arq=configuration.fec_arq if configuration.fec != "none" else "always",
         )
 
-    def with_choices(self, *, integrity: str, arq: str) -> TransportParameters:
+    def with_choices_of(self, asked: TransportParameters) -> TransportParameters:
         """Return these parameters with what the initiator asked for (SPEC 3.2)."""
-        return replace(self, integrity=integrity, arq=arq)
+        return replace(self, integrity=asked.integrity, arq=asked.arq, fec=asked.fec, fec_arq=asked.fec_arq)
+
+    def agrees_on_fec(self, other: TransportParameters) -> bool:
+        """Whether both ends want the same forward error correction (SPEC 12-2)."""
+        return self.fec != "none" and (self.fec, self.fec_arq) == (other.fec, other.fec_arq)
 
     def encode(self) -> bytes:
         """Return the list of id, length, value."""
-        values = (
+        values: tuple[tuple[int, bytes], ...] = (
             (0x01, self.connection_id),
             (0x02, bytes((INTEGRITY_CODES[self.integrity],))),
             (0x03, bytes((ARQ_CODES[self.arq],))),
@@ -69,6 +81,11 @@ class TransportParameters:
             (0x09, encode_varint(self.max_ack_delay // MILLISECOND)),
             (0x0A, encode_varint(self.max_datagram_size)),
         )
+        if self.fec != "none":
+            values += (
+                (0x0C, bytes((FEC_CODES[self.fec],))),
+                (0x0D, bytes((FEC_ARQ_CODES[self.fec_arq],))),
+            )
         return b"".join(encode_varint(key) + encode_varint(len(v)) + v for key, v in values)
 
 
@@ -88,10 +105,14 @@ def parse_parameters(data: bytes) -> TransportParameters:
     max_ack_delay = _number(values, 0x09, "max_ack_delay")
     if max_ack_delay >= 1 << 14:  # RFC 9000 §18.2
         raise _error("max_ack_delay")
+    arq = _choice(values, 0x03, _ARQ_NAMES, "arq")
+    fec, fec_arq = _fec(values)
+    if fec != "none" and arq == "stop-and-wait":
+        raise _error("fec with stop-and-wait")  # SPEC 12-3
     return TransportParameters(
         connection_id=connection_id,
         integrity=_choice(values, 0x02, _INTEGRITY_NAMES, "integrity"),
-        arq=_choice(values, 0x03, _ARQ_NAMES, "arq"),
+        arq=arq,
         initial_max_data=_number(values, 0x04, "initial_max_data"),
         initial_max_stream_data=_number(values, 0x05, "initial_max_stream_data"),
         initial_max_streams_bidi=_number(values, 0x06, "initial_max_streams_bidi"),
@@ -99,6 +120,8 @@ def parse_parameters(data: bytes) -> TransportParameters:
         max_idle_timeout=_number(values, 0x08, "max_idle_timeout") * MILLISECOND,
         max_ack_delay=max_ack_delay * MILLISECOND,
         max_datagram_size=max_datagram_size,
+        fec=fec,
+        fec_arq=fec_arq,
     )
 
 
@@ -114,6 +137,16 @@ def _split(data: bytes) -> dict[int, bytes]:
         values[key] = data[position : position + length]
         position += length
     return values
+
+
+def _fec(values: dict[int, bytes]) -> tuple[str, str]:
+    """A scheme or mode that is not known here counts as none asked for: SPEC 12-2."""
+    scheme, mode = values.get(0x0C, b"\0"), values.get(0x0D, b"\0")
+    if len(scheme) != 1 or len(mode) != 1:
+        raise _error("fec")
+    if _FEC_NAMES.get(scheme[0], "none") == "none" or mode[0] not in _FEC_ARQ_NAMES:
+        return "none", "always"
+    return _FEC_NAMES[scheme[0]], _FEC_ARQ_NAMES[mode[0]]
 
 
 def _number(values: dict[int, bytes], key: int, name: str) -> int:

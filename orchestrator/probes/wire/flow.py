@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from node.dissectors.scapy_layer import (
     Ack,
     Close,
+    FecRecovered,
+    FecRepair,
     Frame,
     MalformedError,
     MaxData,
@@ -22,6 +24,8 @@ from orchestrator.probes.wire.suspects import Suspects
 
 #: SPEC 5-3.
 _MAX_RANGES = 64
+#: SPEC 12.4-5.
+_MAX_RECOVERED_RANGES = 32
 
 
 @dataclass(slots=True)
@@ -43,7 +47,7 @@ class Announcement:
 
 @dataclass(slots=True)
 class Acknowledgement:
-    """The numbers that a packet acknowledged, as (smallest, largest)."""
+    """The numbers that a packet acknowledged, or names otherwise, as (smallest, largest)."""
 
     datagram: Datagram
     intervals: list[tuple[int, int]]
@@ -59,6 +63,9 @@ class Flow:
     claims: list[Claim] = field(default_factory=list)
     announcements: list[Announcement] = field(default_factory=list)
     acknowledgements: list[Acknowledgement] = field(default_factory=list)
+    #: What FEC_RECOVERED reported of the other direction, and what FEC_REPAIR protects of this one.
+    recovered: list[Acknowledgement] = field(default_factory=list)
+    protected: list[Acknowledgement] = field(default_factory=list)
 
     def take(self, datagram: Datagram, frames: list[Frame], suspects: Suspects) -> None:
         """Take the frames of a packet whose tag is right, and check what needs no other packet."""
@@ -72,6 +79,22 @@ class Flow:
                 suspects.add(datagram, *problem, intact=True)
         if ends:
             self.claims.append(Claim(datagram, ends))
+
+    def rebuilt_at(self, other: Flow) -> dict[int, int]:
+        """Return when this end first reported that it rebuilt packets of the other with announcements.
+
+        Such a packet was received by repair, whatever became of it on the way. By ``id`` of its datagram.
+        """
+        if not self.recovered:
+            return {}
+        announcing = {id(announcement.datagram) for announcement in other.announcements}
+        numbers = [(n, id(d)) for n, d in other.packets.items() if id(d) in announcing]
+        found: dict[int, int] = {}
+        for report in sorted(self.recovered, key=lambda report: report.datagram.at):
+            for number, datagram in numbers:
+                if any(smallest <= number <= largest for smallest, largest in report.intervals):
+                    found.setdefault(datagram, report.datagram.at)
+        return found
 
     def sent_numbers(self) -> SentNumbers:
         """Return what acknowledgements are checked against; call it when all packets are there."""
@@ -89,6 +112,17 @@ class Flow:
             case ResetStream():
                 ends.append((fields["stream_id"], fields["final_size"]))
                 return self._stream(fields["stream_id"]).end_at(fields["final_size"])
+            case FecRecovered():
+                intervals = frame.intervals()
+                self.recovered.append(Acknowledgement(datagram, intervals))
+                if len(intervals) > _MAX_RECOVERED_RANGES:
+                    return (
+                        "12.4-5",
+                        f"FEC_RECOVERED of {len(intervals)} ranges",
+                        f"at most {_MAX_RECOVERED_RANGES}",
+                    )
+            case FecRepair():
+                self.protected.append(Acknowledgement(datagram, frame.intervals()))
             case Ack():
                 intervals = frame.intervals()
                 self.acknowledgements.append(Acknowledgement(datagram, intervals))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestrator.probes.wire.connections import MAX_AMPLIFICATION, Connection
-from orchestrator.probes.wire.flow import Announcement, Claim, Flow
+from orchestrator.probes.wire.flow import Acknowledgement, Announcement, Claim, Flow, SentNumbers
 from orchestrator.probes.wire.sightings import Datagram
 from orchestrator.probes.wire.suspects import Suspects
 
@@ -29,25 +29,21 @@ class OrderChecks:
         """Check one connection."""
         for sender, receiver in ((0, 1), (1, 0)):
             flow, other = connection.flows[sender], connection.flows[receiver]
-            self._acknowledgements(flow, other)
+            sent = other.sent_numbers()
+            self._only_sent(flow.acknowledgements, sent, "5-2", "an ACK")
+            self._only_sent(flow.recovered, sent, "12.4-5", "FEC_RECOVERED")
+            self._only_sent(flow.protected, flow.sent_numbers(), "12.1-1", "FEC_REPAIR")
             if connection.secrets.windows is not None:
                 self._windows(flow, other, connection.secrets.windows[receiver])
         self._amplification(connection)
 
-    def _acknowledgements(self, flow: Flow, other: Flow) -> None:
-        sent = other.sent_numbers()
-        for acknowledgement in flow.acknowledgements:
-            at = acknowledgement.datagram.at
-            for smallest, largest in acknowledgement.intervals:
-                unsent = sent.unsent(smallest, largest, at)
+    def _only_sent(self, named: list[Acknowledgement], sent: SentNumbers, rule: str, frame: str) -> None:
+        for naming in named:
+            for smallest, largest in naming.intervals:
+                unsent = sent.unsent(smallest, largest, naming.datagram.at)
                 if unsent is not None:
-                    self._suspects.add(
-                        acknowledgement.datagram,
-                        "5-2",
-                        f"an ACK of {unsent}",
-                        "only what was sent",
-                        intact=True,
-                    )
+                    found = f"{frame} of {unsent}"
+                    self._suspects.add(naming.datagram, rule, found, "only what was sent", intact=True)
                     break
 
     def _windows(self, flow: Flow, other: Flow, initial: tuple[int, int]) -> None:
@@ -81,8 +77,10 @@ class OrderChecks:
         events: list[tuple[int, int, Claim | Announcement]] = [
             (claim.datagram.at, 1, claim) for claim in flow.claims
         ]
+        rebuilt = flow.rebuilt_at(other)
         for announcement in other.announcements:
-            at = self._received(announcement.datagram)
+            times = (self._received(announcement.datagram), rebuilt.get(id(announcement.datagram)))
+            at = min((time for time in times if time is not None), default=None)
             if at is not None:
                 events.append((at, 0, announcement))
         events.sort(key=lambda event: event[:2])

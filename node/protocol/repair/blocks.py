@@ -1,0 +1,202 @@
+"""The sender's blocks: which packets are protected together, and when their repair goes out (SPEC 12.3)."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+
+import numpy as np
+
+from node.protocol.arena import Arena, Slot
+from node.protocol.fec.base import Encoder, FecScheme, Rows, Shape
+from node.protocol.recovery.manager import Recovery
+from node.protocol.repair.loss_meter import LossMeter
+from node.protocol.repair.symbols import SymbolLayout, arena_rows
+from node.protocol.time import MILLISECOND, Duration, Instant
+from node.protocol.wire.fec_frames import MAX_BLOCK_PACKETS, MAX_BLOCK_RANGES
+
+#: Most bytes that FEC_REPAIR takes before its symbol: with at most ``MAX_BLOCK_RANGES`` ranges, gaps of at
+#: most ``MAX_GAP``, and ``MAX_BLOCK_PACKETS`` packets: 1 + 1 + 8 + 1 + 2 + 7 · 2 + 1 + 1.
+REPAIR_HEAD_BYTES = 29
+#: Packet numbers between two ranges of a block, at most: such a gap takes one byte.
+MAX_GAP = 64
+#: SPEC 12.1-2: bytes that a block's source symbols take together; a receiver keeps several times that.
+MAX_BLOCK_BYTES = 512 * 1024
+#: An unfinished block waits for further packets at least so long.
+MIN_PATIENCE: Duration = 2 * MILLISECOND
+#: Blocks remembered for the question whether repair of a lost packet is on its way.
+MAX_SENT_BLOCKS = 256
+
+
+class Block:
+    """Packets protected together."""
+
+    def __init__(self, first: int, shape: Shape, encoder: Encoder, flush_at: Instant) -> None:
+        self.first = self.end = first
+        self.ranges: list[tuple[int, int]] = []
+        self.packets = 0
+        #: Bytes of the longest source symbol.
+        self.width = 0
+        self.shape = shape
+        self.encoder = encoder
+        #: When its repair is to go even if the block is not full.
+        self.flush_at = flush_at
+        #: Repair symbols, once the block is closed, and how many of them have gone.
+        self.symbols: Rows | None = None
+        self.sent = 0
+        #: When the last repair symbol went.
+        self.sent_at: Instant | None = None
+
+    def takes(self, number: int) -> bool:
+        """Whether a packet may join: the frame that names the block's packets stays short (SPEC 12.1-1)."""
+        if number == self.end:
+            return True
+        return len(self.ranges) < MAX_BLOCK_RANGES and number - self.end <= MAX_GAP
+
+    def add(self, first: int, symbols: Rows) -> None:
+        """Take the symbols of packets from ``first`` on."""
+        count, width = symbols.shape
+        if self.ranges and first == self.end:
+            self.ranges[-1] = (self.ranges[-1][0], first + count)
+        else:
+            self.ranges.append((first, first + count))
+        self.end = first + count
+        self.packets += count
+        self.width = max(self.width, width)
+        self.encoder.add(symbols)
+
+
+class BlockWriter:
+    """Groups protected packets into blocks and says what repair is to be sent.
+
+    Args:
+        overhead: repair packets for each protected packet at the most.
+        least_loss: share of loss to be ready for whatever was measured.
+    """
+
+    def __init__(
+        self, scheme: FecScheme, layout: SymbolLayout, recovery: Recovery, *, overhead: float,
+        least_loss: float,
+    ) -> None:  # fmt: skip
+        self.layout = layout
+        self.meter = LossMeter(least_loss)
+        #: Closed blocks whose repair symbols have not all gone, oldest first.
+        self.pending: deque[Block] = deque()
+        self.protected_packets = self.repairs_sent = 0
+        self._scheme, self._recovery, self._overhead = scheme, recovery, overhead
+        self._block: Block | None = None
+        self._capacity = 0
+        # Repair symbols that the packets so far have earned and no block has used (SPEC 12.3-2). The first
+        # packets of a connection, about whose path nothing is known, have one as well.
+        self._earned = 1.0
+        self._firsts: list[int] = []
+        self._sent: list[Block] = []
+
+    def set_packet_size(self, size: int, *, tag_size: int) -> int:
+        """Set the bytes of a full packet; return those of one that is to be protected (SPEC 12.1-6)."""
+        self.flush()
+        self._capacity = size - 13 - tag_size - REPAIR_HEAD_BYTES
+        return size - REPAIR_HEAD_BYTES - self.layout.prefix
+
+    # -- what is sent
+
+    def add_burst(self, first: int, slots: list[Slot], arena: Arena, *, tag_size: int, now: Instant) -> None:
+        """Protect a bulk burst whose packets lie in clear in their slots; only the last may be shorter."""
+        size, last = len(slots[0].packet), slots[-1]
+        whole = len(slots) - (len(last.packet) != size)
+        rows = arena_rows(
+            np.frombuffer(arena.buffer, dtype=np.uint8),
+            position=slots[0].position, count=whole, size=size, tag_size=tag_size, prefix=self.layout.prefix,
+        )  # fmt: skip
+        heads = rows[:, : self.layout.prefix].copy()
+        self.layout.write_heads(rows, first)
+        self._add(first, rows, now)
+        rows[:, : self.layout.prefix] = heads  # what was the end of the packets' headers
+        if whole < len(slots):
+            self.add(first + whole, bytes(last.payload), now=now)
+
+    def add(self, number: int, payload: bytes, *, now: Instant) -> None:
+        """Protect one packet."""
+        self._add(number, self.layout.symbol(number, payload), now)
+
+    def on_idle(self) -> bool:
+        """There is nothing more to send for now, so earned repair goes at once; return whether any is."""
+        if self._block is not None and self._earned >= 1:
+            self.flush()
+        return bool(self.pending)
+
+    def flush(self) -> None:
+        """Close the open block; its repair goes out, as far as it is earned."""
+        block, self._block = self._block, None
+        if block is None:
+            return
+        count = min(int(self._earned + 1e-6), block.shape.repairs)
+        if not count:
+            return
+        block.symbols = block.encoder.repairs(count)[:, : block.width]
+        self._earned = min(self._earned - len(block.symbols), block.shape.repairs)
+        self.pending.append(block)
+        self._sent.append(block)
+        self._firsts.append(block.first)
+        if len(self._sent) > 2 * MAX_SENT_BLOCKS:
+            del self._sent[:MAX_SENT_BLOCKS], self._firsts[:MAX_SENT_BLOCKS]
+
+    def on_repairs_sent(self, count: int, *, now: Instant) -> None:
+        """Note that the next symbols of the oldest pending block have gone."""
+        block = self.pending[0]
+        assert block.symbols is not None
+        block.sent += count
+        self.repairs_sent += count
+        if block.sent == len(block.symbols):
+            block.sent_at = now
+            self.pending.popleft()
+
+    # -- when, and what is on its way
+
+    @property
+    def flush_at(self) -> Instant | None:
+        """When ``flush`` is to be called at the latest."""
+        return None if self._block is None else self._block.flush_at
+
+    @property
+    def overhead(self) -> float:
+        """Repair packets for each protected one so far."""
+        return self.repairs_sent / max(1, self.protected_packets)
+
+    def block_of(self, number: int) -> Block | None:
+        """Return the block with repair that protects a packet, closing it if it is open; None: none does."""
+        if self._block is not None and self._block.first <= number < self._block.end:
+            self.flush()
+        index = bisect_right(self._firsts, number) - 1
+        if index < 0 or not any(start <= number < end for start, end in self._sent[index].ranges):
+            return None
+        return self._sent[index]
+
+    # -- helpers
+
+    def _add(self, first: int, symbols: Rows, now: Instant) -> None:
+        self.protected_packets += len(symbols)
+        while len(symbols):
+            if self._block is not None and not self._block.takes(first):
+                self.flush()
+            block = self._block = self._block or self._begin(first, now)
+            most = min(block.shape.packets, MAX_BLOCK_BYTES // self._capacity)
+            count = min(len(symbols), most - block.packets)
+            block.add(first, symbols[:count])
+            self._earned += count * block.shape.repairs / block.shape.packets
+            if block.packets == most:
+                self.flush()
+            first, symbols = first + count, symbols[count:]
+
+    def _begin(self, first: int, now: Instant) -> Block:
+        if self.meter.noticeable:
+            # Half a window is sent in half a round trip: later than that, repair comes hardly earlier than
+            # what is sent again.
+            half = self._recovery.congestion.congestion_window // (2 * self._capacity)
+            shape = self._scheme.shape(
+                loss=self.meter.loss, burst=self.meter.burst, packets=max(1, half), overhead=self._overhead
+            )
+        else:
+            shape = Shape(MAX_BLOCK_PACKETS, 1)  # SPEC 12.3-3
+        encoder = self._scheme.encoder(shape.repairs, self._capacity)
+        return Block(first, shape, encoder, now + max(MIN_PATIENCE, self._recovery.rtt.smoothed_rtt // 2))
