@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from itertools import chain, islice, takewhile
 from random import Random
 
@@ -12,6 +11,7 @@ from node.protocol.arena import Arena
 from node.protocol.configuration import MAX_HALF_OPEN, Configuration
 from node.protocol.connection import Connection
 from node.protocol.datagrams import Burst, SocketAddress, Transmit
+from node.protocol.drops import Drops
 from node.protocol.errors import LocalProtocolError
 from node.protocol.events import DatagramReceived, Event
 from node.protocol.handshake import new_connection_id
@@ -21,24 +21,13 @@ from node.protocol.setting_up import SettingUp
 from node.protocol.states import ConnectionState
 from node.protocol.time import Instant
 from node.protocol.timers import earliest
-from node.protocol.trace import TracerOf
+from node.protocol.trace import NO_CONNECTION, TracerOf
 from node.protocol.wire.data import is_data
 from node.protocol.wire.sealed import SEALED
 from node.protocol.wire.setup import SETUP_KINDS
 
 #: Connections that one endpoint keeps; more INITIATIONs are dropped.
 MAX_CONNECTIONS = 4096
-
-
-@dataclass(slots=True)
-class Drops:
-    """Datagrams that were dropped before they reached a connection, by reason."""
-
-    counts: dict[str, int] = field(default_factory=dict)
-
-    def add(self, reason: str) -> None:
-        """Count one."""
-        self.counts[reason] = self.counts.get(reason, 0) + 1
 
 
 class Endpoint:
@@ -60,7 +49,7 @@ class Endpoint:
     ) -> None:  # fmt: skip
         self.identity = identity
         self.configuration = configuration
-        self.drops = Drops()
+        self.drops = Drops(None if tracer_of is None else tracer_of(NO_CONNECTION, False))
         self._rng = rng
         self._sealed = None if sealed is None else SealedService(identity, sealed, rng=rng, key_log=key_log)
         self._tracer_of = tracer_of
@@ -165,6 +154,7 @@ class Endpoint:
         if reply is not None:
             return reply
         if self._sealed is not None and (packets := self._sealed.transmit(self._arena)) is not None:
+            self.drops.sealed_sent(packets, now)
             return packets
         while self._work:
             connection = self._work[0]
@@ -254,6 +244,7 @@ class Endpoint:
 
     def _receive_other(self, datagram: memoryview, source: SocketAddress, now: Instant) -> None:
         """Take a datagram that is for none of our connections."""
+        self.drops.take(len(datagram), now)
         kind = datagram[0]
         if kind in SETUP_KINDS:
             self._setting_up.receive(datagram, source, now=now)
@@ -261,6 +252,8 @@ class Endpoint:
             dropped = self._sealed.receive(datagram, now=now)
             if dropped is not None:
                 self.drops.add(dropped)
+            else:
+                self.drops.sealed_taken(datagram)
         elif not is_data(kind):
             self.drops.add("unknown packet type")
         elif bytes(datagram[1:9]) in self._by_id:
@@ -286,7 +279,7 @@ class Endpoint:
         oldest = next(iter(self._half_open.values()))
         self._sort(oldest)
         if oldest.connection_id in self._half_open:
-            self.drops.add("half-open for too long")
+            self.drops.count("half-open for too long")
             self._forget(oldest)
 
     def _forget(self, connection: Connection) -> None:

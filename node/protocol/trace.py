@@ -60,8 +60,10 @@ class TraceEvent:
 #: Takes each event of one connection. None instead of one: tracing is off and costs nothing.
 Tracer: TypeAlias = Callable[[Instant, TraceEvent], None]
 #: Asked for a tracer when a connection begins; arguments: its initiator's connection ID, which both ends
-#: know it by, and whether this end is the initiator. None: this connection is not traced.
+#: know it by, and whether this end is the initiator. None: this connection is not traced. Asked once with
+#: NO_CONNECTION, too, for what belongs to none.
 TracerOf: TypeAlias = Callable[[bytes, bool], Tracer | None]
+NO_CONNECTION = b""
 
 
 # -- connectivity

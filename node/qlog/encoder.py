@@ -22,7 +22,7 @@ from node.qlog.frames import error_space, frames_data, stream_kind
 QLOG_VERSION = "0.3"
 RECORD_SEPARATOR = "\x1e"
 
-#: qlog's packet types for ours; any other stands as it is.
+#: qlog's packet types for ours; of any other it is ``unknown``.
 _PACKET_TYPES = {
     "initiation": "initial",
     "response": "initial",
@@ -30,6 +30,7 @@ _PACKET_TYPES = {
     "retry": "retry",
     "early": "0RTT",
     "data": "1RTT",
+    "stateless_reset": "stateless_reset",
 }
 #: qlog's words for the states of a connection.
 _STATES = {
@@ -43,7 +44,7 @@ class Encoder:
     """Encodes the events of one connection.
 
     Args:
-        initiator: whether the events are the initiator's: qlog's client.
+        initiator: whether the events are the initiator's: qlog's client; None: they are of no connection.
         name: of the node, for people.
         local: the node's own socket address, which the core does not know.
         group: the initiator's connection ID: qlog's ODCID, the same in the files of both ends.
@@ -52,10 +53,10 @@ class Encoder:
     """
 
     def __init__(
-        self, *, initiator: bool, name: str, local: SocketAddress, group: bytes, reference: Instant,
+        self, *, initiator: bool | None, name: str, local: SocketAddress, group: bytes, reference: Instant,
         reference_time: float,
     ) -> None:  # fmt: skip
-        self._vantage = "client" if initiator else "server"
+        self._vantage = {True: "client", False: "server", None: "unknown"}[initiator]
         self._name, self._local = name, local
         self._group = group
         self._reference = reference
@@ -69,13 +70,14 @@ class Encoder:
             "time_format": "relative",
             "reference_time": self._reference_time,
             "protocol_type": ["STRAIT"],
-            "ODCID": self._group.hex(),
         }
+        if self._group:
+            common["ODCID"] = self._group.hex()
         return _record(
             {
                 "qlog_version": QLOG_VERSION,
                 "qlog_format": "JSON-SEQ",
-                "title": f"Strait connection at {self._name}",
+                "title": f"Strait at {self._name}",
                 "trace": {
                     "title": self._name,
                     "vantage_point": {"name": self._name, "type": self._vantage},
@@ -139,7 +141,9 @@ def _event(time: str, name: str, data: dict[str, Any]) -> str:
 
 def _packets(time: str, event: trace.PacketSent | trace.PacketReceived) -> Iterator[str]:
     """Yield a record for each packet of a burst."""
-    kind = _PACKET_TYPES.get(event.kind, event.kind)
+    kind = _PACKET_TYPES.get(event.kind, "unknown")
+    if kind == "unknown":
+        kind += f'","strait_type":"{event.kind}'
     head = (
         f'{RECORD_SEPARATOR}{{"time":{time},"name":"{event.name}","data":'
         f'{{"header":{{"packet_type":"{kind}","packet_number":'

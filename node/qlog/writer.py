@@ -111,7 +111,8 @@ class QlogWriter:
     """Makes the tracers of a node's connections, and writes their files.
 
     Args:
-        directory: where the files go, ``<initiator's connection ID>.sqlog``; made at the first.
+        directory: where the files go, made at the first: ``<initiator's connection ID>.sqlog``, and
+            ``node.sqlog`` for what belongs to no connection.
         name: of the node.
         local: the node's own socket address, for the files.
         reference: the instant that is time 0 in all files.
@@ -134,14 +135,14 @@ class QlogWriter:
         self._over = False
 
     def tracer_of(self, connection_id: bytes, initiator: bool) -> QlogFile | None:
-        """Return the tracer of a new connection; None: no more are traced."""
+        """Return the tracer of a new connection, or of what belongs to none; None: no more are traced."""
         if self._over or self._made >= MAX_FILES:
             return None
         self._made += 1
         self._room -= _LAST_RECORD_BYTES
         encoder = Encoder(
-            initiator=initiator, name=self._name, local=self._local, group=connection_id,
-            reference=self._reference, reference_time=self._reference_time,
+            initiator=initiator if connection_id else None, name=self._name, local=self._local,
+            group=connection_id, reference=self._reference, reference_time=self._reference_time,
         )  # fmt: skip
         file = QlogFile(self._path(connection_id), encoder, self._file_bytes)
         self._files.append(file)
@@ -182,12 +183,13 @@ class QlogWriter:
 
     def _path(self, connection_id: bytes) -> Path:
         # The peer chose it: another peer may have chosen the same.
-        path = self._directory / f"{connection_id.hex()}.sqlog"
+        name = connection_id.hex() or "node"
+        path = self._directory / f"{name}.sqlog"
         taken = {file.path for file in self._files}
         count = 1
         while path in taken or path.exists():
             count += 1
-            path = self._directory / f"{connection_id.hex()}-{count}.sqlog"
+            path = self._directory / f"{name}-{count}.sqlog"
         return path
 
     def _end(self, why: str, *, broken: bool = False) -> None:

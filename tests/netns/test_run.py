@@ -79,7 +79,9 @@ def test_both_ends_of_a_flow_are_traced_when_asked(tmp_path: Path) -> None:
     results = tmp_path / "results"
     ended = narrows("run", LINE, "--backend", "netns", "--results", results, "--qlog", "-f", "json")
     assert ended.json()["verdict"] == "PASS", ended.json()["reasons"]
-    client, server = (qvis.load(next(results.glob(f"*/qlog/{node}/*.sqlog"))) for node in ("left", "right"))
+    client, server = (
+        qvis.load(next(results.glob(f"*/qlog/{node}/[0-9a-f]*.sqlog"))) for node in ("left", "right")
+    )
     assert (client.vantage_point, server.vantage_point) == ("client", "server")
     assert qvis.matched(client, server)[0] > 3000
 

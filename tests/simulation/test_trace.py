@@ -16,6 +16,7 @@ from node.protocol.wire.frames import Ack
 from node.qlog.writer import QlogWriter
 from tests.support import qvis
 from tests.support.pair import Pair, hostile, perfect
+from tests.support.sealed import acquainted
 
 SIZE = 400_000
 
@@ -227,6 +228,36 @@ def test_probe_timeouts_are_told() -> None:
     assert max(e.pto_count for e in pair.traced(trace.MetricsUpdated, left=True)) == len(timers)
 
 
+def test_what_belongs_to_no_connection_is_in_a_trace_of_the_node(tmp_path: Path) -> None:
+    """SPEC 16-7."""
+    common: Any = {"reference": 0, "reference_time": 1.0, "on_trouble": pytest.fail}
+    writer = QlogWriter(tmp_path, name="right", local=("right", 1), **common)
+    pair = Pair(tracers=(None, writer.tracer_of))
+    damaged = bytearray(next(d for _, left, d in transferred(Pair(), size=10).wire if left))
+    damaged[100] ^= 1
+    for datagram in (b"\x41" + bytes(50), b"\xff" * 9, bytes(damaged)):
+        pair.inject(datagram, to_right=True)
+    writer.close()
+    loaded = qvis.load(tmp_path / "node.sqlog")
+    assert loaded.vantage_point == "unknown"
+    drops = [event["data"] for event in loaded.lookup("transport", "packet_dropped")]
+    assert [(drop["trigger"], drop["details"], drop["raw"]["length"]) for drop in drops] == [
+        ("connection_unknown", "unknown connection ID", 51),
+        ("unsupported", "unknown packet type", 9),
+        ("decryption_failure", "wrong CRC-32C", 1200),
+    ]
+    assert sum(pair.right.drops.counts.values()) == len(drops)
+
+
+def test_sealed_packets_are_told_by_the_nodes_at_both_ends() -> None:
+    node, other = acquainted()
+    other.receive(*node.send(other, b"x" * 3000))
+    sent = [event for event in node.trace if isinstance(event, trace.PacketSent)]
+    received = [event for event in other.trace if isinstance(event, trace.PacketReceived)]
+    assert [event.kind for event in received] == ["sealed"] * 3
+    assert numbers(sent, "sealed") == numbers(received, "sealed") == [0, 1, 2]
+
+
 def test_untraced_connection_has_no_observer() -> None:
     """SPEC 16-1: off costs the look at one attribute."""
     pair = transferred(Pair(), size=10)
@@ -254,7 +285,9 @@ def test_files_of_both_ends_load_in_qvis(tmp_path: Path) -> None:
     transferred(pair)
     for writer in writers:
         writer.close()
-    client, server = (qvis.load(next((tmp_path / side).glob("*.sqlog"))) for side in ("left", "right"))
+    client, server = (
+        qvis.load(next((tmp_path / side).glob("[0-9a-f]*.sqlog"))) for side in ("left", "right")
+    )
     assert (client.vantage_point, server.vantage_point) == ("client", "server")
     groups = {end.header["trace"]["common_fields"]["ODCID"] for end in (client, server)}
     assert groups == {pair.connection.connection_id.hex()}

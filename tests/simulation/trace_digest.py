@@ -48,7 +48,7 @@ async def digest(seed: int) -> str:
         collected = await deployment.collect(Path(directory))
         files = [path for paths in collected.captures.values() for path in paths] + collected.key_logs
         traces = _traces(Path(directory))
-        assert len(traces) == 4, traces
+        assert len(traces) >= 4, traces
         for path in files + traces:
             found.update(path.read_bytes())
         await deployment.destroy()

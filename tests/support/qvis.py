@@ -18,7 +18,7 @@ and sequence diagram find what they draw. Each rule names the file it stands in,
   numbers; the peer's ``parameters_set`` has the windows.
 - ``components/sequencediagram/renderer/SequenceDiagramD3Renderer.ts`` (``calculateConnections``,
   ``frameToShortString``): packets are matched by ``packet_type`` and ``packet_number``; every frame has a
-  ``frame_type``; a vantage point is client or server.
+  ``frame_type``; a vantage point is client or server, or the diagram has to guess.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def load(path: Path) -> Loaded:
     assert header["qlog_version"] in VERSION_ALIASES
     assert header["qlog_format"] == "JSON-SEQ"
     trace = header["trace"]
-    assert trace["vantage_point"]["type"] in ("client", "server")
+    assert trace["vantage_point"]["type"] in ("client", "server", "unknown")
     common = trace["common_fields"]
     assert common["time_format"] == "relative"
     assert isinstance(common["reference_time"], int | float)

@@ -12,6 +12,7 @@ from node.protocol.events import DatagramReceived
 from node.protocol.identity import Identity, Peer
 from node.protocol.sealed.service import SealedSettings
 from node.protocol.time import Instant
+from node.protocol.trace import TraceEvent
 
 
 class SealedNode:
@@ -25,6 +26,8 @@ class SealedNode:
         self.process: Callable[[], int] = lambda: 1
         self.rng: Random | None = None
         self.key_log: list[str] = []
+        #: What was told of packets, and of datagrams that were dropped.
+        self.trace: list[TraceEvent] = []
         self.restart(epoch=epoch)
 
     def restart(self, *, epoch: int) -> None:
@@ -32,8 +35,9 @@ class SealedNode:
         settings = SealedSettings(self.peers.get, epoch, self.process)
         rng = self.rng or Random(f"{self.name}/{epoch}")
         self.endpoint = Endpoint(
-            self.identity, Configuration(), rng=rng, key_log=self.key_log.append, sealed=settings
-        )
+            self.identity, Configuration(), rng=rng, key_log=self.key_log.append, sealed=settings,
+            tracer_of=lambda connection_id, initiator: lambda now, event: self.trace.append(event),
+        )  # fmt: skip
 
     def knows(self, *others: SealedNode) -> None:
         """Make other nodes peers of this one."""
