@@ -98,6 +98,8 @@ class FlowResult:
     #: The files that were sent and that arrived, from the run's directory on; None: there is none.
     sent_file: str | None = None
     received_file: str | None = None
+    #: What the transport counted at both ends (node.protocol.statistics), by ``source`` and ``target``.
+    statistics: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     #: What the workload itself measured.
     measured: Mapping[str, object] = field(default_factory=dict)
 

@@ -180,6 +180,7 @@ def _result(record: _Record) -> FlowResult:
         integrity=str(flow.transport.get("integrity", defaults.integrity)),
         arq=str(flow.transport.get("arq", defaults.arq)),
         congestion=str(flow.transport.get("congestion", defaults.congestion)),
+        statistics={SOURCE: statistics, TARGET: target_statistics},
         measured=_mapping(source, "results"),
     )
 

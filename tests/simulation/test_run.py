@@ -53,6 +53,11 @@ def test_results_are_kept_and_are_what_was_printed(tmp_path: Path) -> None:
     assert directory.name == f"line-{ended.json()['run_id']}"
     assert json.loads((directory / "result.json").read_text()) == ended.json()
     assert len(list(directory.rglob("*.pcapng"))) == 3
+    (flow,) = ended.json()["flows"].values()
+    source, target = flow["statistics"]["source"], flow["statistics"]["target"]
+    assert source["packets_sent"] == flow["packets_sent"]
+    assert 0 < target["packets_received"] <= source["packets_sent"]
+    assert sum(source["limited_time"].values()) / 1e9 == pytest.approx(flow["seconds"], rel=0.1)
 
 
 def test_same_seed_gives_the_same_run_whatever_the_hash_seed(tmp_path: Path) -> None:
