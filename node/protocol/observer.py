@@ -139,6 +139,10 @@ class Observer:
         """A packet passed its checks; its frames are handled next (SPEC 16-5)."""
         self.emit(now, trace.PacketReceived(DATA, number, 1, size, size, tuple(map(_without_data, frames))))
 
+    def rebuilt(self, number: int, size: int, frames: Iterable[Frame], now: Instant) -> None:
+        """What a lost packet carried was rebuilt; its frames are handled next."""
+        self.emit(now, trace.FecPacketRebuilt(number, size, tuple(map(_without_data, frames))))
+
     def received_run(
         self, stream: ReceiveStream, run: trace.StreamRun, first: int, count: int, size: int,
         last_size: int, now: Instant,
@@ -170,6 +174,10 @@ class Observer:
         for stream in self._touched.values():
             self.sender_changed(stream, now)
         self._touched.clear()
+
+    def recovered(self, record: SentBurst, mask: int) -> None:
+        """The peer says that it has rebuilt packets of ours."""
+        self.emit(self.now, trace.FecPacketsRecovered(_ranges([(record, mask)])))
 
     def lost(
         self, lost: list[tuple[SentBurst, int]], largest_acked: int, threshold: int, now: Instant

@@ -111,6 +111,8 @@ class PacketReceiver:
                     continue
                 if fec is not None and number in fec.rebuilder.rebuilt:
                     taken = _ELICITING  # SPEC 12.4-4: what it carries was handled when it was rebuilt
+                    if c.observer is not None:
+                        c.observer.received(number, len(packet), (), now)
                 else:
                     taken = self._take_frames(payload, number, len(packet), now)
                 if taken > 0:
@@ -135,7 +137,11 @@ class PacketReceiver:
         except RemoteProtocolError as error:
             self._drop_malformed(len(payload), number, error.reason)  # SPEC 12.4-3: in every profile
             return False
-        return not self._is_untimely(frames) and self._handle(frames, number, len(payload), now) > 0
+        if self._is_untimely(frames):
+            return False
+        if (observer := self._connection.observer) is not None:
+            observer.rebuilt(number, len(payload), frames, now)
+        return self._handle(frames, number, len(payload), now) > 0
 
     def _receive_bulk(self, packets: memoryview, position: int, segment_size: int) -> tuple[int, bool]:
         """Take packets as long as each is the next in number and the next of the expected stream.

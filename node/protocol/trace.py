@@ -338,3 +338,36 @@ class ArqSteppedBack(TraceEvent):
     end: int
     #: How often the stream has stepped back.
     epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class FecRepairSent(TraceEvent):
+    """Repair packets of a block go out (SPEC 12); ``PacketSent`` has their numbers."""
+
+    name: ClassVar[str] = "strait:fec_repair_sent"
+    #: The packets that the block protects.
+    protects: tuple[Range, ...]
+    #: Which repair symbols of how many these are.
+    repairs: Range
+    total: int
+    #: Bytes of a symbol.
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class FecPacketRebuilt(TraceEvent):
+    """What a packet carried that did not arrive was rebuilt from others and taken."""
+
+    name: ClassVar[str] = "strait:fec_packet_rebuilt"
+    packet_number: int
+    #: Bytes of its payload.
+    size: int
+    frames: tuple[Frame | StreamPart, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FecPacketsRecovered(TraceEvent):
+    """The peer tells that it has rebuilt packets: they are lost, but what they carried is not."""
+
+    name: ClassVar[str] = "strait:fec_packets_recovered"
+    ranges: tuple[Range, ...]

@@ -289,6 +289,8 @@ def _marked(event: trace.MarkedForRetransmit) -> dict[str, Any]:
 def _plain(event: trace.TraceEvent) -> dict[str, Any]:
     """Say an event of our own by its fields, but for what is not there."""
     found = {field.name: getattr(event, field.name) for field in fields(event)}
+    if "frames" in found:
+        found["frames"] = frames_data(found["frames"])
     return {name: _json(value) for name, value in found.items() if value is not None}
 
 

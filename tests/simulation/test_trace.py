@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,10 @@ def transferred(pair: Pair, size: int = SIZE) -> Pair:
 
 def numbers(events: list[trace.PacketSent] | list[trace.PacketReceived], kind: str = "data") -> list[int]:
     return [number for e in events if e.kind == kind for number in range(e.first, e.first + e.count)]
+
+
+def numbers_of(ranges: Iterable[trace.Range]) -> list[int]:
+    return [number for low, high in ranges for number in range(low, high)]
 
 
 @pytest.mark.parametrize("coalesce", [False, True])
@@ -112,6 +117,25 @@ def test_go_back_n_tells_each_step_back_and_all_that_goes_again() -> None:
     marked = pair.traced(trace.MarkedForRetransmit, left=True)
     assert [event.ranges for event in marked] == [((step.offset, step.end),) for step in steps]
     assert steps
+
+
+@pytest.mark.parametrize("fec", ["xor", "reed-solomon"])
+def test_repair_is_told_at_both_ends_and_lost_stays_lost(fec: str) -> None:
+    """SPEC 12-1."""
+    both = Configuration(fec=fec)
+    pair = Pair(left=both, right=both, to_right=hostile(loss=0.03), to_left=perfect(), traced=True)
+    transferred(pair)
+    assert pair.accepted is not None
+    rebuilt = pair.traced(trace.FecPacketRebuilt, left=False)
+    assert len(rebuilt) == pair.accepted.statistics().fec_packets_rebuilt > 0
+    told = [e for e in pair.traced(trace.FecPacketsRecovered, left=True) for _ in numbers_of(e.ranges)]
+    assert len(told) == pair.connection.statistics().fec_packets_recovered
+    repairs = pair.traced(trace.FecRepairSent, left=True)
+    count = sum(event.repairs[1] - event.repairs[0] for event in repairs)
+    assert count == pair.connection.statistics().fec_repairs_sent
+    lost = {n for event in pair.traced(trace.PacketLost, left=True) for n in numbers_of(event.ranges)}
+    assert lost & {event.packet_number for event in rebuilt}
+    assert not lost & set(numbers(pair.traced(trace.PacketReceived, left=False)))
 
 
 def test_limits_are_told_when_they_change() -> None:

@@ -21,6 +21,7 @@ from node.protocol.repair.symbols import SymbolLayout
 from node.protocol.repair.withheld import Withheld
 from node.protocol.time import Instant
 from node.protocol.timers import earliest
+from node.protocol.trace import FecRepairSent
 from node.protocol.wire.fec_frames import FecRecovered, FecRepair
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ class Fec:
                     record.recovered |= fresh
                     self.packets_recovered += fresh.bit_count()
                     deliver(c, record, fresh)
+                    if c.observer is not None:
+                        c.observer.recovered(record, fresh)
 
     # -- time
 
@@ -129,5 +132,9 @@ class Fec:
         c.protection.seal(slots, first)
         record = SentBurst(first, len(slots), now, size=size, last_size=size)
         record.frames = (frame,)  # for observers: the first one stands for all
+        if c.observer is not None:
+            repairs = (block.sent, block.sent + len(slots))
+            sent = FecRepairSent(tuple(block.ranges), repairs, len(block.symbols), len(block.symbols[0]))
+            c.observer.emit(now, sent)
         self.writer.on_repairs_sent(len(slots), now=now)
         return record, arena.view[: len(slots) * size]
