@@ -128,6 +128,7 @@ class PacketBuilder:
             congestion_window=recovery.congestion.congestion_window,
             packet_size=self.size,
             smoothed_rtt=recovery.rtt.smoothed_rtt,
+            min_rtt=recovery.rtt.min_rtt,
             announced=self.ack_frequency,
         )
         if wanted is not None and self._connection.arq.max_open_packets is None:

@@ -374,6 +374,8 @@ def test_19_handling_spurious_rto_recovery() -> None:
 
 def test_20_entering_and_exiting_probe_rtt_during_startup() -> None:
     flow = Flow(application_bps=2 * MBPS)
+    flow.run_for(SECOND)
+    flow.set_rate(10 * MBPS, delay="40ms")  # no sample comes near the old min_rtt again
     flow.until(State.PROBE_RTT)
     assert flow.states() == [State.STARTUP, State.PROBE_RTT]
     assert not flow.bbr.model.full_pipe.reached

@@ -26,10 +26,39 @@ HEADS = 8 + 20 + 14
 MAX_BURST = 64
 
 
+class Clock:
+    """Virtual time, and the flows that act on it."""
+
+    def __init__(self) -> None:
+        self.now: Instant = 0
+        self.flows: list[Bottleneck] = []
+        self._events: list[tuple[Instant, int, Callable[[], None]]] = []
+        self._sequence = 0
+
+    def at(self, instant: Instant, action: Callable[[], None]) -> None:
+        """Do something at an instant."""
+        self._sequence += 1
+        heapq.heappush(self._events, (instant, self._sequence, action))
+
+    def next(self) -> Instant:
+        """Return when the next thing happens."""
+        first = [self._events[0][0]] if self._events else []
+        return max(self.now, min(first + [flow.next_timeout() for flow in self.flows]))
+
+    def step(self) -> None:
+        """Go on to the next thing that happens."""
+        self.now = self.next()
+        while self._events and self._events[0][0] <= self.now:
+            heapq.heappop(self._events)[2]()
+        for flow in self.flows:
+            flow.handle_timeout()
+
+
 class Bottleneck:
     """A sender with endless data, unless told otherwise; a link; a receiver that acknowledges.
 
     Args:
+        beside: shares this flow's link and clock, whose rate and queue it has then.
         rate_bps: of the bottleneck, in bits of payload a second (the heads are added here).
         rtt: without queue.
         queue: packets that the bottleneck holds.
@@ -39,10 +68,9 @@ class Bottleneck:
 
     def __init__(
         self, controller: str, *, rate_bps: int, rtt: Duration, queue: int = 1000, ack_every: int = 2,
-        ack_clock: Duration = 0, seed: int = 1,
+        ack_clock: Duration = 0, seed: int = 1, beside: Bottleneck | None = None,
     ) -> None:  # fmt: skip
-        self.rng = Random(f"{seed}/bottleneck")
-        self.now: Instant = 0
+        self.clock: Clock = Clock() if beside is None else beside.clock
         self.rtt, self.queue, self.ack_clock = rtt, queue, ack_clock
         self.controller: CongestionController = CONTROLLERS[controller](SIZE, rng=Random(seed))
         self.recovery = Recovery(
@@ -51,8 +79,11 @@ class Bottleneck:
             on_acked=lambda record, mask: None,
             on_lost=lambda record, mask: None,
         )
-        self.link = LinkModel(Impairments(), Random(f"{seed}/link"))
-        self.set_rate(rate_bps)
+        self.link: LinkModel = (
+            LinkModel(Impairments(), Random(f"{seed}/link")) if beside is None else beside.link
+        )
+        if beside is None:
+            self.set_rate(rate_bps)
         self.receiver = Acknowledgements(max_ack_delay=25 * MILLISECOND, at_once=False)
         self.receiver.set_frequency(0, packets=ack_every, delay=5 * MILLISECOND)
         #: Bits a second that the application writes; None: as much as may be sent.
@@ -67,10 +98,14 @@ class Bottleneck:
         self._written: Instant = 0
         self._wake_at: Instant | None = None
         self._budget = 0
-        self._events: list[tuple[Instant, int, Callable[[], None]]] = []
-        self._sequence = 0
-        self.recovery.take_handshake_sample(rtt, now=0)
+        self.clock.flows.append(self)
+        self.recovery.take_handshake_sample(rtt, now=self.now)
         self._send()
+
+    @property
+    def now(self) -> Instant:
+        """Virtual time."""
+        return self.clock.now
 
     # -- what a test does
 
@@ -83,16 +118,16 @@ class Bottleneck:
     def run_for(self, duration: Duration) -> None:
         """Go on for a time."""
         end = self.now + duration
-        while self._next() <= end:
-            self._step()
-        self.now = end
+        while self.clock.next() <= end:
+            self.clock.step()
+        self.clock.now = end
 
     def run_until(self, done: Callable[[], bool], *, limit: Duration = 60 * SECOND) -> None:
         """Go on until ``done``; AssertionError when that takes longer than ``limit``."""
         end = self.now + limit
         while not done():
-            assert self._next() <= end, f"not so after {limit / SECOND:.1f} virtual seconds"
-            self._step()
+            assert self.clock.next() <= end, f"not so after {limit / SECOND:.1f} virtual seconds"
+            self.clock.step()
 
     def wake(self) -> None:
         """Send what may be sent now: after a change of what there is to send."""
@@ -100,15 +135,13 @@ class Bottleneck:
 
     # -- how it goes
 
-    def _next(self) -> Instant:
-        first = self._events[0][0] if self._events else None
-        times = (first, self._wake_at, self.recovery.next_timeout(), self.receiver.deadline)
-        return max(self.now, min([time for time in times if time is not None], default=1 << 62))
+    def next_timeout(self) -> Instant:
+        """Return when ``handle_timeout`` is to be called."""
+        times = (self._wake_at, self.recovery.next_timeout(), self.receiver.deadline)
+        return min([time for time in times if time is not None], default=1 << 62)
 
-    def _step(self) -> None:
-        self.now = self._next()
-        while self._events and self._events[0][0] <= self.now:
-            heapq.heappop(self._events)[2]()
+    def handle_timeout(self) -> None:
+        """Do what is due."""
         deadline = self.recovery.next_timeout()
         if deadline is not None and deadline <= self.now:
             self.recovery.on_timeout(now=self.now)
@@ -117,10 +150,6 @@ class Bottleneck:
             self._send()
         if self.receiver.deadline is not None and self.receiver.deadline <= self.now:
             self._acknowledge()
-
-    def _at(self, instant: Instant, action: Callable[[], None]) -> None:
-        self._sequence += 1
-        heapq.heappush(self._events, (instant, self._sequence, action))
 
     def _send(self) -> None:
         recovery = self.recovery
@@ -139,6 +168,7 @@ class Bottleneck:
             wanted = min(wanted, recovery.window_left)
             paced = recovery.pacer.allowance(packet_size=SIZE, wanted=wanted, now=self.now)
             if not probes and not paced:
+                recovery.window_used = 2 * recovery.bytes_in_flight >= self.controller.congestion_window
                 self._wake_at = recovery.pacer.next_time(packet_size=SIZE, wanted=wanted, now=self.now)
                 return
             self._launch(1 if probes else min(wanted, paced, MAX_BURST * SIZE) // SIZE)
@@ -166,7 +196,7 @@ class Bottleneck:
             if not deliveries:
                 self.dropped += 1
             for delivery in deliveries:
-                self._at(delivery.at + self.hold(number), lambda number=number: self._arrive(number))  # type: ignore[misc]
+                self.clock.at(delivery.at + self.hold(number), lambda number=number: self._arrive(number))  # type: ignore[misc]
 
     def _arrive(self, number: int) -> None:
         if not self.receiver.is_duplicate(number):
@@ -179,7 +209,7 @@ class Bottleneck:
         at = self.now + self.rtt // 2
         if self.ack_clock:
             at = -(-at // self.ack_clock) * self.ack_clock
-        self._at(at, lambda: self._acknowledged(frame))
+        self.clock.at(at, lambda: self._acknowledged(frame))
 
     def _acknowledged(self, frame: Ack) -> None:
         self.recovery.on_ack(frame, now=self.now)

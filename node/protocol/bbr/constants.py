@@ -26,6 +26,10 @@ FULL_BANDWIDTH_GROWTH = 1.25
 FULL_BANDWIDTH_ROUNDS = 3
 #: §5.3.1.3: BBRStartupFullLossCnt: so many separate runs lost in a round trip end Startup.
 STARTUP_LOST_RANGES = 6
+#: Round trips from here on are long enough for Startup to jump ahead after the first flight ...
+LONG_PATH: Duration = 100 * MILLISECOND
+#: ... to at most so much in flight: what a wrong guess can put into a queue.
+MAX_JUMP_BYTES = 8 * 1024 * 1024
 #: §5.3.2: Drain ends after this many round trips at the latest.
 DRAIN_ROUNDS = 3
 #: §5.3.3.5.2: longest wait between probes for bandwidth, drawn between these, ...
@@ -35,8 +39,15 @@ PROBE_WAIT_SPREAD: Duration = SECOND
 RENO_ROUNDS = 63
 #: §5.3.3.8: doublings of the growth of ``inflight_longterm`` in ProbeBW_UP.
 MAX_PROBE_UP_ROUNDS = 30
+#: ... but ProbeBW_DOWN is given the round trips in which its pace, a tenth below the path's, drains what a
+#: probe queues. On round trips below 200 ms they are over before the wait is; on longer ones the wait
+#: alone would leave a standing queue, and with it no sample of the true round trip.
+DOWN_ROUNDS = 10
 #: §2.14: how long a min_rtt counts, and so how often ProbeRTT comes; the same for all, to coincide.
 MIN_RTT_WINDOW: Duration = 10 * SECOND
+#: A sample within this part of min_rtt renews it: one packet before another on a slow link is not a queue
+#: to be drained, and ProbeRTT costs such a path a tenth of its time.
+MIN_RTT_MARGIN = 20
 #: §2.14: how long ProbeRTT holds what is in flight low.
 PROBE_RTT_DURATION: Duration = 200 * MILLISECOND
 #: §5.6.3: one aggregate is what the path takes in this time ...

@@ -58,9 +58,13 @@ class LongTermModel:
             self.steepen(window)
 
 
-def is_too_high(*, lost: int, tx_in_flight: int) -> bool:
-    """Whether losing ``lost`` of ``tx_in_flight`` bytes says that it was too much: IsInflightTooHigh()."""
-    return lost > tx_in_flight * LOSS_THRESHOLD
+def is_too_high(*, lost: int, tx_in_flight: int, by_chance: int = 0) -> bool:
+    """Whether losing ``lost`` of ``tx_in_flight`` bytes says that it was too much: IsInflightTooHigh().
+
+    Args:
+        by_chance: bytes of the lost ones that may have been lost by chance.
+    """
+    return lost - by_chance > tx_in_flight * LOSS_THRESHOLD
 
 
 def inflight_at_loss(*, lost: int, tx_in_flight: int, size: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node.protocol.bbr.constants import MIN_RTT_WINDOW
+from node.protocol.bbr.constants import MIN_RTT_MARGIN, MIN_RTT_WINDOW
 from node.protocol.time import Duration, Instant
 
 
@@ -20,10 +20,15 @@ class MinRtt:
         return self.value is not None and now > self._stamp + MIN_RTT_WINDOW
 
     def update(self, sample: Duration, now: Instant) -> None:
-        """Take a sample, of the newest packet that an acknowledgement covers."""
+        """Take a sample, of the newest packet that an acknowledgement covers.
+
+        One that is nearly as low shows that the value still holds: it renews it, and does not raise it.
+        """
         self.expired = self.is_expired(now)
         if self.value is None or sample < self.value or self.expired:
             self.value = sample
+            self._stamp = now
+        elif sample <= self.value + self.value // MIN_RTT_MARGIN:
             self._stamp = now
 
     def schedule(self, now: Instant) -> None:

@@ -8,6 +8,7 @@ from node.protocol.bbr.filters import TwoCycleMaximum
 from node.protocol.bbr.full_pipe import FullPipe
 from node.protocol.bbr.long_term import LongTermModel
 from node.protocol.bbr.min_rtt import MinRtt
+from node.protocol.bbr.random_loss import RandomLoss
 from node.protocol.bbr.rounds import Rounds
 from node.protocol.bbr.short_term import ShortTermModel
 from node.protocol.bbr.states import PROBING, State
@@ -31,6 +32,7 @@ class PathModel:
         self.aggregation = AckAggregation()
         self.short_term = ShortTermModel()
         self.long_term = LongTermModel(max_datagram_size)
+        self.random_loss = RandomLoss(max_datagram_size)
         #: What may be sent at, bytes/s [BBR.bw]: the least of what the models allow.
         self.bandwidth = 0
         #: Bytes delivered so far [C.delivered].
@@ -40,8 +42,14 @@ class PathModel:
         # Samples of packets sent while ProbeRTT throttled, by bytes delivered then; none yet.
         self._throttled = range(0)
 
-    def take(self, sample: AckSample, *, state: State, window: int, app_limited: bool) -> None:
-        """Take an acknowledgement: the first half of UpdateModelAndState() (§5.2.3)."""
+    def take(
+        self, sample: AckSample, *, state: State, window: int, app_limited: bool, jump_rate: int
+    ) -> None:
+        """Take an acknowledgement: the first half of UpdateModelAndState() (§5.2.3).
+
+        Args:
+            jump_rate: bytes/s that a jump sends at, of which the bandwidth does not know yet.
+        """
         rate, short_term, rounds = sample.delivery_rate, self.short_term, self.rounds
         prior, delivered = sample.prior_delivered, sample.delivered
         self.delivered = delivered
@@ -52,12 +60,26 @@ class PathModel:
         # §5.5.4: a sample that the application limited still counts if it is the best.
         if rate and (not app_limited or rate >= self.max_bandwidth.value):
             self.max_bandwidth.update(rate)
+        self._look_for_chance(sample, state=state, app_limited=app_limited)
         short_term.adapt(max_bandwidth=self.max_bandwidth.value, window=window, probing=state in PROBING)
         self.aggregation.update(
-            sample.acked_bytes, now=sample.now, bandwidth=self.bandwidth, window=window,
+            sample.acked_bytes, now=sample.now, bandwidth=max(self.bandwidth, jump_rate), window=window,
             round_count=rounds.count, pipe_was_full=self.full_pipe.reached,
         )  # fmt: skip
         self.full_pipe.update(rate, round_started=rounds.started, app_limited=app_limited)
+
+    def _look_for_chance(self, sample: AckSample, *, state: State, app_limited: bool) -> None:
+        """Let losses that prove to be chance count no longer, nor what they have led to."""
+        chance = self.random_loss
+        chance.take(acked=sample.acked_bytes, rtt=sample.now - sample.newest_sent)
+        if self.rounds.started and chance.end_round(
+            bandwidth=self.bandwidth,
+            max_bandwidth=self.max_bandwidth.value,
+            min_rtt=self.min_rtt.value or 0,
+            counts=not app_limited and state in (State.PROBE_BW_DOWN, State.PROBE_BW_CRUISE),
+        ):
+            self.short_term.reset()
+            self.short_term.loss_in_round = False
 
     def finish(self, sample: AckSample) -> None:
         """End the acknowledgement: AdvanceLatestDeliverySignals() and BoundBWForModel()."""

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from node.protocol.bbr.constants import (
     BETA,
+    DOWN_ROUNDS,
     DRAIN_ROUNDS,
     MAX_QUANTUM_BYTES,
     MIN_PIPE_PACKETS,
@@ -21,6 +22,7 @@ from node.protocol.bbr.constants import (
     UNBOUNDED,
 )
 from node.protocol.bbr.cycle import ProbeCycle
+from node.protocol.bbr.jump import Jump
 from node.protocol.bbr.long_term import inflight_at_loss, is_too_high
 from node.protocol.bbr.path_model import PathModel
 from node.protocol.bbr.recovery_period import RecoveryPeriod
@@ -59,6 +61,7 @@ class Bbr:
         self._probe_rtt_done: Instant | None = None
         self._probe_rtt_round_done = False
         self._marked = False
+        self._jump = Jump()
 
     # -- what loss recovery tells
 
@@ -87,7 +90,10 @@ class Bbr:
         if self._recovery.note_acknowledged(sample.newest_sent):
             self._restore_window()
         app_limited = sample.is_app_limited or model.is_throttled(sample.prior_delivered)
-        model.take(sample, state=self.state, window=self.congestion_window, app_limited=app_limited)
+        rate = 0 if self._jump.over else self._jump.pacing_rate(model.min_rtt.value or 0)
+        model.take(
+            sample, state=self.state, window=self.congestion_window, app_limited=app_limited, jump_rate=rate
+        )
         if self._marked:
             self._handle_marks(sample, app_limited=app_limited)
         self._check_startup_done(sample)
@@ -98,14 +104,19 @@ class Bbr:
         self._check_probe_rtt(sample)
         model.finish(sample)
         self._set_pacing_rate(GAINS[self.state].pacing)
-        self._set_send_quantum()
         self._set_window(sample)
+        if not self._jump.over:
+            self._jump_ahead(sample)
+        self._set_send_quantum()
 
     def on_lost(self, sample: LossSample) -> None:
         """§5.2.4: HandleLostPacket() for each burst with losses."""
-        self._note_loss(sample.now, ranges=sum(burst.ranges for burst in sample.bursts))
+        chance = self.model.random_loss
+        chance.note_lost(sample.lost_bytes)
+        counts = any(burst.lost > chance.allowance(burst.tx_in_flight) for burst in sample.bursts)
+        self._note_loss(sample.now, ranges=sum(burst.ranges for burst in sample.bursts), counts=counts)
         for burst in sample.bursts:
-            if self.cycle.is_probe_sample and is_too_high(lost=burst.lost, tx_in_flight=burst.tx_in_flight):
+            if self.cycle.is_probe_sample and self._is_too_high(burst):
                 self._handle_inflight_too_high(
                     _inflight_at(burst), app_limited=burst.is_app_limited, now=sample.now
                 )
@@ -143,7 +154,7 @@ class Bbr:
     def _check_startup_done(self, sample: AckSample) -> None:
         model = self.model
         if model.short_term.round_started:
-            too_high = is_too_high(lost=sample.lost, tx_in_flight=sample.tx_in_flight)
+            too_high = self._is_too_high(sample)
             if self._recovery.end_round(is_too_high=too_high) and not model.full_pipe.reached:
                 self.undo.state = State.STARTUP
                 model.full_pipe.fill()
@@ -151,6 +162,16 @@ class Bbr:
         if self.state is State.STARTUP and model.full_pipe.reached:
             self._go(Event.PIPE_FULL)
             self._drain_start_round = model.rounds.count
+
+    def _jump_ahead(self, sample: AckSample) -> None:
+        """SPEC 8.1.3-9: on a long path the first flight says how large the next may be."""
+        jump, rtt = self._jump, self.model.min_rtt.value or 0
+        jump.update(sample, round_count=self.model.rounds.count, min_rtt=rtt)
+        if jump.over or self.state is not State.STARTUP or self._recovery.active:
+            jump.over = True
+            return
+        self.congestion_window = max(self.congestion_window, jump.window)
+        self.pacing_rate = max(self.pacing_rate or 0, jump.pacing_rate(rtt))
 
     def _check_drain_done(self, sample: AckSample) -> None:
         if self.state is not State.DRAIN:
@@ -196,7 +217,7 @@ class Bbr:
                     self._start_refill()
                     return True
         long_term = model.long_term
-        if long_term.inflight == UNBOUNDED or is_too_high(lost=sample.lost, tx_in_flight=sample.tx_in_flight):
+        if long_term.inflight == UNBOUNDED or self._is_too_high(sample):
             return False
         long_term.inflight = max(long_term.inflight, sample.tx_in_flight)
         if self.state is State.PROBE_BW_UP:
@@ -210,9 +231,10 @@ class Bbr:
 
     def _is_time_to_probe(self, now: Instant) -> bool:
         target = self._target_inflight() // self._packet
-        return self.cycle.is_time_to_probe(
-            now=now, rounds=self.model.rounds.since_probe_up, target_packets=target
-        )
+        rounds = self.model.rounds.since_probe_up
+        if self.state is State.PROBE_BW_DOWN and rounds < DOWN_ROUNDS:
+            return False
+        return self.cycle.is_time_to_probe(now=now, rounds=rounds, target_packets=target)
 
     def _is_time_to_go_down(self, sample: AckSample) -> bool:
         model, longterm = self.model, self.model.long_term.inflight
@@ -226,6 +248,7 @@ class Bbr:
 
     def _start_down(self, event: Event, *, now: Instant) -> None:
         self.model.short_term.reset_signals()
+        self.model.random_loss.end_cycle(self.model.min_rtt.value or 0)
         self.model.long_term.stop_growing()
         self.model.rounds.since_probe_up = self.cycle.begin(now)
         self.model.restart_round()
@@ -248,13 +271,18 @@ class Bbr:
 
     # -- loss (§5.5.10)
 
-    def _note_loss(self, now: Instant, *, ranges: int = 0, marked: bool = False) -> None:
+    def _is_too_high(self, found: AckSample | LostBurst) -> bool:
+        by_chance = self.model.random_loss.allowance(found.tx_in_flight)
+        return is_too_high(lost=found.lost, tx_in_flight=found.tx_in_flight, by_chance=by_chance)
+
+    def _note_loss(self, now: Instant, *, ranges: int = 0, marked: bool = False, counts: bool = True) -> None:
         """NoteLoss(); the state is saved once a recovery period, before it changes anything."""
         if not self._recovery.active:
             self._save_window()
             self._save_state()
         self._recovery.note_loss(now, ranges=ranges, marked=marked)
-        self.model.short_term.note_loss()
+        if counts:
+            self.model.short_term.note_loss()
 
     def _handle_inflight_too_high(self, inflight: int, *, app_limited: bool, now: Instant) -> None:
         self.cycle.too_high = True
@@ -342,7 +370,8 @@ class Bbr:
         self._set_send_quantum()
 
     def _set_pacing_rate(self, gain: float) -> None:
-        # SPEC 8.1.3-6
+        # SPEC 8.1.3-6; what the path loses by chance is sent on top: the bandwidth is of what arrives.
+        gain /= 1 - self.model.random_loss.ratio
         rate = int(gain * self.model.bandwidth * (100 - PACING_MARGIN_PERCENT)) // 100
         if rate > (self.pacing_rate or 0) or (self.model.full_pipe.reached and rate):
             self.pacing_rate = rate

@@ -11,7 +11,7 @@ from node.protocol.recovery.pacer import Pacer
 from node.protocol.recovery.persistent_congestion import is_persistent
 from node.protocol.recovery.rtt import INITIAL_RTT, RttEstimator
 from node.protocol.recovery.sent_packets import SentBurst, SentPackets, runs
-from node.protocol.time import MILLISECOND, SECOND
+from node.protocol.time import MILLISECOND, SECOND, Duration
 from node.protocol.wire.frames import MAX_ACK_RANGES, Ack, AckFrequency
 from tests.support.samples import ack_sample, loss_sample
 
@@ -316,15 +316,24 @@ def test_a_gap_is_reported_at_once_whatever_the_wish() -> None:
     assert acks.deadline == 7
 
 
-def test_a_sender_asks_for_eight_acknowledgements_a_window() -> None:
-    def wish(window: int, announced: AckFrequency | None = None) -> AckFrequency | None:
+def test_a_sender_asks_for_four_acknowledgements_a_window() -> None:
+    def wish(
+        window: int, announced: AckFrequency | None = None, *, smoothed: Duration = 40 * MILLISECOND
+    ) -> AckFrequency | None:
         return wanted_frequency(
-            congestion_window=window, packet_size=1000, smoothed_rtt=40 * MILLISECOND, announced=announced
-        )
+            congestion_window=window, packet_size=1000, smoothed_rtt=smoothed, min_rtt=40 * MILLISECOND,
+            announced=announced,
+        )  # fmt: skip
 
-    assert wish(10_000) is None  # the default is near enough
-    assert wish(80_000) == AckFrequency(0, 10, 10_000)
+    assert wish(11_000) is None  # the default is near enough
+    assert wish(12_000) == AckFrequency(0, 3, 10_000)
+    assert wish(80_000) == AckFrequency(0, 20, 10_000)
     assert wish(1 << 40) == AckFrequency(0, 256, 10_000)
-    assert wish(160_000, AckFrequency(0, 10, 10_000)) is None  # within a factor of two
-    assert wish(168_000, AckFrequency(0, 10, 10_000)) == AckFrequency(1, 21, 10_000)
+    assert wish(116_000, AckFrequency(0, 20, 10_000)) is None  # not half as many more
+    assert wish(120_000, AckFrequency(0, 20, 10_000)) == AckFrequency(1, 30, 10_000)
+    assert wish(56_000, AckFrequency(0, 20, 10_000)) is None
+    assert wish(52_000, AckFrequency(0, 20, 10_000)) == AckFrequency(1, 13, 10_000)
     assert wish(10_000, AckFrequency(3, 100, 10_000)) == AckFrequency(4, 2, 10_000)
+    # A queue, and be it one of acknowledgements: fewer of them, but two in a window at least.
+    assert wish(80_000, smoothed=60 * MILLISECOND) == AckFrequency(0, 30, 15_000)
+    assert wish(80_000, smoothed=200 * MILLISECOND) == AckFrequency(0, 40, 50_000)

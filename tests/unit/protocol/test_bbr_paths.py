@@ -1,0 +1,145 @@
+"""What BBR does on long and on lossy paths, beyond the draft."""
+
+from __future__ import annotations
+
+import pytest
+
+from node.protocol.bbr.constants import MAX_JUMP_BYTES
+from node.protocol.bbr.jump import Jump
+from node.protocol.bbr.min_rtt import MinRtt
+from node.protocol.bbr.random_loss import KEPT, RandomLoss
+from node.protocol.time import MILLISECOND, SECOND, Duration
+from tests.support.samples import ack_sample
+
+SIZE = 1200
+RTT: Duration = 200 * MILLISECOND
+
+
+def first_flight(
+    jump: Jump, *, gap: Duration, acks: int = 5, min_rtt: Duration = RTT, count: int = 1
+) -> None:
+    """Acknowledge two packets at a time, ``gap`` apart, all of them sent at 0."""
+    for number in range(acks):
+        sample = ack_sample(2 * SIZE, sent=0, now=RTT + number * gap)
+        jump.update(sample, round_count=count, min_rtt=min_rtt)
+
+
+def test_the_first_flights_dispersion_sizes_the_next_flight() -> None:
+    """SPEC 8.1.3-9"""
+    jump = Jump()
+    first_flight(jump, gap=MILLISECOND)
+    assert jump.window == 2 * SIZE * RTT // MILLISECOND
+    assert jump.pacing_rate(RTT) == 2 * SIZE * 1000
+    assert not jump.over
+
+
+@pytest.mark.parametrize(
+    ("gap", "acks", "min_rtt"),
+    [(MILLISECOND, 3, RTT), (0, 10, RTT), (MILLISECOND, 10, 99 * MILLISECOND)],
+)
+def test_no_jump_from_too_few_or_clumped_acknowledgements_or_on_a_short_path(
+    gap: Duration, acks: int, min_rtt: Duration
+) -> None:
+    jump = Jump()
+    first_flight(jump, gap=gap, acks=acks, min_rtt=min_rtt)
+    assert jump.window == 0
+
+
+def test_a_jump_is_bounded_and_one_after_the_first_round_trip_is_none() -> None:
+    jump = Jump()
+    first_flight(jump, gap=1)
+    assert jump.window == MAX_JUMP_BYTES
+    late = Jump()
+    first_flight(late, gap=MILLISECOND, count=2)
+    assert late.over
+
+
+def test_the_acknowledgements_of_the_jump_raise_it_for_one_round_trip() -> None:
+    jump = Jump()
+    first_flight(jump, gap=MILLISECOND)
+    before = jump.window
+    jump.update(ack_sample(10 * SIZE, sent=RTT, now=2 * RTT), round_count=2, min_rtt=RTT)
+    assert jump.window == before + 10 * SIZE
+    jump.update(ack_sample(10 * SIZE, sent=2 * RTT, now=3 * RTT), round_count=3, min_rtt=RTT)
+    assert jump.window == before + 10 * SIZE
+    jump.update(ack_sample(10 * SIZE, sent=3 * RTT, now=4 * RTT), round_count=4, min_rtt=RTT)
+    assert jump.over
+
+
+def rounds(
+    chance: RandomLoss, count: int, *, share: float, bandwidth: float, rtt: Duration = RTT, sent: int = 100
+) -> bool:
+    """Spend round trips that lose ``share`` of ``sent`` packets; return whether that proved to be chance."""
+    found = False
+    for _ in range(count):
+        chance.note_lost(int(sent * share) * SIZE)
+        chance.take(acked=(sent - int(sent * share)) * SIZE, rtt=rtt)
+        found |= chance.end_round(
+            bandwidth=int(bandwidth * 1000), max_bandwidth=1000, min_rtt=RTT, counts=True
+        )
+    return found
+
+
+def test_loss_that_slowing_down_does_not_change_is_chance() -> None:
+    """SPEC 8.1.3-10"""
+    chance = RandomLoss(SIZE)
+    assert not rounds(chance, 3, share=0.05, bandwidth=1)
+    assert not rounds(chance, 2, share=0.05, bandwidth=0.85)
+    assert rounds(chance, 1, share=0.05, bandwidth=0.85)
+    assert chance.ratio == pytest.approx(0.05)
+    assert not rounds(chance, 3, share=0.05, bandwidth=0.85)  # nothing new
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "bandwidth", "rtt"),
+    [
+        (0.17, 0.02, 0.8, RTT),  # a policer: it lets through what it lets through
+        (0.05, 0.05, 0.86, RTT),  # not slow enough to tell
+        (0.01, 0.01, 0.8, RTT),  # the draft's own rules live with it
+        (0.2, 0.2, 0.8, RTT),  # too much to be believed
+        (0.0, 0.0, 0.8, RTT),
+    ],
+)
+def test_other_loss_is_not_chance(before: float, after: float, bandwidth: float, rtt: Duration) -> None:
+    """SPEC 8.1.3-10"""
+    chance = RandomLoss(SIZE)
+    rounds(chance, 4, share=before, bandwidth=1)
+    assert not rounds(chance, 6, share=after, bandwidth=bandwidth, rtt=rtt)
+    assert chance.ratio == 0
+
+
+def test_loss_while_a_queue_shows_is_not_chance() -> None:
+    """SPEC 8.1.3-10: the queue of a loss-based flow is full when it overflows."""
+    chance = RandomLoss(SIZE)
+    rounds(chance, 4, share=0.0, bandwidth=1)
+    rounds(chance, 4, share=0.05, bandwidth=1, rtt=2 * RTT)
+    assert not rounds(chance, 6, share=0.05, bandwidth=0.8, rtt=2 * RTT)
+    assert chance.ratio == 0
+
+
+def test_chance_is_forgotten_unless_it_is_shown_again() -> None:
+    chance = RandomLoss(SIZE)
+    rounds(chance, 3, share=0.06, bandwidth=1)
+    rounds(chance, 3, share=0.06, bandwidth=0.8)
+    chance.end_cycle(RTT)
+    assert chance.ratio == pytest.approx(0.06 * KEPT)
+
+
+def test_chance_may_lose_its_mean_and_three_deviations() -> None:
+    chance = RandomLoss(SIZE)
+    assert chance.allowance(1000 * SIZE) == 0
+    rounds(chance, 3, share=0.04, bandwidth=1)
+    rounds(chance, 3, share=0.04, bandwidth=0.8)
+    assert chance.allowance(100 * SIZE) == pytest.approx((4 + 3 * 2) * SIZE, rel=0.01)
+    assert chance.allowance(10_000 * SIZE) == pytest.approx((400 + 3 * 20) * SIZE, rel=0.01)
+
+
+def test_a_sample_near_min_rtt_renews_it_and_does_not_raise_it() -> None:
+    """SPEC 8.1.3-8"""
+    min_rtt = MinRtt()
+    min_rtt.update(100, 0)
+    min_rtt.update(105, 5 * SECOND)
+    min_rtt.update(106, 6 * SECOND)
+    assert min_rtt.value == 100
+    assert not min_rtt.is_expired(15 * SECOND)
+    assert min_rtt.is_expired(15 * SECOND + 1)
