@@ -38,6 +38,10 @@ class NodeSettings:
         configuration_of(self.transport)
 
 
+#: How the types of fields are called in messages.
+_WANTED = {int: "a whole number", bool: "true or false"}
+
+
 def configuration_of(*layers: Mapping[str, object]) -> Configuration:
     """Return the Configuration that mappings of transport settings say; later ones win.
 

@@ -134,7 +134,7 @@ class Agent:
     def _driver_status(self) -> dict[str, object]:
         return {
             "listen": list(self.driver.address),
-            "udp": {"gso": self.driver.gso, "gro": self.driver.gro, **asdict(self.driver.counters)},
+            "udp": {**_abilities(self.driver), **asdict(self.driver.counters)},
         }
 
     def _publish(self) -> None:
@@ -165,6 +165,10 @@ class Agent:
             self._key_log.close()
         if self._traces is not None:
             self._traces.close()
+
+
+def _abilities(driver: UdpDriver) -> dict[str, object]:
+    return {"gso": driver.gso, "gro": driver.gro, "ecn": driver.ecn}
 
 
 def _place(error: BaseException) -> str:

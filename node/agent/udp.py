@@ -16,7 +16,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from node.protocol.arena import Arena
@@ -32,11 +32,14 @@ _SO_RCVBUFFORCE = 33
 _SOL_UDP = 17
 _UDP_SEGMENT = 103
 _UDP_GRO = 104
+_IP_RECVTOS = 13
 
 #: Bytes of socket buffer asked for, each way: without GRO one burst overflows the default.
 SOCKET_BUFFER_BYTES = 8 << 20
-#: Room for one control message (the segment size) and the next one's header.
-_ANCILLARY_BYTES = 64
+#: Room for the control messages of a receive: the segment size, and the IP header's TOS in either family.
+_ANCILLARY_BYTES = 3 * socket.CMSG_SPACE(4)
+#: The two ECN bits of TOS.
+_ECN_MASK = 0x03
 #: Bursts taken before the core is drained, and batches taken in one wake-up, so that a flood starves neither
 #: timers nor the control interface.
 BURSTS_PER_BATCH = 16
@@ -98,6 +101,7 @@ class UdpDriver:
             True, or calls ``drain``, the core was mutated and is drained again.
         gso: use UDP GSO if the kernel has it.
         gro: use UDP GRO if the kernel has it.
+        ecn: set and read the ECN codepoint of packets if the kernel lets us.
         no_udp_checksum: send without UDP checksum, so that damage on the way reaches the core's own check.
             Linux has no GSO then.
 
@@ -114,6 +118,7 @@ class UdpDriver:
         on_drained: Callable[[], bool | None],
         gso: bool = True,
         gro: bool = True,
+        ecn: bool = True,
         no_udp_checksum: bool = False,
     ) -> None:
         self.core = core
@@ -126,16 +131,19 @@ class UdpDriver:
                 self._socket.setsockopt(socket.SOL_SOCKET, _SO_NO_CHECK, 1)
             self.gso = gso and not no_udp_checksum and _has_gso(self._socket)
             self.gro = gro and _enable_gro(self._socket)
+            self.ecn = ecn and _enable_ecn(self._socket)
             self._socket.bind((host, port))
         except OSError:
             self._socket.close()
             raise
         name = self._socket.getsockname()
         self.address: SocketAddress = (name[0], name[1])
+        #: The codepoint that the socket puts on what it sends.
+        self._codepoint = 0
         self._arena = Arena()
         self._buffers = [self._arena.view]
-        #: A burst that waits for the socket to become writable: bytes, segment size, destination.
-        self._waiting: tuple[memoryview, int, SocketAddress] | None = None
+        #: A burst that waits for the socket to become writable.
+        self._waiting: Transmit | None = None
         self._flushed: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -222,14 +230,17 @@ class UdpDriver:
                 continue
             if size == 0:
                 continue
-            segment = size
+            segment, ecn = size, 0
             for level, kind, data in ancillary:
                 if level == _SOL_UDP and kind == _UDP_GRO:
                     segment = int.from_bytes(data[:4], sys.byteorder)
+                elif level == socket.IPPROTO_IP and kind == socket.IP_TOS:
+                    # GRO merges only packets of equal TOS: one value holds for all of a burst.
+                    ecn = data[0] & _ECN_MASK
             counters.bursts_received += 1
             counters.bytes_received += size
             counters.datagrams_received += -(-size // segment)
-            burst = Burst(source, self._arena.view[:size], segment, arena=self._arena)
+            burst = Burst(source, self._arena.view[:size], segment, ecn, self._arena)
             core.receive(burst, now=time.monotonic_ns())
         return True
 
@@ -265,21 +276,23 @@ class UdpDriver:
             transmit = self.core.transmit(now=now)
             if transmit is None:
                 return
-            self._send(transmit.buffer, transmit.segment_size, transmit.destination)
+            self._send(transmit)
 
     def _on_writable(self) -> None:
         assert self._waiting is not None
         assert self._loop is not None
         self._loop.remove_writer(self._socket)
-        buffer, segment, destination = self._waiting
-        self._waiting = None
-        self._send(buffer, segment, destination)
+        waiting, self._waiting = self._waiting, None
+        self._send(waiting)
         self.drain()
         if self._flushed is not None and not self.blocked:
             self._flushed.set()
 
-    def _send(self, buffer: memoryview, segment: int, destination: SocketAddress) -> None:
+    def _send(self, transmit: Transmit) -> None:
         """Send a burst: whole if the kernel cuts it, else piecewise; keep what the socket will not take."""
+        buffer, segment, destination = transmit.buffer, transmit.segment_size, transmit.destination
+        if transmit.ecn != self._codepoint and self.ecn:
+            self._mark(transmit.ecn)
         size = len(buffer)
         if size > segment and self.gso:
             try:
@@ -290,7 +303,7 @@ class UdpDriver:
                 if error.errno in _NO_SEGMENTATION:
                     self._give_up_gso(error)
                 else:
-                    self._on_send_error(error, buffer, segment, destination)
+                    self._on_send_error(error, transmit)
                     return
             else:
                 return
@@ -302,25 +315,36 @@ class UdpDriver:
                 self._count_sent(len(piece), segment)
             except OSError as error:
                 if error.errno in _FULL:
-                    self._wait(buffer[start:], segment, destination)
+                    self._wait(transmit, start)
                     return
                 self._count_error(error)
 
-    def _on_send_error(
-        self, error: OSError, buffer: memoryview, segment: int, destination: SocketAddress
-    ) -> None:
+    def _on_send_error(self, error: OSError, transmit: Transmit) -> None:
         """Keep the burst if the socket is full; else it is lost, as on any link, and the core finds out."""
         if error.errno in _FULL:
-            self._wait(buffer, segment, destination)
+            self._wait(transmit, 0)
         else:
             self._count_error(error)
 
-    def _wait(self, buffer: memoryview, segment: int, destination: SocketAddress) -> None:
-        """Keep a copy: the core reuses its buffer."""
+    def _wait(self, transmit: Transmit, start: int) -> None:
+        """Keep a copy of what is not sent yet: the core reuses its buffer."""
         self.counters.waits += 1
-        self._waiting = (memoryview(bytes(buffer)), segment, destination)
+        self._waiting = replace(transmit, buffer=memoryview(bytes(transmit.buffer[start:])))
         if self._loop is not None:
             self._loop.add_writer(self._socket, self._on_writable)
+
+    def _mark(self, codepoint: int) -> None:
+        """Let the socket put this ECN codepoint on what it sends.
+
+        A socket option, not a control message with each send: connections that use ECN all use one codepoint,
+        so it hardly ever changes.
+        """
+        try:
+            self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, codepoint)
+        except OSError as error:
+            self.ecn = False
+            self._count_error(error)
+        self._codepoint = codepoint
 
     def _give_up_gso(self, error: OSError) -> None:
         self.gso = False
@@ -362,6 +386,14 @@ def _enlarge_buffers(sock: socket.socket) -> None:
 def _has_gso(sock: socket.socket) -> bool:
     try:
         sock.getsockopt(_SOL_UDP, _UDP_SEGMENT)
+    except OSError:
+        return False
+    return True
+
+
+def _enable_ecn(sock: socket.socket) -> bool:
+    try:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_RECVTOS, 1)
     except OSError:
         return False
     return True

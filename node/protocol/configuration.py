@@ -87,6 +87,8 @@ class Configuration:
     #: The sender changes its keys after so many packets, and after so long (0: not by time).
     key_update_packets: int = 1 << 22
     key_update_interval: Duration = 3600 * SECOND
+    #: Mark packets as ECN-capable, and take reported marks for congestion (SPEC 8.2).
+    ecn: bool = True
 
     def __post_init__(self) -> None:
         _check(self.integrity in INTEGRITY_CODES, "integrity", self.integrity, list(INTEGRITY_CODES))

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from random import Random
 from typing import TYPE_CHECKING
 
-from node.protocol.acknowledged import on_acked, on_lost
 from node.protocol.arena import Arena
-from node.protocol.arq.base import ARQ_MODES, ArqMode
+from node.protocol.arq.base import ArqMode
 from node.protocol.configuration import Configuration
-from node.protocol.congestion.base import CONTROLLERS, initial_window
 from node.protocol.datagrams import SocketAddress, Transmit
 from node.protocol.errors import ErrorCode, LocalProtocolError, RemoteProtocolError, check_code
 from node.protocol.events import ConnectionEstablished, Event, StreamDataReceived
 from node.protocol.frame_handlers import HANDLERS
-from node.protocol.handshake import Keys, make_protection
+from node.protocol.handshake import Keys
 from node.protocol.key_phases import KeyPhases
 from node.protocol.key_update import forget_old_keys, open_other, update_keys, update_keys_if_due
 from node.protocol.life import Life
@@ -33,6 +30,7 @@ from node.protocol.recovery.acknowledgements import Acknowledgements
 from node.protocol.recovery.manager import Recovery
 from node.protocol.recovery.sent_packets import SentBurst
 from node.protocol.snapshot import snapshot, windows
+from node.protocol.start import start
 from node.protocol.states import ACTIVE, OVER, ConnectionState
 from node.protocol.statistics import Statistics, Windows
 from node.protocol.streams.flow_control import ConnectionCredit
@@ -69,6 +67,7 @@ class Connection:
     """
 
     protection: PacketProtection
+    is_authenticated: bool
     #: None in the profiles without keys.
     keys: KeyPhases | None
     arq: ArqMode
@@ -112,34 +111,7 @@ class Connection:
     def start(self, ours: TransportParameters, peer: TransportParameters, keys: Keys) -> None:
         """Take what the handshake agreed on; from now on there are streams."""
         self.parameters = peer
-        if self.observer is not None:
-            self.observer.agreed(ours, peer)
-        self.protection, self.keys = make_protection(
-            ours.integrity, keys, self.configuration, initiator=self.initiator
-        )
-        self.is_authenticated = ours.integrity == "aead"
-        self.arq = ARQ_MODES[ours.arq]()
-        size = min(self.configuration.max_datagram_size, peer.max_datagram_size)
-        self.acks = Acknowledgements(
-            max_ack_delay=self.configuration.max_ack_delay, at_once=self.arq.acknowledge_at_once
-        )
-        self.recovery = Recovery(
-            # Its chance only spreads probes: the ID is drawn by the endpoint, and need not be secret.
-            CONTROLLERS[self.configuration.congestion](size, rng=Random(self.connection_id)),
-            initial_window=initial_window(size),
-            on_acked=lambda record, mask: on_acked(self, record, mask),
-            on_lost=lambda record, mask: on_lost(self, record, mask),
-        )
-        self.recovery.observer = self.observer
-        self.recovery.max_ack_delay = 0 if self.arq.acknowledge_at_once else peer.max_ack_delay
-        self.streams = StreamTable.agreed(self.configuration, peer, initiator=self.initiator)
-        self.credit.raise_peer_maximum(peer.initial_max_data)
-        self.life.agree_on_idle_timeout(peer.max_idle_timeout)
-        if ours.agrees_on_fec(peer):
-            from node.protocol.repair.fec import Fec  # brings numpy, which nobody else needs
-
-            self.fec = Fec(self, ours.fec, ours.fec_arq)
-        self.builder.configure(peer.connection_id, size)
+        start(self, ours, peer, keys)
 
     def establish(self, *, rtt: Duration | None, ping: bool, now: Instant) -> None:
         """The handshake is done and took ``rtt``, where that is sure; ``ping``: the peer waits for a sign."""
@@ -151,13 +123,15 @@ class Connection:
         self.events.append(ConnectionEstablished(self.peer_address, self.initiator))
         self._on_work(self)
 
-    def receive(self, packets: memoryview, size: int, *, now: Instant, arena: Arena | None = None) -> None:
-        """Take DATA packets of ``size`` bytes with our connection ID (``arena``: as in Burst)."""
+    def receive(
+        self, packets: memoryview, size: int, *, now: Instant, arena: Arena | None = None, ecn: int = 0
+    ) -> None:
+        """Take DATA packets of ``size`` bytes with our connection ID (``arena``, ``ecn``: as in Burst)."""
         if self.observer is not None:
             self.observer.handed_in(len(packets), size, now)
         if self.state in ACTIVE:
             try:
-                self.receiver.receive(packets, size, now=now, arena=arena)
+                self.receiver.receive(packets, size, now=now, arena=arena, ecn=ecn)
             except RemoteProtocolError as error:
                 self._end_with(error.code, error.reason, now=now)
         elif self.state is ConnectionState.CLOSING:

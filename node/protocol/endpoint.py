@@ -80,7 +80,8 @@ class Endpoint:
             while end < length and buffer[end : end + 9] == prefix:
                 end += size
             arena = burst.arena if position == 0 else None
-            connection.receive(buffer[position : min(end, length)], size, now=now, arena=arena)
+            packets = buffer[position : min(end, length)]
+            connection.receive(packets, size, now=now, arena=arena, ecn=burst.ecn)
             self.report(connection)
             position = end
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from node.protocol.acknowledged import repeat_oldest
 from node.protocol.arena import BULK_FRAME_BYTES, HEADER_BYTES, Arena, Slot
 from node.protocol.datagrams import Transmit
+from node.protocol.ecn import NOT_ECT
 from node.protocol.recovery.ack_frequency import wanted_frequency
 from node.protocol.recovery.sent_packets import SentBurst
 from node.protocol.streams.send import SendStream
@@ -201,12 +202,14 @@ class PacketBuilder:
         record = SentBurst(first, count, now, size=size, last_size=last_size)
         record.stream, record.offset, record.data_size, record.data_end = stream, start, data_size, end
         record.fin, record.epoch = fin, stream.epoch
+        record.ecn = ecn = self._connection.recovery.ecn.codepoint
         if start < stream.high_water:
             self.retransmitted_packets += count
             self.retransmitted_bytes += min(end, stream.high_water) - start
         self._connection.on_sent(record, stream.on_sent(start, end, fin=fin))
         self._connection.streams.take_turns()
-        return Transmit(self._connection.remote, self._arena.view[: (count - 1) * size + last_size], size)
+        buffer = self._arena.view[: (count - 1) * size + last_size]
+        return Transmit(self._connection.remote, buffer, size, ecn)
 
     def _fill(self, stream: SendStream, slots: list[Slot], start: int, end: int) -> None:
         """Write heads and data of a bulk burst."""
@@ -333,8 +336,10 @@ class PacketBuilder:
         size = len(slot.packet)
         record = SentBurst(number, 1, now, size=size, last_size=size, eliciting=eliciting)
         record.frames, record.pieces = tuple(frames), tuple(pieces)
+        # SPEC 8.2-2: what nobody acknowledges can validate nothing, nor be slowed down.
+        record.ecn = ecn = c.recovery.ecn.codepoint if eliciting else NOT_ECT
         c.on_sent(record, 0, ack)
-        return Transmit(c.remote, slot.packet, size)
+        return Transmit(c.remote, slot.packet, size, ecn)
 
 
 def _subject(frame: Frame) -> int | None:

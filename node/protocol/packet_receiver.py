@@ -64,17 +64,20 @@ class PacketReceiver:
         # Where the current burst lies, if its views are made already.
         self._arena: Arena | None = None
         self._now: Instant = 0
+        # What its IP headers say of congestion.
+        self._ecn = 0
 
     def receive(
-        self, packets: memoryview, segment_size: int, *, now: Instant, arena: Arena | None = None
-    ) -> None:
-        """Take datagrams of ``segment_size`` bytes that all carry our connection ID.
+        self, packets: memoryview, segment_size: int, *, now: Instant, arena: Arena | None = None,
+        ecn: int = 0,
+    ) -> None:  # fmt: skip
+        """Take datagrams of ``segment_size`` bytes that all carry our connection ID and one ECN codepoint.
 
         Raises:
             RemoteProtocolError: the peer broke the protocol; the caller closes the connection.
         """
         self._bulk_stream = None
-        self._arena, self._now = arena, now
+        self._arena, self._now, self._ecn = arena, now, ecn
         if self._connection.keys is not None:
             self._connection.keys.reading_previous = False
         self._run_start = self._run_end = -1
@@ -310,7 +313,9 @@ class PacketReceiver:
 
     def _end_run(self, now: Instant) -> None:
         if self._run_end > self._run_start >= 0:
-            self._connection.acks.on_received(self._run_start, self._run_end, self._eliciting, now=now)
+            self._connection.acks.on_received(
+                self._run_start, self._run_end, self._eliciting, now=now, ecn=self._ecn
+            )
         self._run_start = self._run_end = -1
 
     def _take_frames(self, payload: memoryview, number: int, size: int, now: Instant) -> int:

@@ -36,6 +36,7 @@ def snapshot(c: Connection) -> Statistics:
         limited_by=c.limits.cause,
         limited_time=dict(c.limits.times),
         busy_time=c.limits.busy,
+        ecn_state="testing",
     )
     if c.parameters is not None:
         values.update(_recovery(c.recovery), **_streams(c.streams))
@@ -65,6 +66,8 @@ def _recovery(recovery: Recovery) -> dict[str, Any]:
         "bytes_in_flight": recovery.bytes_in_flight,
         "delivery_rate": recovery.delivery_rate,
         "pacing_rate": recovery.pacer.rate,
+        "ecn_state": recovery.ecn.state.value,
+        "ecn_ce": recovery.ecn.reported[2],
     }
     if rtt.has_sample:
         found |= {

@@ -77,6 +77,10 @@ class Statistics:
     limited_time: Mapping[str, Duration] = field(default_factory=dict)
     #: Time in which there was data in flight, or to send.
     busy_time: Duration = 0
+    #: What is known of ECN on the path we send on: testing, unknown, capable, failed (SPEC 8.2).
+    ecn_state: str = "testing"
+    #: Packets of ours that the peer received marked as ECN-CE.
+    ecn_ce: int = 0
 
 
 @dataclass(frozen=True, slots=True)

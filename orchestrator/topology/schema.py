@@ -150,6 +150,7 @@ class Transport(Closed):
         default=None, description="The sender changes its keys after so many packets."
     )
     key_update_interval: DurationText = Field(default=None, validate_default=False)
+    ecn: bool | None = Field(default=None, description="Use explicit congestion notification; on by default.")
 
     def given(self) -> dict[str, object]:
         """Return the settings written there, by the names of ``Configuration``'s fields."""

@@ -9,6 +9,7 @@ import random
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
@@ -29,6 +30,7 @@ class RawCore:
     def __init__(self) -> None:
         self.to_send: deque[Transmit] = deque()
         self.received: list[bytes] = []
+        self.codepoints: list[int] = []
         self.timeouts: list[Instant] = []
         self.deadline: Instant | None = None
         self.changed = asyncio.Event()
@@ -37,6 +39,7 @@ class RawCore:
         """Cut the burst into datagrams and keep them."""
         for start in range(0, len(burst.buffer), burst.segment_size):
             self.received.append(bytes(burst.buffer[start : start + burst.segment_size]))
+            self.codepoints.append(burst.ecn)
         self.changed.set()
 
     def handle_timeout(self, *, now: Instant) -> None:
@@ -163,6 +166,41 @@ def test_gso_and_gro_move_many_datagrams_a_call() -> None:
     run(test)
 
 
+@pytest.mark.parametrize("options", [{}, {"gso": False}, {"gro": False}, {"no_udp_checksum": True}])
+def test_the_codepoint_of_each_burst_arrives_with_it(options: dict[str, bool]) -> None:
+    """SPEC 8.2: what GRO merges carries one codepoint, so bursts of different ones stay apart."""
+
+    async def test() -> None:
+        sender, receiver = RawCore(), RawCore()
+        left, right = driver(sender, **options), driver(receiver, **options)
+        for number, codepoint in enumerate([2, 2, 0, 3, 1, 2]):
+            sent = burst(right.address, 1200, 1200 * 5, number)
+            sender.to_send.append(replace(sent, ecn=codepoint))
+        left.drain()
+        await receiver.until(lambda: len(receiver.received) >= 30)
+        assert receiver.codepoints == [2] * 10 + [0] * 5 + [3] * 5 + [1] * 5 + [2] * 5
+        assert left.counters.errors == {}
+
+    run(test)
+
+
+def test_a_kernel_that_sets_no_codepoint_sends_all_the_same() -> None:
+    async def test() -> None:
+        sender, receiver = RawCore(), RawCore()
+        left, right = driver(sender), driver(receiver)
+        broken = BrokenSocket(left._socket)
+        left._socket = broken  # type: ignore[assignment]
+        broken.setsockopt_errors = [errno.EPERM]
+        sender.to_send.extend(replace(burst(right.address, 100, 100, n), ecn=2) for n in range(3))
+        left.drain()
+        await receiver.until(lambda: len(receiver.received) == 3)
+        assert receiver.codepoints == [0, 0, 0]
+        assert not left.ecn
+        assert left.counters.errors == {"EPERM": 1}
+
+    run(test)
+
+
 class BrokenSocket:
     """A real socket whose ``sendmsg`` or ``sendto`` fails when told to, as kernels and devices do."""
 
@@ -170,6 +208,7 @@ class BrokenSocket:
         self._real = real
         self.sendmsg_errors: list[int] = []
         self.sendto_errors: list[int] = []
+        self.setsockopt_errors: list[int] = []
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._real, name)
@@ -177,6 +216,10 @@ class BrokenSocket:
     def sendmsg(self, *arguments: object) -> int:
         """Send, or fail with the next error there is (0: none)."""
         return self._or_fail(self.sendmsg_errors, self._real.sendmsg, arguments)
+
+    def setsockopt(self, *arguments: object) -> int:
+        """Set, or fail with the next error there is."""
+        return self._or_fail(self.setsockopt_errors, self._real.setsockopt, arguments)  # type: ignore[arg-type]
 
     def sendto(self, *arguments: object) -> int:
         """Send, or fail with the next error there is (0: none)."""

@@ -36,7 +36,8 @@ def acks(draw: st.DrawFn) -> Ack:
     bounds = sorted(draw(st.sets(st.integers(0, 1 << 61), min_size=2, max_size=40)))
     pairs = list(zip(bounds[::2], bounds[1::2], strict=False))
     ranges = RangeSet(pairs)
-    return Ack(tuple(reversed(ranges)), draw(st.integers(0, 1 << 40)))
+    ecn = draw(st.none() | st.tuples(numbers, numbers, numbers))
+    return Ack(tuple(reversed(ranges)), draw(st.integers(0, 1 << 40)), ecn)
 
 
 @st.composite

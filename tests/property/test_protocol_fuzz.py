@@ -38,7 +38,12 @@ offsets = st.one_of(st.integers(0, 300), st.integers(0, 30_000), st.integers(0, 
 frames = st.one_of(
     st.builds(Padding),
     st.builds(Ping),
-    st.builds(lambda low, count: Ack(((low, low + count),), 1), st.integers(0, 40), st.integers(1, 20)),
+    st.builds(
+        lambda low, count, ecn: Ack(((low, low + count),), 1, ecn),
+        st.integers(0, 40),
+        st.integers(1, 20),
+        st.none() | st.tuples(numbers, numbers, numbers),
+    ),
     st.builds(ResetStream, ids, numbers, offsets),
     st.builds(StopSending, ids, numbers),
     st.builds(Stream, ids, offsets, st.binary(max_size=60), st.booleans()),

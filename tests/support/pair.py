@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ from node.protocol import trace
 from node.protocol.arena import Arena
 from node.protocol.configuration import Configuration
 from node.protocol.connection import Connection
-from node.protocol.datagrams import MAX_BURST_BYTES, Burst, SocketAddress
+from node.protocol.datagrams import MAX_BURST_BYTES, Burst, SocketAddress, Transmit
 from node.protocol.endpoint import Endpoint
 from node.protocol.events import ConnectionClosed, ConnectionEstablished, Event, StreamDataReceived
 from node.protocol.identity import Identity, Peer
@@ -38,6 +38,21 @@ class Traced:
 
 #: Says what becomes of one datagram: delays at which copies arrive; empty: lost.
 Fate = Callable[[bytearray, Random], list[Duration]]
+#: Says what a path makes of an ECN codepoint; None: it drops the packet.
+Marker = Callable[[int], int | None]
+
+
+@dataclass(order=True, slots=True)
+class Carried:
+    """One datagram on its way."""
+
+    at: Instant
+    sequence: int
+    from_left: bool = field(compare=False)
+    data: bytearray = field(compare=False)
+    source: SocketAddress = field(compare=False)
+    destination: SocketAddress = field(compare=False)
+    ecn: int = field(compare=False)
 
 
 def perfect(delay: Duration = 5 * MILLISECOND) -> Fate:
@@ -70,6 +85,9 @@ class Pair:
     ``right_data`` by stream id, read as it comes unless ``read`` is off. With ``coalesce`` what
     arrives together is handed over as bursts, as UDP GRO does. With ``traced`` all trace events are
     kept, for ``expect_no`` and ``expect_quiet``; ``tracers`` are of left and right where it is off.
+
+    The ends are seen at ``left_address`` and ``right_address``, which a test may change: what goes to an
+    address that is not an end's any more is lost. ``mark_to_right`` and ``mark_to_left``: ECN on the way.
     """
 
     def __init__(
@@ -95,6 +113,9 @@ class Pair:
         )  # fmt: skip
         self.peer = Peer(identities[1].public_key, RIGHT)
         self.to_right, self.to_left = to_right or perfect(), to_left or to_right or perfect()
+        self.left_address, self.right_address = LEFT, RIGHT
+        self.mark_to_right: Marker = lambda codepoint: codepoint
+        self.mark_to_left: Marker = lambda codepoint: codepoint
         self.left_events: list[Event] = []
         self.right_events: list[Event] = []
         self.left_data: dict[int, bytearray] = {}
@@ -105,7 +126,8 @@ class Pair:
         self.trace: list[Traced] = []
         self._traced = traced
         self._arena = Arena()
-        self._queue: list[tuple[Instant, int, bool, bytearray]] = []
+        self._launching: Transmit
+        self._queue: list[Carried] = []
         self._sequence = 0
         self.connection: Connection
         self.accepted: Connection | None = None
@@ -151,7 +173,7 @@ class Pair:
     def inject(self, datagram: bytes, *, to_right: bool, source: SocketAddress | None = None) -> None:
         """Hand a datagram to one side now."""
         endpoint = self.right if to_right else self.left
-        default = LEFT if to_right else RIGHT
+        default = self.left_address if to_right else self.right_address
         endpoint.receive(
             Burst(source or default, memoryview(bytearray(datagram)), max(1, len(datagram))), now=self.now
         )
@@ -161,6 +183,7 @@ class Pair:
         """Send all there is to send, and take all events."""
         for endpoint, from_left in ((self.left, True), (self.right, False)):
             while (transmit := endpoint.transmit(now=self.now)) is not None:
+                self._launching = transmit
                 for start in range(0, len(transmit.buffer), transmit.segment_size):
                     piece = bytearray(transmit.buffer[start : start + transmit.segment_size])
                     self.wire.append((self.now, from_left, bytes(piece)))
@@ -174,7 +197,7 @@ class Pair:
         """When the next thing happens."""
         times = [t for t in (self.left.next_timeout(), self.right.next_timeout()) if t is not None]
         if self._queue:
-            times.append(self._queue[0][0])
+            times.append(self._queue[0].at)
         return min(times, default=None)
 
     def step(self) -> bool:
@@ -183,17 +206,10 @@ class Pair:
         if following is None:
             return False
         self.now = max(self.now, following)
-        while self._queue and self._queue[0][0] <= self.now:
-            _, _, from_left, datagram = heapq.heappop(self._queue)
-            endpoint, source = (self.right, LEFT) if from_left else (self.left, RIGHT)
-            size = last = len(datagram)
-            while self.coalesce and last == size and len(datagram) < MAX_BURST_BYTES - size:
-                behind = self._queue[0] if self._queue else (self.now + 1, 0, False, b"")
-                if behind[0] > self.now or behind[2] is not from_left or len(behind[3]) > size:
-                    break
-                last = len(behind[3])
-                datagram += heapq.heappop(self._queue)[3]
-            endpoint.receive(self._burst(source, datagram, size), now=self.now)
+        while self._queue and self._queue[0].at <= self.now:
+            first = heapq.heappop(self._queue)
+            if first.destination == (self.right_address if first.from_left else self.left_address):
+                self._hand_over(first)
         for endpoint in (self.left, self.right):
             deadline = endpoint.next_timeout()
             if deadline is not None and deadline <= self.now:
@@ -201,13 +217,26 @@ class Pair:
         self.drain()
         return True
 
-    def _burst(self, source: SocketAddress, datagrams: bytearray, size: int) -> Burst:
-        """Hand bursts over as the UDP driver does: in an arena."""
+    def _hand_over(self, first: Carried) -> None:
+        """Give an end a datagram, and what GRO would merge with it as the UDP driver does: in an arena."""
+        endpoint, datagrams = (self.right if first.from_left else self.left), first.data
+        size = last = len(datagrams)
+        while self.coalesce and self._queue and last == size and len(datagrams) < MAX_BURST_BYTES - size:
+            behind = self._queue[0]
+            same = (behind.source, behind.destination, behind.ecn) == (
+                first.source, first.destination, first.ecn,
+            )  # fmt: skip
+            if behind.at > self.now or not same or len(behind.data) > size:
+                break
+            last = len(behind.data)
+            datagrams += heapq.heappop(self._queue).data
         if not self.coalesce:
-            return Burst(source, memoryview(datagrams), size)
-        view = self._arena.view[: len(datagrams)]
-        view[:] = datagrams
-        return Burst(source, view, size, arena=self._arena)
+            burst = Burst(first.source, memoryview(datagrams), size, first.ecn)
+        else:
+            view = self._arena.view[: len(datagrams)]
+            view[:] = datagrams
+            burst = Burst(first.source, view, size, first.ecn, self._arena)
+        endpoint.receive(burst, now=self.now)
 
     def run_until(self, done: Callable[[], bool], *, limit: Duration = 600 * SECOND) -> None:
         """Go on until ``done``; AssertionError when it never comes to that."""
@@ -229,10 +258,15 @@ class Pair:
 
     def _launch(self, datagram: bytearray, from_left: bool) -> None:
         fate = self.to_right if from_left else self.to_left
-        for delay in fate(datagram, self.rng):
+        mark = self.mark_to_right if from_left else self.mark_to_left
+        source = self.left_address if from_left else self.right_address
+        ecn, destination = mark(self._launching.ecn), self._launching.destination
+        for delay in fate(datagram, self.rng) if ecn is not None else ():
+            assert ecn is not None
             self._sequence += 1
-            entry = (self.now + delay, self._sequence, from_left, bytearray(datagram))
-            heapq.heappush(self._queue, entry)
+            at, data = self.now + delay, bytearray(datagram)
+            carried = Carried(at, self._sequence, from_left, data, source, destination, ecn)
+            heapq.heappush(self._queue, carried)
 
     def _take_events(self, endpoint: Endpoint, from_left: bool) -> None:
         events = self.left_events if from_left else self.right_events

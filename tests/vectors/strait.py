@@ -55,6 +55,11 @@ def frames() -> list[dict[str, Any]]:
             "ACK", 0x02, 1000, 16384, 2, 10, 4, 0, 0, 982,
             largest=1000, delay=16384, intervals=[[990, 1000], [984, 984], [0, 982]],
         ),
+        # The same, one range, then ECT(0), ECT(1), CE.
+        frame(
+            "ACK", 0x03, 64, 0, 0, 64, 16384, 0, 63,
+            largest=64, delay=0, intervals=[[0, 64]], ect0=16384, ect1=0, ce=63,
+        ),
         frame("RESET_STREAM", 0x04, 4, 0x100, 16383, stream_id=4, code=0x100, final_size=16383),
         frame("STOP_SENDING", 0x05, 64, 0x101, stream_id=64, code=0x101),
         frame("STREAM", 0x08, 0, 0, tail=b"all", stream_id=0, offset=0, fin=False, data=b"all".hex()),

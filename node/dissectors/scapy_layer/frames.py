@@ -42,8 +42,12 @@ class Ping(Frame):
     fields_desc = [type_field(0x01)]
 
 
+def _ecn_field(name: str) -> ConditionalField:
+    return ConditionalField(number_field(name), lambda frame: frame.type & 0x01)
+
+
 class Ack(Frame):
-    """0x02: RFC 9000 §19.3.1."""
+    """0x02, with ECN counts 0x03: RFC 9000 §19.3."""
 
     name = "ACK"
     eliciting = False
@@ -54,6 +58,7 @@ class Ack(Frame):
         VarIntLenField("range_count", "ranges"),
         number_field("first_range"),
         RangesField("ranges"),
+        *map(_ecn_field, ("ect0", "ect1", "ce")),
     ]
 
     def intervals(self) -> list[tuple[int, int]]:
@@ -216,6 +221,7 @@ FRAME_TYPES: dict[int, type[Frame]] = {
     },
     **dict.fromkeys(range(0x08, 0x0C), Stream),
     **dict.fromkeys((0x12, 0x13), MaxStreams),
+    0x03: Ack,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from node.protocol.ecn import CE, ECT0, ECT1, EcnCounts
 from node.protocol.ranges import RangeSet
 from node.protocol.time import MICROSECOND, Duration, Instant
 from node.protocol.wire.frames import MAX_ACK_RANGES, Ack
@@ -43,6 +44,8 @@ class Acknowledgements:
         self._at_once = at_once
         self._frequency_sequence = -1
         self._threshold = 1 if at_once else ELICITING_THRESHOLD
+        #: Packets received by codepoint of their IP header.
+        self._by_codepoint = [0, 0, 0, 0]
 
     def is_duplicate(self, packet_number: int) -> bool:
         """Whether a packet number was received before, or is too old to tell (SPEC 4-2)."""
@@ -54,8 +57,13 @@ class Acknowledgements:
         """Return the ranges of ``[start, end)`` that were not received, but for what is too old to tell."""
         return self.received.missing(max(start, self._floor), end)
 
-    def on_received(self, start: int, end: int, eliciting: int, *, now: Instant) -> None:
-        """Note new packets ``[start, end)`` of one burst, ``eliciting`` of them ack-eliciting."""
+    def on_received(self, start: int, end: int, eliciting: int, *, now: Instant, ecn: int = 0) -> None:
+        """Note new packets ``[start, end)`` of one burst, ``eliciting`` of them ack-eliciting.
+
+        Args:
+            ecn: the codepoint that all of them came with.
+        """
+        self._by_codepoint[ecn] += end - start
         in_order = start == self.largest + 1
         self.received.add(start, end)
         if self._lowest_new is None or start < self._lowest_new:
@@ -71,7 +79,8 @@ class Acknowledgements:
         if not eliciting:
             return
         self._eliciting += eliciting
-        if not in_order or self._urgent or self._eliciting >= self._threshold:
+        # RFC 9000 §13.2.1, SPEC 8.2-1: congestion is told at once.
+        if not in_order or self._urgent or self._eliciting >= self._threshold or ecn == CE:
             self.deadline = now
             self._urgent = False
         elif self.deadline is None:
@@ -103,4 +112,10 @@ class Acknowledgements:
             if newest and (found[1] <= lowest or len(newest) == MAX_ACK_RANGES):
                 break
             newest.append(found)
-        return Ack(tuple(newest), (now - self._largest_time) // MICROSECOND)
+        return Ack(tuple(newest), (now - self._largest_time) // MICROSECOND, self._ecn_counts)
+
+    @property
+    def _ecn_counts(self) -> EcnCounts | None:
+        counts = self._by_codepoint
+        marked = (counts[ECT0], counts[ECT1], counts[CE])
+        return marked if any(marked) else None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from node.protocol.congestion.base import CongestionController
+from node.protocol.ecn import EcnValidator
 from node.protocol.errors import ErrorCode, RemoteProtocolError
 from node.protocol.recovery.delivery_rate import DeliveryRate
 from node.protocol.recovery.loss import PACKET_THRESHOLD, detect_lost
@@ -36,6 +37,7 @@ class Recovery:
         congestion: the controller.
         initial_window: tokens the pacer starts with, bytes.
         on_acked, on_lost: told of a record and the mask of its packets, once for each packet.
+        ecn: whether to mark packets and react to congestion that the peer reports.
     """
 
     def __init__(
@@ -45,8 +47,10 @@ class Recovery:
         initial_window: int,
         on_acked: OnPackets,
         on_lost: OnPackets,
+        ecn: bool = False,
     ) -> None:
         self.congestion = congestion
+        self.ecn = EcnValidator(enabled=ecn)
         self.rtt = RttEstimator()
         self.pacer = Pacer(initial_window)
         self.rate = DeliveryRate()
@@ -83,6 +87,8 @@ class Recovery:
         """Note a burst; its packet numbers are taken from ``next_packet_number`` (SPEC 3-4, 4-1)."""
         assert record.first == self.next_packet_number
         self.next_packet_number += record.count
+        if record.ecn:
+            self.ecn.on_sent(record.count)
         if not record.eliciting:
             return
         size, prior = record.bytes_of(record.full), self.bytes_in_flight
@@ -122,7 +128,8 @@ class Recovery:
             raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, "ACK of a packet never sent")
         self.acks += 1
         newly = self._newly_acked(ack)
-        if largest > self._largest_acked:
+        advances = largest > self._largest_acked
+        if advances:
             self._largest_acked = largest
         if not newly:
             return
@@ -131,9 +138,15 @@ class Recovery:
         if self.observer is not None:
             self.observer.acked(newly, now)
         acked_bytes = sum([self._acknowledge(record, mask) for record, mask in newly])
+        marked = sum([mask.bit_count() for record, mask in newly if record.ecn])
+        ce_packets = self.ecn.on_ack(ack.ecn, newly_marked=marked, advances=advances)
         self._pto_count = 0
         self._detect_lost(now)
-        self._tell_controller(newly, acked_bytes, prior, lost_before, rtt_sample=measured, now=now)
+        if ce_packets:  # SPEC 8.2-4
+            self.congestion.on_congestion_experienced(newest_sent=newly[-1][0].time_sent, now=now)
+        self._tell_controller(
+            newly, acked_bytes, prior, lost_before, rtt_sample=measured, ce_packets=ce_packets, now=now
+        )
         self.sent.trim()
         self._update_pacer()
         if self.observer is not None:
@@ -239,7 +252,7 @@ class Recovery:
 
     def _tell_controller(
         self, newly: list[tuple[SentBurst, int]], acked_bytes: int, prior_in_flight: int, lost_before: int,
-        *, rtt_sample: Duration, now: Instant,
+        *, rtt_sample: Duration, ce_packets: int, now: Instant,
     ) -> None:  # fmt: skip
         found = self.rate.on_acked(newly, acked_bytes, now=now)
         self.delivery_rate = found.delivery_rate or self.delivery_rate
@@ -261,6 +274,7 @@ class Recovery:
                 is_app_limited=found.is_app_limited,
                 tx_in_flight=found.tx_in_flight,
                 lost=found.lost,
+                ce_packets=ce_packets,
             )
         )
 
@@ -280,6 +294,8 @@ class Recovery:
             self.bytes_in_flight -= size
             self.packets_lost += mask.bit_count()
             self._eliciting_in_flight -= mask.bit_count()
+            if record.ecn:
+                self.ecn.on_lost(mask.bit_count())
             self._on_lost(record, mask)
             bursts.append(
                 LostBurst(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from node.protocol.ecn import EcnCounts
 from node.protocol.errors import ErrorCode, RemoteProtocolError
 from node.protocol.wire.fec_frames import (
     FecRecovered,
@@ -44,16 +45,19 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """Acknowledges packet numbers (0x02)."""
+    """Acknowledges packet numbers (0x02; 0x03 with ECN counts)."""
 
     #: Half-open ranges ``[start, end)`` of packet numbers, highest first, disjoint and not touching.
     ranges: tuple[tuple[int, int], ...]
     #: How long the largest one waited at the receiver, in µs.
     delay_us: int
+    #: Packets received so far that were marked (RFC 9000 §19.3.2); None: none ever was.
+    ecn: EcnCounts | None = None
 
     def encode(self) -> bytes:
         start, end = self.ranges[0]
-        parts = [b"\x02", encode_varint(end - 1), encode_varint(self.delay_us)]
+        kind = b"\x02" if self.ecn is None else b"\x03"
+        parts = [kind, encode_varint(end - 1), encode_varint(self.delay_us)]
         parts.append(encode_varint(len(self.ranges) - 1))
         parts.append(encode_varint(end - 1 - start))
         for low, high in self.ranges[1:]:
@@ -61,6 +65,8 @@ class Ack:
             parts.append(encode_varint(start - high - 1))
             parts.append(encode_varint(high - 1 - low))
             start = low
+        if self.ecn is not None:
+            parts += map(encode_varint, self.ecn)
         return b"".join(parts)
 
 
@@ -248,7 +254,13 @@ def _parse_ack(data: memoryview, position: int, kind: int) -> tuple[Frame, int]:
         ranges.append((start, end))
     if start < 0:
         raise RemoteProtocolError(ErrorCode.FRAME_ENCODING, "ACK range below zero")
-    return Ack(tuple(ranges), delay), position
+    counts: EcnCounts | None = None
+    if kind == 0x03:
+        ect0, position = decode_varint(data, position)
+        ect1, position = decode_varint(data, position)
+        ce, position = decode_varint(data, position)
+        counts = (ect0, ect1, ce)
+    return Ack(tuple(ranges), delay, counts), position
 
 
 def _parse_stream(data: memoryview, position: int, kind: int) -> tuple[Frame, int]:
@@ -310,6 +322,7 @@ _PARSERS: dict[int, _Parser] = {
     0x00: _parse_padding,
     0x01: _parse_ping,
     0x02: _parse_ack,
+    0x03: _parse_ack,
     0x04: _numbers(ResetStream, 3),
     0x05: _numbers(StopSending, 2),
     0x08: _parse_stream,
