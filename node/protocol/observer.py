@@ -11,7 +11,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from node.protocol import trace
+from node.protocol.congestion.base import initial_window
 from node.protocol.datagrams import Transmit
+from node.protocol.recovery.loss import PACKET_THRESHOLD
+from node.protocol.recovery.rtt import GRANULARITY, INITIAL_RTT
 from node.protocol.recovery.sent_packets import SentBurst, runs
 from node.protocol.states import ConnectionState
 from node.protocol.streams.receive import ReceiveStream
@@ -225,6 +228,8 @@ class Observer:
         """Loss recovery or congestion control has new figures."""
         rtt, congestion = recovery.rtt, recovery.congestion
         sampled, phase = rtt.has_sample, congestion.phase
+        if self._phase is None:
+            self._begin_recovery(recovery, now)
         if phase != self._phase:
             changed = trace.CongestionStateUpdated(congestion.name, self._phase, phase)
             self.emit(now, changed)
@@ -242,6 +247,19 @@ class Observer:
                 recovery.open_packets,
                 congestion.ssthresh,
                 recovery.pacer.rate,
+            ),
+        )
+
+    def _begin_recovery(self, recovery: Recovery, now: Instant) -> None:
+        self.emit(
+            now,
+            trace.RecoveryParametersSet(
+                recovery.congestion.name,
+                PACKET_THRESHOLD,
+                GRANULARITY,
+                INITIAL_RTT,
+                self._connection.builder.size,
+                initial_window(self._connection.builder.size),
             ),
         )
 

@@ -218,6 +218,22 @@ class DataMoved(TraceEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class RecoveryParametersSet(TraceEvent):
+    """What loss recovery and congestion control begin with."""
+
+    name: ClassVar[str] = "recovery:parameters_set"
+    #: Name of the congestion controller.
+    controller: str
+    #: Later packets whose acknowledgement makes one lost (RFC 9002 §6.1.1).
+    reordering_threshold: int
+    timer_granularity: Duration
+    initial_rtt: Duration
+    #: Bytes.
+    max_datagram_size: int
+    initial_congestion_window: int
+
+
+@dataclass(frozen=True, slots=True)
 class MetricsUpdated(TraceEvent):
     """The figures of loss recovery and congestion control after a step."""
 

@@ -273,6 +273,14 @@ def _moved(event: trace.DataMoved) -> dict[str, Any]:
     }
 
 
+def _recovery(event: trace.RecoveryParametersSet) -> dict[str, Any]:
+    times = {
+        "timer_granularity": _ms(event.timer_granularity),
+        "initial_rtt": _ms(event.initial_rtt),
+    }
+    return _plain(event) | times
+
+
 def _timer(event: trace.LossTimerUpdated) -> dict[str, Any]:
     return {
         "timer_type": event.timer,
@@ -309,6 +317,7 @@ _EVENTS: dict[type, Callable[[Any], dict[str, Any]]] = {
     trace.PacketsAcked: _acked,
     trace.StreamStateUpdated: _stream_state,
     trace.DataMoved: _moved,
+    trace.RecoveryParametersSet: _recovery,
     trace.LossTimerUpdated: _timer,
     trace.MarkedForRetransmit: _marked,
 }

@@ -215,6 +215,8 @@ def test_acknowledgements_and_metrics_are_told() -> None:
 def test_each_controller_tells_its_phases(congestion: str) -> None:
     configuration = Configuration(congestion=congestion)
     pair = transferred(Pair(left=configuration, to_right=hostile(loss=0.01), traced=True))
+    (parameters,) = pair.traced(trace.RecoveryParametersSet, left=True)
+    assert (parameters.controller, parameters.max_datagram_size) == (congestion, 1452)
     told = pair.traced(trace.CongestionStateUpdated, left=True)
     assert {event.controller for event in told} == {congestion}
     assert told[0].old is None

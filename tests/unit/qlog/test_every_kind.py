@@ -32,6 +32,7 @@ SAMPLES: dict[str, Any] = {
     "bytes": bytes(8),
     "Data": b"data",
     "bytes | memoryview": b"data",
+    "Duration": 1_000_000,
     "Duration | None": 1_000_000,
     "Range": (0, 2),
     "Range | None": (0, 2),
