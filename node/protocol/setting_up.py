@@ -137,6 +137,8 @@ class SettingUp:
         waiting = self._expected.get(peer_address, deque())
         if configuration in waiting:
             waiting.remove(configuration)
+        if not waiting:
+            self._expected.pop(peer_address, None)
 
     def forget(self, connection: Connection) -> None:
         """Forget the handshake of a connection that is over."""
@@ -146,7 +148,7 @@ class SettingUp:
         accepted = half.accepted
         self._by_initiation.pop((accepted.peer_address, accepted.peer.connection_id), None)
         if half.reserved is not None:
-            self._expected[accepted.peer_address].appendleft(half.reserved)
+            self._expected.setdefault(accepted.peer_address, deque()).appendleft(half.reserved)
 
     # -- what to do now
 
@@ -235,6 +237,8 @@ class SettingUp:
         half = self._half[connection_id] = _Half(accepted=accepted)
         if waiting:
             waiting.popleft()
+            if not waiting:
+                del self._expected[packet.source_address]
             half.reserved = None if accepted.keys is not None else configuration
         if accepted.keys is not None:
             self._start(connection, accepted, accepted.keys)

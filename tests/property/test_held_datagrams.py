@@ -119,6 +119,15 @@ class HeldDatagrams(RuleBasedStateMachine):
         self.given_up.add((left, stream_id))
         self.pair.drain()
 
+    @precondition(lambda self: not self.ended)
+    @rule(left=st.booleans())
+    def update_keys(self, left: bool) -> None:
+        try:
+            self.side(left).update_keys()
+        except LocalProtocolError:
+            pass  # the update before is not acknowledged yet
+        self.pair.drain()
+
     @precondition(lambda self: len(self.sent[True]) > 2 and not self.ended)
     @rule(left=st.booleans(), code=st.sampled_from([0, 0x123]), sure=st.integers(0, 3))
     def close(self, left: bool, code: int, sure: int) -> None:

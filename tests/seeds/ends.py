@@ -25,8 +25,7 @@ def run(seed: int) -> None:
         )
         for _ in range(2)
     ]
-    later = Random(f"ends/{seed}/later")
-    left, right = (further_settings(drawn, later) for drawn in settings)
+    left, right = further_settings(settings[0], settings[1], Random(f"ends/{seed}/later"))
     pair = Pair(left=left, right=right, to_right=network(rng), to_left=network(rng), seed=seed)
     pair.connect()
     pair.run_for(rng.choice([0, 1, 10, 200, 3000]) * MILLISECOND)

@@ -15,6 +15,7 @@ MAY_STAY = {
     "drops": "counters, one a reason",
     "identity": "who the endpoint is",
     "configuration": "what it is told",
+    "_arena": "its views of buffers, so many at most",
 }
 
 
@@ -36,10 +37,22 @@ def expect_nothing_left(pair: Pair, *, before: Callable[[], None]) -> None:
 
 
 def held(endpoint: Endpoint) -> dict[str, object]:
-    """Return the containers of an endpoint that are not empty."""
+    """Return the containers of an endpoint, and of its parts, that are not empty."""
+    found: dict[str, object] = {}
+    for name, value in vars(endpoint).items():
+        if name in MAY_STAY:
+            continue
+        found |= _full({name: value})
+        if type(value).__module__.startswith("node.protocol") and hasattr(value, "__dict__"):
+            found |= _full({f"{name}.{inner}": one for inner, one in vars(value).items()})
+    return found
+
+
+def _full(attributes: dict[str, object]) -> dict[str, object]:
+    """Return the containers among these that are not empty."""
     return {
         name: value
-        for name, value in vars(endpoint).items()
+        for name, value in attributes.items()
         if name not in MAY_STAY and isinstance(value, dict | list | set | deque) and value
     }
 

@@ -8,6 +8,8 @@ from random import Random
 from node.protocol.arq.base import ARQ_MODES
 from node.protocol.configuration import FEC_ARQ_CODES, FEC_CODES, INTEGRITY_CODES, Configuration
 from node.protocol.congestion.base import CONTROLLERS
+from node.protocol.ml_kem import has_ml_kem
+from node.protocol.suites import CIPHER_CODES, HANDSHAKE_CODES, POST_QUANTUM_SETUP_BYTES
 from node.protocol.time import MILLISECOND, SECOND
 from tests.support.pair import Fate, hostile
 
@@ -15,8 +17,12 @@ from tests.support.pair import Fate, hostile
 FIXED = {
     "accepted_integrity": "what is refused never becomes a connection",
     "idle_timeout": "a seed must end by arriving, not by silence",
+    "accepted_suites": "what is refused never becomes a connection",
+    "pre_shared_key": "any one is as good, and both ends must have the same",
     "handshake_timeout": "however much is lost, the handshake goes on",
 }
+
+PRE_SHARED_KEY = bytes(range(32)).hex()
 
 
 def transfer_settings(rng: Random) -> Configuration:
@@ -36,13 +42,33 @@ def transfer_settings(rng: Random) -> Configuration:
     )
 
 
-def further_settings(drawn: Configuration, rng: Random) -> Configuration:
+def further_settings(
+    left: Configuration, right: Configuration, rng: Random
+) -> tuple[Configuration, Configuration]:
     """Return the settings with what came later, from chance of its own (``rng``: one for each seed)."""
-    drawn = replace(drawn, congestion=rng.choice(CONTROLLERS.names()))
+    threshold = 0 if rng.random() < 0.2 else 256
+    left = replace(
+        left,
+        pre_shared_key=PRE_SHARED_KEY,
+        handshake=rng.choice(sorted(HANDSHAKE_CODES)),
+        cipher=rng.choice(sorted(CIPHER_CODES)),
+        retry_threshold=threshold,
+        fec="none" if left.arq == "stop-and-wait" else rng.choice(sorted(FEC_CODES)),
+        fec_arq=rng.choice(sorted(FEC_ARQ_CODES)),
+    )
+    if left.max_datagram_size >= POST_QUANTUM_SETUP_BYTES and has_ml_kem():
+        left = replace(left, post_quantum=rng.random() < 0.1)
+    right = replace(right, pre_shared_key=PRE_SHARED_KEY, retry_threshold=threshold)
+    return _own(left, rng), _own(right, rng)
+
+
+def _own(drawn: Configuration, rng: Random) -> Configuration:
+    """Draw what each end chooses for itself."""
     return replace(
         drawn,
-        fec="none" if drawn.arq == "stop-and-wait" else rng.choice(sorted(FEC_CODES)),
-        fec_arq=rng.choice(sorted(FEC_ARQ_CODES)),
+        congestion=rng.choice(CONTROLLERS.names()),
+        key_update_packets=rng.choice([1 << 22, 200, 20, 1]),
+        key_update_interval=rng.choice([0, 30 * MILLISECOND, SECOND, 3600 * SECOND]),
         fec_overhead_percent=rng.choice([1, 25, 100]),
     )
 

@@ -35,9 +35,10 @@ def test_thousands_of_seeds_arrive_end_and_leave_nothing(kind: str) -> None:
 
 def test_every_setting_is_drawn_or_fixed_for_a_reason() -> None:
     """A setting that no seed draws is one that no seed proves."""
-    drawn = [
-        further_settings(transfer_settings(Random(seed)), Random(seed)) for seed in range(200)
-    ]  # fmt: skip
+    drawn: list[Configuration] = []
+    for seed in range(200):
+        rng = Random(seed)
+        drawn += further_settings(transfer_settings(rng), transfer_settings(rng), rng)
     for field in dataclasses.fields(Configuration):
         values = {repr(getattr(settings, field.name)) for settings in drawn}
         assert (len(values) == 1) == (field.name in FIXED), f"{field.name}: {sorted(values)[:3]}"
@@ -100,4 +101,4 @@ def test_what_an_endpoint_holds_is_seen_whatever_it_is_called() -> None:
     endpoint = Endpoint(Identity(bytes(range(32))), Configuration(), rng=Random(1))
     assert held(endpoint) == {}
     endpoint.expect(1, Configuration())
-    assert list(held(endpoint)) == ["_expected"]
+    assert list(held(endpoint)) == ["_setting_up._expected"]

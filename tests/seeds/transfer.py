@@ -92,8 +92,7 @@ class _Transfer:
     def __init__(self, seed: int) -> None:
         rng = self._rng = Random(f"seeds/{seed}")
         left, right = transfer_settings(rng), transfer_settings(rng)
-        later = Random(f"seeds/{seed}/later")
-        left, right = further_settings(left, later), further_settings(right, later)
+        left, right = further_settings(left, right, Random(f"seeds/{seed}/later"))
         self.pair = Pair(
             left=left, right=right, to_right=network(rng), to_left=network(rng), seed=seed,
             read=False, coalesce=rng.random() < 0.5,

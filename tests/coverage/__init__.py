@@ -1,0 +1,1 @@
+"""How much of the transport the tests run, statements and branches, held to a number that only rises."""
