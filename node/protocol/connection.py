@@ -15,8 +15,8 @@ from node.protocol.arena import Arena
 from node.protocol.arq.base import ArqMode
 from node.protocol.configuration import Configuration
 from node.protocol.datagrams import SocketAddress, Transmit
-from node.protocol.errors import ErrorCode, LocalProtocolError, RemoteProtocolError, check_code
-from node.protocol.events import ConnectionEstablished, Event, StreamDataReceived
+from node.protocol.errors import ErrorCode, RemoteProtocolError, check_code
+from node.protocol.events import ConnectionEstablished, Event
 from node.protocol.frame_handlers import HANDLERS
 from node.protocol.handshake import Keys
 from node.protocol.key_phases import KeyPhases
@@ -33,9 +33,9 @@ from node.protocol.snapshot import snapshot, windows
 from node.protocol.start import start
 from node.protocol.states import ACTIVE, OVER, ConnectionState
 from node.protocol.statistics import Statistics, Windows
+from node.protocol.stream_calls import StreamCalls
 from node.protocol.streams.flow_control import ConnectionCredit
-from node.protocol.streams.receive import ReceiveStream
-from node.protocol.streams.table import UNIDIRECTIONAL, StreamTable
+from node.protocol.streams.table import StreamTable
 from node.protocol.time import Duration, Instant
 from node.protocol.timers import earliest
 from node.protocol.trace import Tracer
@@ -43,12 +43,7 @@ from node.protocol.wire.data import DATA
 from node.protocol.wire.frames import (
     Ack,
     Frame,
-    MaxData,
-    MaxStreamData,
-    MaxStreams,
     Ping,
-    ResetStream,
-    StopSending,
 )
 from node.protocol.wire.packet_number import MAX_PACKET_NUMBER
 from node.protocol.wire.parameters import TransportParameters
@@ -58,11 +53,12 @@ if TYPE_CHECKING:
     from node.protocol.repair.fec import Fec
 
 
-class Connection:
+class Connection(StreamCalls):
     """One connection. Made by ``Endpoint.connect`` or by a peer's INITIATION.
 
     Args:
         on_work: called when there may be something to transmit.
+        on_reset_token: told of each connection ID of the peer that comes with a token (SPEC 4.3).
         tracer: told what happens; None: nobody is.
     """
 
@@ -78,7 +74,7 @@ class Connection:
     def __init__(
         self, *, initiator: bool, configuration: Configuration, connection_id: bytes,
         remote: SocketAddress, arena: Arena, on_work: Callable[[Connection], None], now: Instant,
-        tracer: Tracer | None = None,
+        on_reset_token: Callable[[Connection, bytes, bytes], None], tracer: Tracer | None = None,
     ) -> None:  # fmt: skip
         self.initiator = initiator
         self.configuration = configuration
@@ -98,6 +94,7 @@ class Connection:
         #: Whether set-up packets of ours may be due: INITIATION, COMPLETION.
         self.setting_up = False
         self._on_work = on_work
+        self.on_reset_token = on_reset_token
         self.builder = PacketBuilder(self, arena)
         self.receiver = PacketReceiver(self)
         self.fec: Fec | None = None
@@ -112,6 +109,8 @@ class Connection:
         """Take what the handshake agreed on; from now on there are streams."""
         self.parameters = peer
         start(self, ours, peer, keys)
+        if peer.stateless_reset_token:
+            self.on_reset_token(self, peer.connection_id, peer.stateless_reset_token)
 
     def establish(self, *, rtt: Duration | None, ping: bool, now: Instant) -> None:
         """The handshake is done and took ``rtt``, where that is sure; ``ping``: the peer waits for a sign."""
@@ -121,7 +120,7 @@ class Connection:
         if ping:
             self.builder.control.append(Ping())
         self.events.append(ConnectionEstablished(self.peer_address, self.initiator))
-        self._on_work(self)
+        self.wake()
 
     def receive(
         self, packets: memoryview, size: int, *, now: Instant, arena: Arena | None = None, ecn: int = 0
@@ -136,7 +135,7 @@ class Connection:
                 self._end_with(error.code, error.reason, now=now)
         elif self.state is ConnectionState.CLOSING:
             self.life.on_packet_while_closing()
-        self._on_work(self)
+        self.wake()
 
     def on_authentic(self, now: Instant) -> None:
         """A packet of the peer has passed its integrity check."""
@@ -158,73 +157,9 @@ class Connection:
                 self.recovery.on_timeout(now=now)
             if self.fec is not None:
                 self.fec.handle_timeout(now=now)
-        self._on_work(self)
+        self.wake()
 
     # -- what the caller wants
-
-    def open_stream(self, *, unidirectional: bool = False) -> int:
-        """Open a stream and return its id.
-
-        Raises:
-            LocalProtocolError: not established, or the peer allows no more streams for now.
-        """
-        self._need_open()
-        return self.streams.open(unidirectional=unidirectional)
-
-    def write(self, stream_id: int, data: bytes | bytearray | memoryview, *, end: bool = False) -> None:
-        """Append data to a stream, and maybe end it. The data is kept by reference: leave it alone.
-
-        Raises:
-            LocalProtocolError: no such stream, or it is ended or reset.
-        """
-        self._need_open()
-        stream = self.streams.sender(stream_id)
-        stream.write(data, end=end)
-        if self.observer is not None:
-            self.observer.wrote(stream, len(data))
-        self.streams.mark_ready(stream)
-        self._on_work(self)
-
-    def backlog(self, stream_id: int) -> int:
-        """Return how many bytes of a stream are written and not yet acknowledged; 0 when it is over."""
-        stream = self.streams.senders.get(stream_id)
-        return stream.backlog if stream is not None else 0
-
-    def read(self, stream_id: int) -> bytearray:
-        """Return all bytes that arrived in order and were not read yet, and give the peer new credit.
-
-        A stream that is over gives no bytes (LocalProtocolError: there never was such a stream).
-        """
-        if stream_id not in self.streams.receivers and self.streams.was_opened(stream_id):
-            return bytearray()
-        stream = self.streams.receiver(stream_id)
-        data = stream.read()
-        if self.state not in OVER:
-            if stream.window.consume(len(data)) and stream.final_size is None:
-                self.builder.queue_credit(MaxStreamData(stream_id, stream.window.raise_maximum()))
-            self.give_credit(len(data))
-            if self.observer is not None:
-                self.observer.read(stream, len(data))
-            self.forget_if_done(stream_id)
-            self._on_work(self)
-        return data
-
-    def reset_stream(self, stream_id: int, code: int) -> None:
-        """Give up sending on a stream."""
-        self._need_open()
-        check_code(code)
-        stream = self.streams.sender(stream_id)
-        stream.reset(code)
-        self.builder.control.append(ResetStream(stream_id, code, stream.high_water))
-        self._on_work(self)
-
-    def stop_sending(self, stream_id: int, code: int) -> None:
-        """Ask the peer to give up sending on a stream."""
-        self._need_open()
-        check_code(code)
-        self.streams.receiver(stream_id)
-        self.builder.control.append(StopSending(stream_id, code))
-        self._on_work(self)
 
     def update_keys(self) -> None:
         """Seal with new keys from the next packet on; the peer follows (SPEC 4.2).
@@ -233,7 +168,7 @@ class Connection:
             LocalProtocolError: not established, no keys in this profile, or the present ones are not
                 acknowledged yet.
         """
-        self._need_open()
+        self.need_open()
         update_keys(self)
 
     def close(self, code: int = 0, reason: str = "", *, now: Instant) -> None:
@@ -307,21 +242,6 @@ class Connection:
         """Act on one frame (RemoteProtocolError: the peer broke the protocol)."""
         HANDLERS[type(frame)](self, frame, now)
 
-    def announce(self, stream: ReceiveStream) -> None:
-        """Tell the application that a stream has news, once until it reads; and of its end."""
-        event = StreamDataReceived(stream.stream_id, stream.ended)
-        if stream.announced:  # news of the end takes the place of older news not taken yet
-            older = StreamDataReceived(stream.stream_id, ended=False)
-            if older in self.events:
-                self.events.remove(older)
-        stream.announced = True
-        self.events.append(event)
-
-    def give_credit(self, count: int) -> None:
-        """Let the peer send as much again as was read, or will never be read."""
-        if self.credit.window.consume(count):
-            self.builder.queue_credit(MaxData(self.credit.window.raise_maximum()))
-
     def open_other(self, number: int, packet: memoryview, now: Instant) -> bool:
         """Open a packet whose type is not ``receive_kind``."""
         return open_other(self, number, packet, now=now)
@@ -346,13 +266,10 @@ class Connection:
         if record.eliciting:
             self.life.on_eliciting_sent(record.time_sent)
 
-    def forget_if_done(self, stream_id: int) -> None:
-        """Drop a stream that is over, and let the peer open another."""
-        if self.observer is not None:
-            self.observer.stream_changed(stream_id)
-        limit = self.streams.forget_if_done(stream_id)
-        if limit is not None:
-            self.builder.queue_credit(MaxStreams(limit, bool(stream_id & UNIDIRECTIONAL)))
+    def on_stateless_reset(self, *, now: Instant) -> None:
+        """The peer does not know this connection any more (SPEC 4.3-5)."""
+        if self.state is ConnectionState.ESTABLISHED:
+            self.peer_closed(ErrorCode.STATELESS_RESET, "the peer has forgotten the connection", now)
 
     def peer_closed(self, code: int, reason: str, now: Instant) -> None:
         """The peer sent CLOSE."""
@@ -360,13 +277,13 @@ class Connection:
 
     # -- helpers
 
-    def _need_open(self) -> None:
-        if self.state is not ConnectionState.ESTABLISHED:
-            raise LocalProtocolError(f"the connection is {self.state.value}, not established")
+    def wake(self) -> None:
+        """There may be something to transmit."""
+        self._on_work(self)
 
     def _end_with(self, code: int, reason: str, *, now: Instant) -> None:
         if self.observer is not None:
             self.observer.now = now
         probe_timeout = self.recovery.probe_timeout if self.parameters is not None else 0
         self.life.end(code, reason, probe_timeout=probe_timeout, now=now)
-        self._on_work(self)
+        self.wake()

@@ -18,6 +18,7 @@ from node.protocol.handshake import new_connection_id
 from node.protocol.identity import Identity, Peer
 from node.protocol.sealed.service import SealedService, SealedSettings
 from node.protocol.setting_up import SettingUp
+from node.protocol.stateless_reset import STATELESS_RESET, StatelessResets
 from node.protocol.states import ConnectionState
 from node.protocol.time import Instant
 from node.protocol.timers import earliest
@@ -51,6 +52,7 @@ class Endpoint:
         self.configuration = configuration
         self.drops = Drops(None if tracer_of is None else tracer_of(NO_CONNECTION, False))
         self._rng = rng
+        self._resets = StatelessResets(identity)
         self._sealed = None if sealed is None else SealedService(identity, sealed, rng=rng, key_log=key_log)
         self._tracer_of = tracer_of
         self._arena = Arena()
@@ -151,7 +153,7 @@ class Endpoint:
 
     def transmit(self, *, now: Instant) -> Transmit | None:
         """Return the next burst to send, or None; its buffer is reused by the next call."""
-        reply = self._setting_up.reply()
+        reply = self._setting_up.reply() or self._resets.reply()
         if reply is not None:
             return reply
         if self._sealed is not None and (packets := self._sealed.transmit(self._arena)) is not None:
@@ -219,7 +221,8 @@ class Endpoint:
             tracer = self._tracer_of(traced_as or connection_id, initiator)
         connection = Connection(
             initiator=initiator, configuration=configuration, remote=remote, arena=self._arena,
-            connection_id=connection_id, on_work=self.wake, now=now, tracer=tracer,
+            connection_id=connection_id, on_work=self.wake, on_reset_token=self._resets.remember,
+            now=now, tracer=tracer,
         )  # fmt: skip
         self._by_id[connection.connection_id] = connection
         (self._timed if initiator else self._half_open)[connection.connection_id] = connection
@@ -255,12 +258,23 @@ class Endpoint:
                 self.drops.add(dropped)
             else:
                 self.drops.sealed_taken(datagram)
+        elif kind == STATELESS_RESET:
+            self._take_reset(datagram, now)
         elif not is_data(kind):
             self.drops.add("unknown packet type")
         elif bytes(datagram[1:9]) in self._by_id:
             self.drops.add("DATA before the handshake was through")  # SPEC 3.1-5
         else:
             self.drops.add("unknown connection ID")  # SPEC 2-3
+            self._resets.answer(datagram, source, now=now)
+
+    def _take_reset(self, datagram: memoryview, now: Instant) -> None:
+        connection = self._resets.find(datagram)
+        if connection is None:
+            self.drops.add("STATELESS_RESET of no connection")
+            return
+        connection.on_stateless_reset(now=now)
+        self.report(connection)
 
     def _connection_at(self, buffer: memoryview, position: int) -> Connection | None:
         """Return the connection whose DATA packet stands there, if it has keys."""
@@ -287,6 +301,7 @@ class Endpoint:
         self._by_id.pop(connection.connection_id, None)
         self._half_open.pop(connection.connection_id, None)
         self._timed.pop(connection.connection_id, None)
+        self._resets.forget(connection)
         self._setting_up.forget(connection)
 
 

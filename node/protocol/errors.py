@@ -22,6 +22,7 @@ class ErrorCode(IntEnum):
     PACKET_NUMBERS_EXHAUSTED = 0x0B
     KEY_UPDATE = 0x0C
     AEAD_LIMIT = 0x0D
+    STATELESS_RESET = 0x0E
     FEC = 0x10
 
 

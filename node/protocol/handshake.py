@@ -79,6 +79,8 @@ class Initiator:
         self._identity, self._peer = identity, peer
         self._suite = configuration.suite
         self._asked = TransportParameters.of(configuration, connection_id)
+        if not self._suite.has_three_messages:  # SPEC 4.3-2: XX would say it in clear
+            self._asked = self._asked.with_reset_token(identity.reset_token(connection_id))
         self._connection_id = connection_id
         self._packet_number = 0
         self._cookie = b""
@@ -190,7 +192,7 @@ def answer(
         if parameters.integrity not in configuration.accepted_integrity:  # SPEC 3.2-1
             return f"integrity profile {parameters.integrity} not accepted"
         wanted = TransportParameters.of(configuration, connection_id)
-        ours = wanted.with_choices_of(parameters)
+        ours = wanted.with_choices_of(parameters).with_reset_token(identity.reset_token(connection_id))
         message = noise.write_message(ours.encode())
     except (NoiseError, RemoteProtocolError) as error:
         return str(error)

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from node.protocol.datagrams import SocketAddress
 from node.protocol.errors import LocalProtocolError
 
 ADDRESS_BYTES = 8
 PSK_BYTES = 32
+RESET_TOKEN_BYTES = 16
+RESET_LABEL = b"strait stateless reset"
 
 
 def address_of(public_key: bytes) -> int:
     """Return the 64-bit node address of a public key (SPEC 2-1): SHA-256, first eight bytes."""
     return int.from_bytes(hashlib.sha256(public_key).digest()[:ADDRESS_BYTES], "big")
+
+
+def _reset_key(private_key: bytes) -> bytes:
+    """Return what all reset tokens of a node are made with: whoever has them cannot make others."""
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=RESET_LABEL).derive(private_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +40,17 @@ class Identity:
     private_key: bytes = field(repr=False)
     public_key: bytes = field(init=False)
     address: int = field(init=False)
+    _reset_key: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         public = X25519PrivateKey.from_private_bytes(self.private_key).public_key()
         object.__setattr__(self, "public_key", public.public_bytes_raw())
         object.__setattr__(self, "address", address_of(self.public_key))
+        object.__setattr__(self, "_reset_key", _reset_key(self.private_key))
+
+    def reset_token(self, connection_id: bytes) -> bytes:
+        """Return what proves a STATELESS_RESET of a connection ID that this node issued (SPEC 4.3-1)."""
+        return hmac.digest(self._reset_key, connection_id, "sha256")[:RESET_TOKEN_BYTES]
 
 
 @dataclass(frozen=True, slots=True)

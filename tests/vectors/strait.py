@@ -215,9 +215,27 @@ def sealed() -> list[dict[str, Any]]:
     return made
 
 
+def reset() -> list[dict[str, Any]]:
+    """STATELESS_RESET of two nodes."""
+    made = []
+    for private_key in (bytes(range(32)), bytes(range(100, 132))):
+        extracted = hmac.digest(bytes(32), private_key, "sha256")
+        key = hmac.digest(extracted, b"strait stateless reset\x01", "sha256")
+        token = hmac.digest(key, CID, "sha256")[:16]
+        made.append(
+            {
+                "private_key": private_key.hex(),
+                "target_cid": CID.hex(),
+                "token": token.hex(),
+                "wire": (b"\x42" + CID + token).hex(),
+            }
+        )
+    return made
+
+
 def texts() -> dict[str, str]:
     """The files by name, as they must be."""
-    made = {"frames": frames(), "data": data(), "setup": setup(), "sealed": sealed()}
+    made = {"frames": frames(), "data": data(), "setup": setup(), "sealed": sealed(), "reset": reset()}
     return {
         f"{name}.json": json.dumps(vectors, indent=1, ensure_ascii=False) + "\n"
         for name, vectors in made.items()

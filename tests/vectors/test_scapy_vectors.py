@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from node.dissectors import protection
+from node.dissectors.reset import derive_token
 from node.dissectors.scapy_layer import (
     Ack,
     Close,
@@ -21,6 +22,7 @@ from node.dissectors.scapy_layer import (
     Sealed,
     SealedFragment,
     SetUp,
+    StatelessReset,
     Strait,
     Stream,
     dissect_frames,
@@ -28,6 +30,7 @@ from node.dissectors.scapy_layer import (
     unprotect,
     unseal,
 )
+from node.protocol.identity import Identity
 from tests.vectors import strait
 
 HERE = Path(__file__).parent
@@ -42,7 +45,7 @@ def _label(vector: dict[str, Any]) -> str:
     return f"{vector.get('name', vector.get('profile', vector.get('type')))}-{vector['wire'][:16]}"
 
 
-@pytest.mark.parametrize("name", ["frames.json", "data.json", "setup.json", "sealed.json"])
+@pytest.mark.parametrize("name", ["frames.json", "data.json", "setup.json", "sealed.json", "reset.json"])
 def test_vectors_are_what_their_generator_makes(name: str) -> None:
     assert (HERE / name).read_text(encoding="utf-8") == strait.texts()[name]
 
@@ -120,6 +123,21 @@ def test_sealed_packet_dissects_to_its_fields_and_opens(vector: dict[str, Any]) 
     assert (fragment.index, fragment.count, fragment.data.hex()) == (
         vector["index"], vector["count"], vector["data"],
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("vector", _load("reset.json"), ids=_label)
+def test_reset_dissects_to_its_fields_and_both_readings_make_its_token(vector: dict[str, Any]) -> None:
+    """SPEC 4.3-1."""
+    wire, private_key = bytes.fromhex(vector["wire"]), bytes.fromhex(vector["private_key"])
+    packet = Strait(wire)
+    assert isinstance(packet, StatelessReset)
+    connection_id = packet.target_cid.to_bytes(8, "big")
+    assert (connection_id.hex(), packet.token.hex()) == (vector["target_cid"], vector["token"])
+    assert bytes(packet) == wire
+    assert derive_token(private_key, connection_id) == packet.token
+    assert Identity(private_key).reset_token(connection_id) == packet.token
+    with pytest.raises(MalformedError, match="STATELESS_RESET of 26 bytes"):
+        StatelessReset(wire + b"!")
 
 
 def test_a_sealed_packet_of_impossible_length_is_none() -> None:

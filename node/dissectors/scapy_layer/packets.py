@@ -10,6 +10,7 @@ from scapy.fields import (
     IntField,
     PacketListField,
     StrField,
+    StrFixedLenField,
     StrLenField,
     XByteEnumField,
     XByteField,
@@ -20,6 +21,7 @@ from scapy.layers.inet import UDP
 from scapy.packet import Packet, Raw, bind_bottom_up, bind_top_down
 
 from node.dissectors import protection
+from node.dissectors.reset import RESET_BYTES, STATELESS_RESET
 from node.dissectors.scapy_layer.fields import (
     INTEGER,
     CountedField,
@@ -133,6 +135,23 @@ class Data(Packet):
         return Protected
 
 
+class StatelessReset(Packet):
+    """A STATELESS_RESET packet (SPEC 4.3)."""
+
+    name = "Strait stateless reset"
+    fields_desc = [
+        XByteField("type", STATELESS_RESET),
+        XLongField("target_cid", 0),
+        StrFixedLenField("token", bytes(16), length=16),
+    ]
+
+    def do_dissect(self, data: bytes) -> bytes:
+        """Dissect, after the length has been checked."""
+        if len(data) != RESET_BYTES:
+            raise MalformedError("4.3-5", f"a STATELESS_RESET of {len(data)} bytes")
+        return super().do_dissect(data)
+
+
 class Protected(Packet):
     """The protected payload of a DATA packet, tag and all."""
 
@@ -149,8 +168,11 @@ class Parameter(Item):
 
 #: SPEC 3.2, in the order of their ids.
 _NAMES = """connection_id integrity arq initial_max_data initial_max_stream_data
-    initial_max_streams_bidi initial_max_streams_uni max_idle_timeout max_ack_delay max_datagram_size"""
-PARAMETERS = dict(enumerate(_NAMES.split(), start=0x01)) | {0x0C: "fec", 0x0D: "fec_arq"}
+    initial_max_streams_bidi initial_max_streams_uni max_idle_timeout max_ack_delay max_datagram_size
+    stateless_reset_token fec fec_arq"""
+PARAMETERS = dict(enumerate(_NAMES.split(), start=0x01))
+#: Parameters that are bytes, or one byte: everything else is a varint.
+_BYTES = ("connection_id", "integrity", "arq", "stateless_reset_token", "fec", "fec_arq")
 
 
 class Parameters(Packet):
@@ -168,7 +190,7 @@ class Parameters(Packet):
                 continue
             if name in found:
                 raise MalformedError("3.2", f"{name} is there twice")
-            if name in ("connection_id", "integrity", "arq", "fec", "fec_arq"):
+            if name in _BYTES:
                 found[name] = int.from_bytes(parameter.value, "big")
                 continue
             rest, found[name] = INTEGER.getfield(parameter, parameter.value)
@@ -185,6 +207,8 @@ class Strait(Packet):
         """Return the class for ``data``."""
         if data[:1] in (b"\x41", b"\x45"):
             return Data
+        if data[:1] == b"\x42":
+            return StatelessReset
         if data[:1] == b"\x51":
             return Sealed
         if data and data[0] in SETUP_KINDS:
@@ -197,6 +221,7 @@ bind_bottom_up(UDP, Strait, dport=PORT)
 bind_top_down(UDP, SetUp, sport=PORT, dport=PORT)
 bind_top_down(UDP, Data, sport=PORT, dport=PORT)
 bind_top_down(UDP, Sealed, sport=PORT, dport=PORT)
+bind_top_down(UDP, StatelessReset, sport=PORT, dport=PORT)
 
 
 def protect(packet: Packet, profile: str, key: bytes = b"", *, number: int | None = None) -> bytes:

@@ -14,6 +14,7 @@ from node.protocol.configuration import (
     Configuration,
 )
 from node.protocol.errors import ErrorCode, RemoteProtocolError
+from node.protocol.identity import RESET_TOKEN_BYTES
 from node.protocol.time import MILLISECOND, Duration
 from node.protocol.wire.varint import decode_varint, encode_varint
 
@@ -40,6 +41,8 @@ class TransportParameters:
     max_datagram_size: int
     fec: str = "none"
     fec_arq: str = "always"
+    #: Proof of a STATELESS_RESET of ``connection_id``; empty: there will be none (SPEC 4.3).
+    stateless_reset_token: bytes = b""
 
     @classmethod
     def of(cls, configuration: Configuration, connection_id: bytes) -> TransportParameters:
@@ -67,6 +70,10 @@ class TransportParameters:
         """Whether both ends want the same forward error correction (SPEC 12-2)."""
         return self.fec != "none" and (self.fec, self.fec_arq) == (other.fec, other.fec_arq)
 
+    def with_reset_token(self, token: bytes) -> TransportParameters:
+        """Return these parameters with the token of their connection ID (SPEC 4.3-2)."""
+        return replace(self, stateless_reset_token=token)
+
     def encode(self) -> bytes:
         """Return the list of id, length, value."""
         values: tuple[tuple[int, bytes], ...] = (
@@ -81,6 +88,8 @@ class TransportParameters:
             (0x09, encode_varint(self.max_ack_delay // MILLISECOND)),
             (0x0A, encode_varint(self.max_datagram_size)),
         )
+        if self.stateless_reset_token:
+            values += ((0x0B, self.stateless_reset_token),)
         if self.fec != "none":
             values += (
                 (0x0C, bytes((FEC_CODES[self.fec],))),
@@ -99,6 +108,9 @@ def parse_parameters(data: bytes) -> TransportParameters:
     connection_id = values.get(0x01, b"")
     if len(connection_id) != CONNECTION_ID_BYTES:
         raise _error("connection_id")
+    token = values.get(0x0B, b"")
+    if len(token) not in (0, RESET_TOKEN_BYTES) or (0x0B in values and not token):
+        raise _error("stateless_reset_token")
     max_datagram_size = _number(values, 0x0A, "max_datagram_size")
     if not MIN_DATAGRAM_SIZE <= max_datagram_size <= MAX_DATAGRAM_SIZE:
         raise _error("max_datagram_size")
@@ -122,6 +134,7 @@ def parse_parameters(data: bytes) -> TransportParameters:
         max_datagram_size=max_datagram_size,
         fec=fec,
         fec_arq=fec_arq,
+        stateless_reset_token=token,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from node.dissectors.reset import STATELESS_RESET
 from node.dissectors.scapy_layer import COMPLETION, DATA, DATA_ODD, INITIATION, RESPONSE, RETRY
 from node.dissectors.sealed import SEALED
 from orchestrator.backends.base import Collected
@@ -9,6 +10,7 @@ from orchestrator.probes.wire.connections import Connections
 from orchestrator.probes.wire.key_log import read_key_logs
 from orchestrator.probes.wire.order import OrderChecks
 from orchestrator.probes.wire.report import WireReport
+from orchestrator.probes.wire.resets import Resets
 from orchestrator.probes.wire.sealed import SealedPackets
 from orchestrator.probes.wire.setups import SetUps
 from orchestrator.probes.wire.sightings import Datagram, Sightings
@@ -39,11 +41,14 @@ def verify(plan: DeploymentPlan, collected: Collected) -> WireReport:
     connections = Connections(read_key_logs(collected.key_logs, report), setups, suspects, report)
     for datagram in by_type[DATA]:
         connections.check(datagram)
+    resets = Resets(plan, suspects)
+    for datagram in by_type[STATELESS_RESET]:
+        resets.check(datagram)
     sealed = SealedPackets(plan, suspects)
     for datagram in by_type[SEALED]:
         sealed.check(datagram)
     _check_order(connections, suspects, report, exits_captured=sightings.exits_captured)
-    suspects.judge([*setups.good, *connections.good, *sealed.good])
+    suspects.judge([*setups.good, *connections.good, *sealed.good, *resets.good])
     return report
 
 
@@ -55,7 +60,7 @@ def _suspects(plan: DeploymentPlan, collected: Collected, report: WireReport) ->
 
 
 def _sort(datagrams: list[Datagram], suspects: Suspects, report: WireReport) -> dict[int, list[Datagram]]:
-    kinds = (INITIATION, RESPONSE, COMPLETION, RETRY, DATA, SEALED)
+    kinds = (INITIATION, RESPONSE, COMPLETION, RETRY, DATA, SEALED, STATELESS_RESET)
     by_type: dict[int, list[Datagram]] = {kind: [] for kind in kinds}
     for datagram in datagrams:
         if datagram.injected:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from node.dissectors.reset import derive_token
 from node.dissectors.scapy_layer import Ack, MaxData, MaxStreamData, Padding, Ping, ResetStream, Stream
 from orchestrator.errors import ProbeError
 from orchestrator.probes.wire import verify
@@ -117,7 +118,7 @@ def _other_host_answers(wire: Wire) -> None:
 
 
 def _unknown_type(wire: Wire) -> None:
-    wire.send(0, b"\x42 what is this?")
+    wire.send(0, b"\x43 what is this?")
 
 
 def _empty(wire: Wire) -> None:
@@ -211,6 +212,15 @@ def _burst(wire: Wire) -> None:
     wire.record(0, 0, wire.frame(0, 0, wire.packet(0, Ping(), Padding(more=1500))), left=False)
 
 
+def _reset_too_long(wire: Wire) -> None:
+    token = derive_token(wire.left.private_key, INITIATOR_CID)
+    wire.send(0, b"\x42" + INITIATOR_CID + token + b"!")
+
+
+def _reset_with_the_token_of_another(wire: Wire) -> None:
+    wire.send(0, b"\x42" + INITIATOR_CID + derive_token(wire.right.private_key, INITIATOR_CID))
+
+
 def _sealed_too_long(wire: Wire) -> None:
     wire.send(0, wire.sealed_datagram(b"x" * 1136))
 
@@ -291,6 +301,8 @@ WRONG: list[tuple[Callable[[Wire], None], str]] = [
     (_initiation_with_target, "3"),
     (_response_to_nobody, "3"),
     (_burst, "1-1"),
+    (_reset_too_long, "4.3-5"),
+    (_reset_with_the_token_of_another, "4.3-1"),
     (_sealed_too_long, "14-2"),
     (_sealed_of_another_version, "14-1"),
     (_sealed_by_a_stranger, "2-4"),
@@ -348,6 +360,12 @@ def test_a_key_phase_without_its_key_is_caught(tmp_path: Path, profile: str) -> 
     wire.phases[0] = 3 if profile.startswith("aead") else 1
     wire.data(0, Ping())
     assert [violation.rule for violation in wire.verify().violations] == ["4.1-4"]
+
+
+def test_a_right_reset_is_no_violation(wire: Wire) -> None:
+    """SPEC 4.3."""
+    wire.send(0, b"\x42" + INITIATOR_CID + derive_token(wire.left.private_key, INITIATOR_CID))
+    assert wire.verify().passed
 
 
 def test_right_datagrams_have_no_violation(wire: Wire) -> None:
@@ -550,7 +568,7 @@ def test_missing_capture_is_noted(wire: Wire) -> None:
 
 def test_only_the_first_violations_are_described(wire: Wire) -> None:
     for index in range(150):
-        wire.send(0, b"\x42" + index.to_bytes(2, "big"))
+        wire.send(0, b"\x43" + index.to_bytes(2, "big"))
     report = wire.verify()
     assert len(report.violations) == 100
     assert report.violation_count == 150

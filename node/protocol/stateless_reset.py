@@ -1,0 +1,92 @@
+"""Telling a peer that its connection is not known here any more (SPEC 4.3; RFC 9000 §10.3).
+
+A node that has lost its memory still has its private key, and from it the token of every connection
+ID it ever issued. Only who was given the token under the handshake's protection believes it.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections import deque
+from typing import TYPE_CHECKING
+
+from node.protocol.datagrams import SocketAddress, Transmit
+from node.protocol.identity import RESET_TOKEN_BYTES, Identity
+from node.protocol.time import SECOND, Instant
+from node.protocol.wire.parameters import CONNECTION_ID_BYTES
+
+if TYPE_CHECKING:
+    from node.protocol.connection import Connection
+
+STATELESS_RESET = 0x42
+#: Type, the connection ID that is not known, its token: fewer than any DATA packet of ``aead`` has.
+RESET_PACKET_BYTES = 1 + CONNECTION_ID_BYTES + RESET_TOKEN_BYTES
+#: SPEC 4.3-4: resets sent in a second; junk with random connection IDs gets no more than these.
+MAX_RESETS_A_SECOND = 64
+#: Connections kept by one of the peer's IDs: IDs are the peers' choice, and may be alike by intent.
+MAX_ALIKE = 8
+
+
+class StatelessResets:
+    """Both ends of it for one endpoint: what it answers, and what it believes.
+
+    Args:
+        identity: the node.
+    """
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+        self._by_peer_id: dict[bytes, list[tuple[bytes, Connection]]] = {}
+        #: The peer's IDs of each connection, as keys: in order, and each once.
+        self._ids_of: dict[Connection, dict[bytes, None]] = {}
+        self._second: Instant = 0
+        self._sent_in_second = 0
+        #: Waiting to go: as few as the rate allows, since the driver drains after each burst.
+        self._replies: deque[tuple[SocketAddress, bytes]] = deque(maxlen=MAX_RESETS_A_SECOND)
+
+    def remember(self, connection: Connection, peer_id: bytes, token: bytes) -> None:
+        """Note the token that came with a connection ID of the peer."""
+        alike = self._by_peer_id.setdefault(peer_id, [])
+        if len(alike) < MAX_ALIKE:
+            alike.append((token, connection))
+            self._ids_of.setdefault(connection, {})[peer_id] = None
+
+    def forget(self, connection: Connection) -> None:
+        """Forget a connection under all of the peer's IDs."""
+        for peer_id in self._ids_of.pop(connection, ()):
+            alike = [entry for entry in self._by_peer_id[peer_id] if entry[1] is not connection]
+            if alike:
+                self._by_peer_id[peer_id] = alike
+            else:
+                del self._by_peer_id[peer_id]
+
+    def answer(self, datagram: memoryview, source: SocketAddress, *, now: Instant) -> None:
+        """Answer a DATA packet whose connection ID is not known, if it is to be answered."""
+        if len(datagram) <= RESET_PACKET_BYTES:  # SPEC 4.3-3
+            return
+        if now - self._second >= SECOND:
+            self._second, self._sent_in_second = now, 0
+        if self._sent_in_second >= MAX_RESETS_A_SECOND:
+            return  # SPEC 4.3-4
+        self._sent_in_second += 1
+        connection_id = bytes(datagram[1 : 1 + CONNECTION_ID_BYTES])
+        packet = bytes((STATELESS_RESET,)) + connection_id + self._identity.reset_token(connection_id)
+        self._replies.append((source, packet))
+
+    def reply(self) -> Transmit | None:
+        """Return the next STATELESS_RESET to send, or None."""
+        if not self._replies:
+            return None
+        destination, packet = self._replies.popleft()
+        return Transmit(destination, memoryview(packet), len(packet))
+
+    def find(self, datagram: memoryview) -> Connection | None:
+        """Return the connection that a STATELESS_RESET proves to be over, if it proves that of any."""
+        if len(datagram) != RESET_PACKET_BYTES:
+            return None
+        connection_id, token = bytes(datagram[1:9]), bytes(datagram[9:])
+        found = None
+        for known, connection in self._by_peer_id.get(connection_id, ()):
+            if hmac.compare_digest(known, token):  # SPEC 4.3-5: takes as long however much of it is right
+                found = connection
+        return found

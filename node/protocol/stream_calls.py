@@ -1,0 +1,134 @@
+"""What the application does with the streams of a connection."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from node.protocol.errors import LocalProtocolError, check_code
+from node.protocol.events import Event, StreamDataReceived
+from node.protocol.observer import Observer
+from node.protocol.packet_builder import PacketBuilder
+from node.protocol.states import OVER, ConnectionState
+from node.protocol.streams.flow_control import ConnectionCredit
+from node.protocol.streams.receive import ReceiveStream
+from node.protocol.streams.table import UNIDIRECTIONAL, StreamTable
+from node.protocol.wire.frames import MaxData, MaxStreamData, MaxStreams, ResetStream, StopSending
+
+
+class StreamCalls:
+    """The part of a connection's face that is about streams."""
+
+    builder: PacketBuilder
+    streams: StreamTable
+    credit: ConnectionCredit
+    events: deque[Event]
+    observer: Observer | None
+
+    def open_stream(self, *, unidirectional: bool = False) -> int:
+        """Open a stream and return its id.
+
+        Raises:
+            LocalProtocolError: not established, or the peer allows no more streams for now.
+        """
+        self.need_open()
+        return self.streams.open(unidirectional=unidirectional)
+
+    def write(self, stream_id: int, data: bytes | bytearray | memoryview, *, end: bool = False) -> None:
+        """Append data to a stream, and maybe end it. The data is kept by reference: leave it alone.
+
+        Raises:
+            LocalProtocolError: no such stream, or it is ended or reset.
+        """
+        self.need_open()
+        stream = self.streams.sender(stream_id)
+        stream.write(data, end=end)
+        if self.observer is not None:
+            self.observer.wrote(stream, len(data))
+        self.streams.mark_ready(stream)
+        self.wake()
+
+    def backlog(self, stream_id: int) -> int:
+        """Return how many bytes of a stream are written and not yet acknowledged; 0 when it is over."""
+        stream = self.streams.senders.get(stream_id)
+        return stream.backlog if stream is not None else 0
+
+    def read(self, stream_id: int) -> bytearray:
+        """Return all bytes that arrived in order and were not read yet, and give the peer new credit.
+
+        A stream that is over gives no bytes (LocalProtocolError: there never was such a stream).
+        """
+        if stream_id not in self.streams.receivers and self.streams.was_opened(stream_id):
+            return bytearray()
+        stream = self.streams.receiver(stream_id)
+        data = stream.read()
+        if self.state not in OVER:
+            if stream.window.consume(len(data)) and stream.final_size is None:
+                self.builder.queue_credit(MaxStreamData(stream_id, stream.window.raise_maximum()))
+            self.give_credit(len(data))
+            if self.observer is not None:
+                self.observer.read(stream, len(data))
+            self.forget_if_done(stream_id)
+            self.wake()
+        return data
+
+    def reset_stream(self, stream_id: int, code: int) -> None:
+        """Give up sending on a stream."""
+        self.need_open()
+        check_code(code)
+        stream = self.streams.sender(stream_id)
+        stream.reset(code)
+        self.builder.control.append(ResetStream(stream_id, code, stream.high_water))
+        self.wake()
+
+    def stop_sending(self, stream_id: int, code: int) -> None:
+        """Ask the peer to give up sending on a stream."""
+        self.need_open()
+        check_code(code)
+        self.streams.receiver(stream_id)
+        self.builder.control.append(StopSending(stream_id, code))
+        self.wake()
+
+    # -- for the parts of the connection
+
+    def announce(self, stream: ReceiveStream) -> None:
+        """Tell the application that a stream has news, once until it reads; and of its end."""
+        event = StreamDataReceived(stream.stream_id, stream.ended)
+        if stream.announced:  # news of the end takes the place of older news not taken yet
+            older = StreamDataReceived(stream.stream_id, ended=False)
+            if older in self.events:
+                self.events.remove(older)
+        stream.announced = True
+        self.events.append(event)
+
+    def give_credit(self, count: int) -> None:
+        """Let the peer send as much again as was read, or will never be read."""
+        if self.credit.window.consume(count):
+            self.builder.queue_credit(MaxData(self.credit.window.raise_maximum()))
+
+    def forget_if_done(self, stream_id: int) -> None:
+        """Drop a stream that is over, and let the peer open another."""
+        if self.observer is not None:
+            self.observer.stream_changed(stream_id)
+        limit = self.streams.forget_if_done(stream_id)
+        if limit is not None:
+            self.builder.queue_credit(MaxStreams(limit, bool(stream_id & UNIDIRECTIONAL)))
+
+    # -- what they need of the connection
+
+    @property
+    def state(self) -> ConnectionState:
+        """Where the connection is in its life."""
+        raise NotImplementedError
+
+    def wake(self) -> None:
+        """There may be something to transmit."""
+        raise NotImplementedError
+
+    def need_open(self) -> None:
+        """Refuse what only an established connection can do.
+
+        Raises:
+            LocalProtocolError: the connection is not established, or is over.
+        """
+        if self.state is not ConnectionState.ESTABLISHED:
+            raise LocalProtocolError(f"the connection is {self.state.value}, not established")
