@@ -63,4 +63,4 @@ class Limits:
             late = min(passed, now - self._due)
             self.times["cpu"] += late
             passed -= late
-        self.times[self.cause] += passed
+        self.times[self.cause] = self.times.get(self.cause, 0) + passed
