@@ -127,7 +127,7 @@ class Connection(StreamCalls):
     ) -> None:
         """Take DATA packets of ``size`` bytes with our connection ID (``arena``, ``ecn``: as in Burst)."""
         if self.observer is not None:
-            self.observer.handed_in(len(packets), size, now)
+            self.observer.handed_in(len(packets), size, ecn, now)
         if self.state in ACTIVE:
             try:
                 self.receiver.receive(packets, size, now=now, arena=arena, ecn=ecn)

@@ -51,6 +51,7 @@ class Observer:
         #: How often go-back-n had stepped back, as last told.
         self._epochs: dict[int, int] = {}
         self._phase: str | None = None
+        self._ecn_state: str | None = None
         #: Streams of which something was acknowledged just now.
         self._touched: dict[int, SendStream] = {}
 
@@ -78,15 +79,15 @@ class Observer:
         """The connection has taken a step in its life."""
         self.emit(self.now, trace.ConnectionStateUpdated(old.value, new.value))
 
-    def handed_in(self, size: int, segment_size: int, now: Instant) -> None:
+    def handed_in(self, size: int, segment_size: int, ecn: int, now: Instant) -> None:
         """The driver handed a burst in."""
         self.now = now
-        self.emit(now, trace.DatagramsReceived(-(-size // segment_size), size, segment_size))
+        self.emit(now, trace.DatagramsReceived(-(-size // segment_size), size, segment_size, ecn))
 
     def handed_out(self, burst: Transmit, now: Instant) -> None:
         """A burst goes to the driver."""
         self.now = now
-        self.emit(now, trace.DatagramsSent(burst.count, len(burst.buffer), burst.segment_size))
+        self.emit(now, trace.DatagramsSent(burst.count, len(burst.buffer), burst.segment_size, burst.ecn))
 
     def setup_sent(self, kind: str, number: int, size: int, now: Instant) -> None:
         """A set-up packet of ``size`` bytes goes out."""
@@ -234,6 +235,9 @@ class Observer:
             changed = trace.CongestionStateUpdated(congestion.name, self._phase, phase)
             self.emit(now, changed)
             self._phase = phase
+        if recovery.ecn.state.value != self._ecn_state:
+            before, self._ecn_state = self._ecn_state, recovery.ecn.state.value
+            self.emit(now, trace.EcnStateUpdated(before, self._ecn_state))
         self.emit(
             now,
             trace.MetricsUpdated(

@@ -125,6 +125,8 @@ class DatagramsSent(TraceEvent):
     #: UDP payload bytes of all together, and of each but the last.
     size: int
     segment_size: int
+    #: ECN codepoint of the IP header (0: Not-ECT).
+    ecn: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ class DatagramsReceived(TraceEvent):
     count: int
     size: int
     segment_size: int
+    ecn: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +264,16 @@ class CongestionStateUpdated(TraceEvent):
     name: ClassVar[str] = "recovery:congestion_state_updated"
     #: Name of the controller.
     controller: str
+    #: None: the first that is told.
+    old: str | None
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class EcnStateUpdated(TraceEvent):
+    """The path proved to carry ECN marks, or not to (RFC 9000 §13.4.2)."""
+
+    name: ClassVar[str] = "recovery:ecn_state_updated"
     #: None: the first that is told.
     old: str | None
     new: str

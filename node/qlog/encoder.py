@@ -32,6 +32,8 @@ _PACKET_TYPES = {
     "data": "1RTT",
     "stateless_reset": "stateless_reset",
 }
+#: qlog's words for the codepoints of ECN.
+_ECN = ("Not-ECT", "ECT(1)", "ECT(0)", "CE")
 #: qlog's words for the states of a connection.
 _STATES = {
     "initiating": "attempted",
@@ -233,7 +235,8 @@ def _parameters(event: trace.ParametersSet) -> dict[str, Any]:
 def _datagrams(event: trace.DatagramsSent | trace.DatagramsReceived) -> dict[str, Any]:
     last = event.size - (event.count - 1) * event.segment_size
     sizes = [event.segment_size] * (event.count - 1) + [last]
-    return {"count": event.count, "raw": [{"length": size} for size in sizes]}
+    data = {"count": event.count, "raw": [{"length": size} for size in sizes]}
+    return {**data, "ecn": [_ECN[event.ecn]] * event.count} if event.ecn else data
 
 
 def _dropped(event: trace.PacketDropped) -> dict[str, Any]:

@@ -62,8 +62,9 @@ def _ack(frame: Ack) -> dict[str, Any]:
         "ack_delay": frame.delay_us / 1000,
         "acked_ranges": [[start, end - 1] for start, end in frame.ranges],
     }
-    rest = {key: value for key, value in _by_its_fields(frame).items() if key not in ("ranges", "delay_us")}
-    return {**data, **rest, "frame_type": "ack"}
+    if frame.ecn is not None:
+        data |= dict(zip(("ect0", "ect1", "ce"), frame.ecn, strict=True))
+    return data
 
 
 def _close(frame: Close) -> dict[str, Any]:

@@ -145,6 +145,16 @@ def test_limits_are_told_when_they_change() -> None:
     assert all(before != after for before, after in pairwise(causes))
 
 
+def test_what_ecn_comes_to_is_told() -> None:
+    """The pair's network carries no marks unless it is told to."""
+    pair = transferred(Pair(traced=True))
+    states = [event.new for event in pair.traced(trace.EcnStateUpdated, left=True)]
+    assert states[0] == "testing"
+    assert states[-1] == pair.connection.statistics().ecn_state
+    marked = [event for event in pair.traced(trace.DatagramsSent, left=True) if event.ecn]
+    assert sum(event.count for event in marked) >= 10
+
+
 def test_key_updates_are_told_at_both_ends() -> None:
     pair = Pair(traced=True)
     connection = pair.established()

@@ -119,6 +119,14 @@ def test_acknowledged_ranges_include_both_ends() -> None:
     assert found["ack_delay"] == 1.5
 
 
+def test_marks_are_told_of_datagrams_and_acknowledgements() -> None:
+    (found,) = frames_data([Ack(((0, 9),), 0, (7, 0, 2))])
+    assert (found["ect0"], found["ect1"], found["ce"]) == (7, 0, 2)
+    plain, marked = records(trace.DatagramsSent(1, 50, 50), trace.DatagramsReceived(2, 90, 50, 3))
+    assert "ecn" not in plain["data"]
+    assert marked["data"] == {"count": 2, "raw": [{"length": 50}, {"length": 40}], "ecn": ["CE", "CE"]}
+
+
 def test_close_says_whose_error_it_is() -> None:
     protocol, application = frames_data([Close(2, "no"), Close(0x100, "bye")])
     assert (protocol["frame_type"], protocol["error_space"]) == ("connection_close", "transport")

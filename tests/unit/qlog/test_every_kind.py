@@ -31,6 +31,7 @@ SAMPLES: dict[str, Any] = {
     "bool": True,
     "bytes": bytes(8),
     "Data": b"data",
+    "EcnCounts | None": (5, 0, 1),
     "bytes | memoryview": b"data",
     "Duration": 1_000_000,
     "Duration | None": 1_000_000,
