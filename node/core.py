@@ -16,7 +16,13 @@ from node.protocol.connection import Connection
 from node.protocol.datagrams import Burst, Transmit
 from node.protocol.endpoint import Endpoint
 from node.protocol.errors import LocalProtocolError
-from node.protocol.events import ConnectionClosed, ConnectionEstablished, Event, StreamDataReceived
+from node.protocol.events import (
+    ConnectionClosed,
+    ConnectionEstablished,
+    Event,
+    MessageReceived,
+    StreamDataReceived,
+)
 from node.protocol.identity import Identity
 from node.protocol.sealed.service import SealedSettings
 from node.protocol.time import Instant
@@ -221,28 +227,41 @@ class NodeCore:
             self._incoming[connection] = HeaderReader()
         elif isinstance(event, ConnectionClosed):
             self._incoming.pop(connection, None)
-        elif isinstance(event, StreamDataReceived) and connection in self._incoming:
-            reader = self._incoming[connection]
+        elif connection in self._incoming and isinstance(event, StreamDataReceived | MessageReceived):
             try:
-                whole = reader.receive(connection.read(event.stream_id), ended=event.ended)
-                if whole is None:
-                    return
-                flow = self._announced(connection, whole[0])
+                self._read_header(connection, self._incoming[connection], event, now)
             except WorkloadError as error:
                 self._emit("warning", now, {"message": f"refused a flow: {error}"})
                 del self._incoming[connection]
                 connection.close(FLOW_REFUSED, str(error), now=now)
-                return
-            del self._incoming[connection]
-            header, rest = whole
-            flow.attach(connection, now=now)
-            self._flow_of[connection] = flow
-            self._emit("flow_started", now, {**header.announcement, "flow": flow.name, "role": flow.role})
-            self._guarded(
-                flow,
-                lambda: flow.start_target(header, event.stream_id, rest, ended=event.ended, now=now),
-                now,
-            )
+
+    def _read_header(
+        self,
+        connection: Connection,
+        reader: HeaderReader,
+        event: StreamDataReceived | MessageReceived,
+        now: Instant,
+    ) -> None:
+        """Take what came, and start the flow when its header is whole (WorkloadError: refuse it)."""
+        if isinstance(event, MessageReceived):
+            reader.keep(event)
+            return
+        whole = reader.receive(connection.read(event.stream_id), ended=event.ended)
+        if whole is None:
+            return
+        header, rest = whole
+        flow = self._announced(connection, header)
+        del self._incoming[connection]
+        flow.attach(connection, now=now)
+        self._flow_of[connection] = flow
+        self._emit("flow_started", now, {**header.announcement, "flow": flow.name, "role": flow.role})
+
+        def begin() -> None:
+            # What overtook the header comes first: the end of the stream says that all has come.
+            flow.start_target(header, event.stream_id, reader.early, now=now)
+            flow.side.receive(rest, ended=event.ended, now=now)
+
+        self._guarded(flow, begin, now)
 
     def _announced(self, connection: Connection, header: FlowHeader) -> Flow:
         """Return the flow that this node was told to expect, if the header and the peer match it."""

@@ -118,7 +118,10 @@ def _stream_acked(c: Connection, stream: SendStream, start: int, end: int, fin: 
         c.events.append(StreamWritable(stream.stream_id))
     if stream.complete and stream.state is SendState.DATA_SENT:
         stream.state = send_transition(stream.state, "all acknowledged")
-        c.events.append(StreamAcknowledged(stream.stream_id))
+        if stream.is_message:
+            c.messages.on_acknowledged(stream.stream_id)
+        else:
+            c.events.append(StreamAcknowledged(stream.stream_id))
         c.forget_if_done(stream.stream_id)
 
 

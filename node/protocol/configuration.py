@@ -25,6 +25,8 @@ MAX_STREAMS = 1 << 16
 MAX_KEY_UPDATE_PACKETS = 1 << 22
 #: SPEC 3-5: connections that peers began and did not confirm; a further one takes the oldest's place.
 MAX_HALF_OPEN = 1024
+#: Longest message that may be configured: a message is held in memory at both ends.
+MAX_MESSAGE_SIZE = 1 << 30
 #: Names in topologies and on the wire (SPEC 3.2).
 INTEGRITY_CODES = {"aead": 1, "crc32c": 2, "xor": 3}
 ARQ_CODES = {"selective-repeat": 1, "stop-and-wait": 2, "go-back-n": 3}
@@ -77,7 +79,10 @@ class Configuration:
     stream_window: int = 8 * 1024 * 1024
     #: How many streams the peer may open.
     max_streams_bidi: int = 128
-    max_streams_uni: int = 128
+    #: ... of unidirectional streams, and so of messages that are not acknowledged yet.
+    max_streams_uni: int = 2048
+    #: Longest message that is sent and taken, in bytes.
+    max_message_size: int = 1 << 20
     #: No packet for this long ends the connection silently; 0: never.
     idle_timeout: Duration = 30 * SECOND
     #: The initiator gives up after this long.
@@ -109,6 +114,7 @@ class Configuration:
         _check_range("stream_window", self.stream_window, MIN_DATAGRAM_SIZE, 1 << 40)
         _check_range("max_streams_bidi", self.max_streams_bidi, 0, MAX_STREAMS)
         _check_range("max_streams_uni", self.max_streams_uni, 0, MAX_STREAMS)
+        _check_range("max_message_size", self.max_message_size, 0, MAX_MESSAGE_SIZE)
         _check_range("idle_timeout", self.idle_timeout, 0, 1 << 62)
         _check_range("handshake_timeout", self.handshake_timeout, MILLISECOND, 1 << 62)
         _check_range("retry_threshold", self.retry_threshold, 0, MAX_HALF_OPEN)

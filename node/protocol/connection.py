@@ -23,6 +23,7 @@ from node.protocol.key_phases import KeyPhases
 from node.protocol.key_update import forget_old_keys, open_other, update_keys, update_keys_if_due
 from node.protocol.life import Life
 from node.protocol.limits import Limits
+from node.protocol.messages import Messages
 from node.protocol.observer import Observer
 from node.protocol.packet_builder import PacketBuilder
 from node.protocol.packet_receiver import PacketReceiver
@@ -97,6 +98,7 @@ class Connection(StreamCalls):
         self.on_reset_token = on_reset_token
         self.builder = PacketBuilder(self, arena)
         self.receiver = PacketReceiver(self)
+        self.messages = Messages(self)
         self.fec: Fec | None = None
         self.credit = ConnectionCredit(configuration.connection_window)
         self.limits = Limits(now, self.observer)
@@ -152,6 +154,7 @@ class Connection(StreamCalls):
             return
         if self.state is ConnectionState.ESTABLISHED:
             forget_old_keys(self, now=now)
+            self.messages.expire(now=now)
             deadline = self.recovery.next_timeout()
             if deadline is not None and deadline <= now:
                 self.recovery.on_timeout(now=now)
@@ -214,7 +217,8 @@ class Connection(StreamCalls):
             return self.timers.next()
         paced, ack = self.builder.paced_until, self.acks.deadline
         repair = self.fec.next_timeout() if self.fec is not None else None
-        return earliest(self.timers.next(), self.recovery.next_timeout(), ack, paced, repair)
+        expiry = self.messages.next_deadline()
+        return earliest(self.timers.next(), self.recovery.next_timeout(), ack, paced, repair, expiry)
 
     # -- properties
 

@@ -24,6 +24,7 @@ class ErrorCode(IntEnum):
     AEAD_LIMIT = 0x0D
     STATELESS_RESET = 0x0E
     FEC = 0x10
+    MESSAGE = 0x11
 
 
 class ProtocolError(Exception):

@@ -93,6 +93,30 @@ class DatagramReceived:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class MessageReceived:
+    """A message came, whole."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MessageAcknowledged:
+    """All of a message that we sent has been acknowledged."""
+
+    #: As ``send_message`` returned it.
+    message_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageExpired:
+    """A message that we sent was given up: the peer gets it whole or not at all, and we do not know which."""
+
+    message_id: int
+    #: Whether the peer does not take it, instead of its deadline having come.
+    refused: bool
+
+
 Event: TypeAlias = (
     ConnectionEstablished
     | StreamOpened
@@ -102,5 +126,8 @@ Event: TypeAlias = (
     | SendingGivenUp
     | StreamAcknowledged
     | StreamWritable
+    | MessageReceived
+    | MessageAcknowledged
+    | MessageExpired
     | ConnectionClosed
 )

@@ -10,6 +10,7 @@ from node.protocol.events import SendingStopped, StreamOpened, StreamReset
 from node.protocol.packet_receiver import store
 from node.protocol.streams.send import SendStream
 from node.protocol.streams.states import SEND_DONE, ReceiveState, SendState
+from node.protocol.streams.table import UNIDIRECTIONAL
 from node.protocol.time import MICROSECOND, Instant
 from node.protocol.wire.fec_frames import FecRecovered, FecRepair
 from node.protocol.wire.frames import (
@@ -21,6 +22,7 @@ from node.protocol.wire.frames import (
     MaxData,
     MaxStreamData,
     MaxStreams,
+    Message,
     Padding,
     Ping,
     ResetStream,
@@ -50,6 +52,8 @@ def _stream(c: Connection, frame: Stream, now: Instant) -> None:
     for stream_id in opened:
         c.events.append(StreamOpened(stream_id))
     if stream is not None:
+        if stream.is_message:
+            raise RemoteProtocolError(ErrorCode.MESSAGE, "STREAM frame on the stream of a message")
         store(c, stream, frame)
         if stream.ended:
             c.acks.hurry()
@@ -57,9 +61,15 @@ def _stream(c: Connection, frame: Stream, now: Instant) -> None:
             c.observer.receiver_changed(stream, now)
 
 
+def _message(c: Connection, frame: Message, now: Instant) -> None:
+    c.messages.receive(frame)  # SPEC 6.2-6: without hurry
+
+
 def _reset_stream(c: Connection, frame: ResetStream, now: Instant) -> None:
     stream, opened = c.streams.receiver_for_frame(frame.stream_id)
-    for stream_id in opened:
+    # SPEC 6.2-4: a message that was given up was never there, whether or not a piece of it came before.
+    quiet = bool(opened) and frame.code == ErrorCode.MESSAGE and bool(frame.stream_id & UNIDIRECTIONAL)
+    for stream_id in () if quiet else opened:
         c.events.append(StreamOpened(stream_id))
     if stream is None or stream.ended:
         return
@@ -71,13 +81,17 @@ def _reset_stream(c: Connection, frame: ResetStream, now: Instant) -> None:
         return
     # SPEC 6-4: what will not be read any more is credit for the other streams.
     c.give_credit(unread)
-    c.events.append(StreamReset(frame.stream_id, frame.code))
+    if not (quiet or stream.is_message):
+        c.events.append(StreamReset(frame.stream_id, frame.code))
     c.forget_if_done(frame.stream_id)
 
 
 def _stop_sending(c: Connection, frame: StopSending, now: Instant) -> None:
     stream = _sender(c, frame.stream_id)
     if stream is None or stream.state in SEND_DONE or stream.state is SendState.RESET_SENT:
+        return
+    if stream.is_message:
+        c.messages.on_refused(frame.stream_id)
         return
     c.events.append(SendingStopped(frame.stream_id, frame.code))
     c.reset_stream(frame.stream_id, frame.code)  # RFC 9000 §3.5
@@ -108,6 +122,7 @@ def _sender(c: Connection, stream_id: int) -> SendStream | None:
 
 def _max_streams(c: Connection, frame: MaxStreams, now: Instant) -> None:
     c.streams.raise_peer_limit(frame.maximum, unidirectional=frame.unidirectional)
+    c.messages.open_streams()
 
 
 def _ack_frequency(c: Connection, frame: AckFrequency, now: Instant) -> None:
@@ -141,6 +156,7 @@ HANDLERS: dict[type, Callable[[Any, Any, Instant], None]] = {
     ResetStream: _reset_stream,
     StopSending: _stop_sending,
     Stream: _stream,
+    Message: _message,
     MaxData: _max_data,
     MaxStreamData: _max_stream_data,
     MaxStreams: _max_streams,

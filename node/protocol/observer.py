@@ -21,7 +21,7 @@ from node.protocol.streams.receive import ReceiveStream
 from node.protocol.streams.send import SendStream
 from node.protocol.time import Instant
 from node.protocol.wire.fec_frames import FecRepair
-from node.protocol.wire.frames import Ack, Frame, Stream
+from node.protocol.wire.frames import Ack, Frame, Message, Stream
 from node.protocol.wire.parameters import TransportParameters
 from node.protocol.wire.setup import SetupPacket
 
@@ -115,11 +115,16 @@ class Observer:
         stream = record.stream
         if stream is not None:
             run = trace.StreamRun(
-                stream.stream_id, record.offset, record.data_end, record.data_size, record.fin
+                stream.stream_id,
+                record.offset,
+                record.data_end,
+                record.data_size,
+                record.fin,
+                stream.is_message,
             )
         else:
             parts = [
-                trace.StreamPart(piece.stream_id, start, end - start, fin)
+                trace.StreamPart(piece.stream_id, start, end - start, fin, piece.is_message)
                 for piece, start, end, fin, _ in record.pieces
             ]
             frames = ((ack,) if ack is not None else ()) + record.frames + tuple(parts)
@@ -320,7 +325,8 @@ class Observer:
 def _without_data(frame: Frame) -> Frame | trace.StreamPart:
     """Return what may be kept of a frame: its data lies in a buffer that is used again."""
     if isinstance(frame, Stream):
-        return trace.StreamPart(frame.stream_id, frame.offset, len(frame.data), frame.fin)
+        message = isinstance(frame, Message)
+        return trace.StreamPart(frame.stream_id, frame.offset, len(frame.data), frame.fin, message)
     if isinstance(frame, FecRepair):
         return replace(frame, symbol=b"")
     return frame

@@ -28,6 +28,7 @@ from node.protocol.wire.frames import (
     MaxData,
     MaxStreamData,
     MaxStreams,
+    Message,
     Ping,
     Stream,
 )
@@ -193,7 +194,7 @@ class PacketBuilder:
         self._fill(stream, slots, start, end)
         fin = stream.fin_goes_with(end)
         if fin:
-            slots[-1].payload[0] = 0x09
+            slots[-1].payload[0] |= 0x01
         first, fec = self._connection.recovery.next_packet_number, self._connection.fec
         if fec is not None:
             fec.writer.add_burst(first, slots, self._arena, tag_size=tag_size, now=now)
@@ -219,9 +220,10 @@ class PacketBuilder:
         number = self._connection.recovery.next_packet_number
         data_size = self._data_size
         chunk = stream.chunk_at(start, end)
+        kind = Message.KIND if stream.is_message else Stream.KIND
         position = 0
         for slot in slots:
-            pack_into(buffer, slot.position, prefix, number & WIRE_MASK, 0x08, stream_id, offset + position)
+            pack_into(buffer, slot.position, prefix, number & WIRE_MASK, kind, stream_id, offset + position)
             if chunk is not None:
                 slot.data[:] = chunk[position : position + data_size]
             else:
@@ -308,7 +310,8 @@ class PacketBuilder:
         if data:
             stream.copy_into(memoryview(data), start)
         fin = stream.fin_goes_with(end)
-        encoded = Stream(stream.stream_id, start, data, fin).encode()
+        make = Message if stream.is_message else Stream
+        encoded = make(stream.stream_id, start, data, fin).encode()
         parts.append(encoded)
         pieces.append((stream, start, end, fin, stream.epoch))
         if start < stream.high_water:

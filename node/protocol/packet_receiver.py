@@ -19,7 +19,7 @@ from node.protocol.streams.states import ReceiveState
 from node.protocol.time import Instant
 from node.protocol.trace import PacketDropped, StreamRun
 from node.protocol.wire.fec_frames import FecRepair
-from node.protocol.wire.frames import NON_ELICITING, Ack, Close, Frame, Padding, Stream, parse_frames
+from node.protocol.wire.frames import NON_ELICITING, Ack, Close, Frame, Message, Padding, Stream, parse_frames
 from node.protocol.wire.packet_number import WIRE_MASK, decode_packet_number
 
 if TYPE_CHECKING:
@@ -384,8 +384,10 @@ class PacketReceiver:
         for frame in frames:
             if not isinstance(frame, Stream):
                 continue
+            if isinstance(frame, Message) and c.messages.refuses(frame):
+                return True
             stream = c.streams.receivers.get(frame.stream_id)
-            if stream is None and c.streams.was_opened(frame.stream_id):
+            if stream is None and c.streams.is_over(frame.stream_id):
                 continue
             following = expected.get(frame.stream_id, stream.contiguous_end if stream is not None else 0)
             if frame.offset <= following:
@@ -401,11 +403,8 @@ def store(connection: Connection, stream: ReceiveStream, frame: Stream) -> None:
     Raises:
         RemoteProtocolError: final size or flow control.
     """
-    rise = max(0, frame.offset + len(frame.data) - stream.highest)
-    if connection.credit.to_receive < rise:
-        raise RemoteProtocolError(ErrorCode.FLOW_CONTROL, "data beyond the connection's window")
     before, ended = stream.contiguous_end, stream.ended
-    connection.credit.take(stream.receive(frame.offset, frame.data, fin=frame.fin))
+    connection.keep(stream, frame)
     # The end is told even if the news before it was not read yet: nothing else would ever tell it.
     if stream.ended != ended or (stream.contiguous_end > before and not stream.announced):
         connection.announce(stream)

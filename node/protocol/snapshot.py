@@ -37,6 +37,9 @@ def snapshot(c: Connection) -> Statistics:
         limited_time=dict(c.limits.times),
         busy_time=c.limits.busy,
         ecn_state="testing",
+        messages_sent=c.messages.sent,
+        messages_received=c.messages.received,
+        messages_expired=c.messages.expired,
     )
     if c.parameters is not None:
         values.update(_recovery(c.recovery), **_streams(c.streams))

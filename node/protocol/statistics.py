@@ -34,6 +34,10 @@ class Statistics:
     acks_sent: int
     acks_received: int
     probe_timeouts: int
+    #: Messages handed in, received whole, and given up by their deadline or the peer (SPEC 6.2).
+    messages_sent: int
+    messages_received: int
+    messages_expired: int
     #: Key phases that we have begun to send in, after the first (SPEC 4.2).
     key_updates: int
     #: RTT estimates in ns (RFC 9002 §5); 0 until there is a sample.

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 
-from node.protocol.errors import LocalProtocolError, check_code
+from node.protocol.errors import ErrorCode, LocalProtocolError, RemoteProtocolError, check_code
 from node.protocol.events import Event, StreamDataReceived
+from node.protocol.messages import Messages
 from node.protocol.observer import Observer
 from node.protocol.packet_builder import PacketBuilder
 from node.protocol.states import OVER, ConnectionState
 from node.protocol.streams.flow_control import ConnectionCredit
 from node.protocol.streams.receive import ReceiveStream
 from node.protocol.streams.table import UNIDIRECTIONAL, StreamTable
-from node.protocol.wire.frames import MaxData, MaxStreamData, MaxStreams, ResetStream, StopSending
+from node.protocol.time import Instant
+from node.protocol.wire.frames import MaxData, MaxStreamData, MaxStreams, ResetStream, StopSending, Stream
 
 
 class StreamCalls:
@@ -20,6 +22,7 @@ class StreamCalls:
 
     builder: PacketBuilder
     streams: StreamTable
+    messages: Messages
     credit: ConnectionCredit
     events: deque[Event]
     observer: Observer | None
@@ -46,6 +49,30 @@ class StreamCalls:
             self.observer.wrote(stream, len(data))
         self.streams.mark_ready(stream)
         self.wake()
+
+    def send_message(
+        self, data: bytes | bytearray | memoryview, deadline: Instant | None = None, *, now: Instant
+    ) -> int:
+        """Send a message: it arrives whole, in no order with others, or not at all (SPEC 6.2).
+
+        Args:
+            deadline: when to give it up if it is not acknowledged by then; None: never.
+
+        Returns:
+            Its number; ``MessageAcknowledged`` or ``MessageExpired`` follows, unless the connection ends.
+
+        Raises:
+            LocalProtocolError: not established, the message is too long, or too many wait already.
+        """
+        self.need_open()
+        number = self.messages.send(bytes(data), deadline=deadline, now=now)
+        self.wake()
+        return number
+
+    @property
+    def message_backlog(self) -> int:
+        """Bytes of messages that wait for the peer to allow a stream for them."""
+        return self.messages.waiting_bytes
 
     def backlog(self, stream_id: int) -> int:
         """Return how many bytes of a stream are written and not yet acknowledged; 0 when it is over."""
@@ -99,6 +126,17 @@ class StreamCalls:
                 self.events.remove(older)
         stream.announced = True
         self.events.append(event)
+
+    def keep(self, stream: ReceiveStream, frame: Stream) -> None:
+        """Put a frame's data into its stream, under both windows.
+
+        Raises:
+            RemoteProtocolError: final size or flow control.
+        """
+        rise = max(0, frame.offset + len(frame.data) - stream.highest)
+        if self.credit.to_receive < rise:
+            raise RemoteProtocolError(ErrorCode.FLOW_CONTROL, "data beyond the connection's window")
+        self.credit.take(stream.receive(frame.offset, frame.data, fin=frame.fin))
 
     def give_credit(self, count: int) -> None:
         """Let the peer send as much again as was read, or will never be read."""

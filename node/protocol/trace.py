@@ -28,12 +28,14 @@ Range: TypeAlias = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class StreamPart:
-    """A STREAM frame without its data."""
+    """A STREAM or MESSAGE frame without its data."""
 
     stream_id: int
     offset: int
     length: int
     fin: bool
+    #: Whether it is a MESSAGE frame.
+    message: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class StreamRun:
     size: int
     #: Whether the last frame ends the stream.
     fin: bool
+    #: Whether the frames are MESSAGE frames.
+    message: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,7 +160,7 @@ def _packets(time: str, event: trace.PacketSent | trace.PacketReceived) -> Itera
             length = run.size if index != last else run.end - offset
             fin = ',"fin":true' if run.fin and index == last else ""
             text = (
-                f'[{{"frame_type":"stream","stream_id":{run.stream_id},'
+                f'[{{"frame_type":"{"message" if run.message else "stream"}","stream_id":{run.stream_id},'
                 f'"offset":{offset},"length":{length}{fin}}}]'
             )
         yield f'{head}{event.first + index}}},"raw":{{"length":{size}}},"frames":{text}}}}}\n'

@@ -47,7 +47,7 @@ def error_space(code: int) -> str:
 
 def _stream(frame: StreamPart) -> dict[str, Any]:
     data = {
-        "frame_type": "stream",
+        "frame_type": "message" if frame.message else "stream",
         "stream_id": frame.stream_id,
         "offset": frame.offset,
         "length": frame.length,

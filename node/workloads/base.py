@@ -111,14 +111,20 @@ class FlowStream:
         """Send ``data`` (kept by reference: it must not change), and the stream's end if ``end``."""
         self.connection.write(self.stream_id, data, end=end)
 
-    def wants_more(self) -> bool:
+    def send_message(self, data: Data, *, deadline: Instant | None, now: Instant) -> int:
+        """Send a message on the flow's connection, beside its stream, and return its number."""
+        return self.connection.send_message(data, deadline, now=now)
+
+    def wants_more(self, waiting: int | None = None) -> bool:
         """Return whether to write more now: less waits than two congestion windows and a chunk.
+
+        ``waiting``: what waits, if that is not bytes of the stream.
 
         What is acknowledged late counts as waiting, hence the windows: the transport must never
         run dry while it may send. A bound on bytes alone would either starve long paths or cost
         each flow their memory.
         """
-        waiting = self.backlog()
+        waiting = self.backlog() if waiting is None else waiting
         if waiting >= self._ahead:
             return False
         window = self.connection.statistics().congestion_window
@@ -180,6 +186,12 @@ class Side:
 
     def on_acknowledged(self, *, now: Instant) -> None:
         """Note that all that was written, and the end, has arrived."""
+
+    def receive_message(self, data: Data, *, now: Instant) -> None:
+        """Take a message that came beside the stream."""
+
+    def on_message_over(self, *, delivered: bool, now: Instant) -> None:
+        """Note that a message of ours was acknowledged, or given up."""
 
     def handle_timeout(self, *, now: Instant) -> None:
         """Do what ``next_timeout`` was about."""
@@ -277,6 +289,23 @@ class Digest:
     def hexdigest(self) -> str:
         """Return the digest so far, in hex."""
         return self._hash.hexdigest()
+
+
+class SetDigest:
+    """A digest over numbered pieces in any order: the sum of their SHA-256 sums."""
+
+    def __init__(self) -> None:
+        self._sum = 0
+
+    def add(self, number: int, piece: Data) -> None:
+        """Add a piece; each once."""
+        one = hashlib.sha256(number.to_bytes(4, "big"))
+        one.update(piece)
+        self._sum = (self._sum + int.from_bytes(one.digest(), "big")) % (1 << 256)
+
+    def digest(self) -> bytes:
+        """Return the digest so far, 32 bytes."""
+        return self._sum.to_bytes(32, "big")
 
 
 class ReportedSource(Side):

@@ -7,7 +7,6 @@ say the same bytes, however many were lost.
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Mapping
 from typing import ClassVar
@@ -20,6 +19,7 @@ from node.workloads.base import (
     FlowDatagrams,
     Outcome,
     Resources,
+    SetDigest,
     Side,
     WorkloadError,
     check_names,
@@ -70,23 +70,6 @@ def _size_and_count(options: Mapping[str, object]) -> tuple[int, int]:
     check_names(options, OPTIONS)
     size = whole(options, "size", default=100, low=1, high=MAX_SIZE)
     return size, whole(options, "count", default=1000, low=1, high=MAX_COUNT)
-
-
-class SetDigest:
-    """A digest over numbered pieces in any order: the sum of their SHA-256 sums."""
-
-    def __init__(self) -> None:
-        self._sum = 0
-
-    def add(self, number: int, piece: Data) -> None:
-        """Add a piece; each once."""
-        one = hashlib.sha256(number.to_bytes(4, "big"))
-        one.update(piece)
-        self._sum = (self._sum + int.from_bytes(one.digest(), "big")) % (1 << 256)
-
-    def digest(self) -> bytes:
-        """Return the digest so far, 32 bytes."""
-        return self._sum.to_bytes(32, "big")
 
 
 class DatagramSource(Side):

@@ -20,6 +20,9 @@ from node.protocol.events import (
     ConnectionClosed,
     DatagramReceived,
     Event,
+    MessageAcknowledged,
+    MessageExpired,
+    MessageReceived,
     SendingStopped,
     StreamAcknowledged,
     StreamDataReceived,
@@ -38,6 +41,9 @@ FLOW_STOPPED = 0x102
 HEADER_LENGTH_BYTES = 2
 #: Names and a few numbers: more is not a header of ours.
 MAX_HEADER_BYTES = 4096
+#: Memory for messages that overtake the header, and what each costs beside its bytes.
+MAX_EARLY_BYTES = 16 << 20
+EARLY_OVERHEAD_BYTES = 100
 #: Flow names become file names: no separator, no leading dot.
 FLOW_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 #: What every datagram of a connectionless flow starts with.
@@ -68,6 +74,20 @@ class HeaderReader:
         self._buffer = bytearray()
         #: Whether the stream's end has been seen.
         self.ended = False
+        #: Messages that overtook the header: nothing orders them behind it.
+        self.early: list[MessageReceived] = []
+        self._early_bytes = 0
+
+    def keep(self, event: MessageReceived) -> None:
+        """Keep a message until the header says what flow it is of.
+
+        Raises:
+            WorkloadError: there are too many.
+        """
+        self._early_bytes += len(event.data) + EARLY_OVERHEAD_BYTES
+        if self._early_bytes > MAX_EARLY_BYTES:
+            raise WorkloadError("too many messages before the flow header")
+        self.early.append(event)
 
     def receive(self, data: Data, *, ended: bool) -> tuple[FlowHeader, bytes] | None:
         """Return the header and the bytes behind it, or None until it is whole.
@@ -167,14 +187,15 @@ class Flow:
         self.side.start(self._stream, now=now)
 
     def start_target(
-        self, header: FlowHeader, stream_id: int, data: bytes, *, ended: bool, now: Instant
+        self, header: FlowHeader, stream_id: int, early: list[MessageReceived], *, now: Instant
     ) -> None:
-        """Check the header, let the side begin, and give it what came behind the header."""
+        """Check the header, let the side begin, and give it the messages that overtook the header."""
         assert self.connection is not None
         self.side.accept(header.announcement)
         self._stream = FlowStream(self.connection, stream_id)
         self.side.start(self._stream, now=now)
-        self.side.receive(data, ended=ended, now=now)
+        for event in early:
+            self.side.receive_message(event.data, now=now)
 
     def handle_event(self, event: Event, *, now: Instant) -> None:
         """Pass what happened on the flow's stream to its side.
@@ -184,6 +205,10 @@ class Flow:
         """
         if isinstance(event, ConnectionClosed):
             raise WorkloadError(describe_close(event))
+        if isinstance(event, MessageReceived):
+            self.side.receive_message(event.data, now=now)
+        elif isinstance(event, MessageAcknowledged | MessageExpired):
+            self.side.on_message_over(delivered=isinstance(event, MessageAcknowledged), now=now)
         if self._stream is None or getattr(event, "stream_id", None) != self._stream.stream_id:
             return
         if isinstance(event, StreamDataReceived):

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from node.protocol.configuration import Configuration
 from node.protocol.errors import LocalProtocolError
+from node.protocol.events import MessageReceived
 from node.protocol.time import MILLISECOND, SECOND
 from tests.support.pair import Pair, hostile
 
@@ -44,6 +45,9 @@ class HostilePair(RuleBasedStateMachine):
         self.sent: dict[bool, dict[int, bytearray]] = {True: {}, False: {}}
         self.open: list[tuple[bool, int]] = []
         self.byte = seed
+        self.messages = 0
+        self.lasting: dict[bool, list[bytes]] = {True: [], False: []}
+        self.fleeting: dict[bool, list[bytes]] = {True: [], False: []}
 
     def side(self, left: bool) -> object:
         return self.pair.connection if left else self.pair.accepted
@@ -71,6 +75,17 @@ class HostilePair(RuleBasedStateMachine):
             self.open.remove((left, stream_id))
         self.pair.drain()
 
+    @rule(left=st.booleans(), size=st.integers(0, 1200), deadline=st.none() | st.integers(1, 300))
+    def send_message(self, left: bool, size: int, deadline: int | None) -> None:
+        connection = self.pair.connection if left else self.pair.accepted
+        assert connection is not None
+        self.messages += 1
+        data = self.messages.to_bytes(4, "big") + bytes(size)
+        due = None if deadline is None else self.pair.now + deadline * MILLISECOND
+        connection.send_message(data, due, now=self.pair.now)
+        (self.lasting if deadline is None else self.fleeting)[left].append(data)
+        self.pair.drain()
+
     @rule(left=st.booleans())
     def update_keys(self, left: bool) -> None:
         connection = self.pair.connection if left else self.pair.accepted
@@ -91,6 +106,15 @@ class HostilePair(RuleBasedStateMachine):
         for left, received in ((True, self.pair.right_data), (False, self.pair.left_data)):
             for stream_id, data in received.items():
                 assert self.sent[left][stream_id].startswith(data)
+        for left in (True, False):
+            came = self.received(left)
+            assert len(came) == len(set(came))
+            assert set(came) <= {*self.lasting[left], *self.fleeting[left]}
+
+    def received(self, left: bool) -> list[bytes]:
+        """The messages of one side that came at the other."""
+        events = self.pair.right_events if left else self.pair.left_events
+        return [event.data for event in events if isinstance(event, MessageReceived)]
 
     def teardown(self) -> None:
         """In the end all of it arrives."""
@@ -98,6 +122,8 @@ class HostilePair(RuleBasedStateMachine):
             return
 
         def all_there() -> bool:
+            if any(set(self.lasting[left]) - set(self.received(left)) for left in (True, False)):
+                return False
             received = {True: self.pair.right_data, False: self.pair.left_data}
             return all(
                 received[left].get(stream_id, b"") == data

@@ -242,7 +242,7 @@ def test_a_peer_that_never_acknowledges_makes_us_send_no_more_than_a_window() ->
 
 def test_one_packet_full_of_streams_gets_one_answer() -> None:
     """SPEC 5-5."""
-    pair, forger = forged()
+    pair, forger = forged(right=Configuration(max_streams_uni=128))
     begin = len(pair.wire)
     forger.send(*(ResetStream(index << 2 | 2, 0, 0) for index in range(200)))
     limits = [frame.maximum for frame in forger.answers(begin) if isinstance(frame, MaxStreams)]

@@ -69,6 +69,8 @@ def frames() -> list[dict[str, Any]]:
             "STREAM", 0x0B, 3, 1 << 30, 70, tail=b"z" * 70,
             stream_id=3, offset=1 << 30, fin=True, data=(b"z" * 70).hex(),
         ),
+        frame("MESSAGE", 0x0C, 2, 0, tail=b"all", stream_id=2, offset=0, fin=False, data=b"all".hex()),
+        frame("MESSAGE", 0x0F, 6, 64, 3, tail=b"abc", stream_id=6, offset=64, fin=True, data=b"abc".hex()),
         frame("MAX_DATA", 0x10, 16384, maximum=16384),
         frame("MAX_DATA", 0x10, big, maximum=big),
         frame("MAX_STREAM_DATA", 0x11, 8, (1 << 30) - 1, stream_id=8, maximum=(1 << 30) - 1),

@@ -106,6 +106,13 @@ class Stream(Frame):
         return bool(self.getfieldval("type") & 0x01)
 
 
+class Message(Stream):
+    """0x0c to 0x0f: as STREAM, on a stream that is one message (SPEC 6.2)."""
+
+    name = "MESSAGE"
+    fields_desc = [type_field(0x0E), *Stream.fields_desc[1:]]
+
+
 class MaxData(Frame):
     """0x10."""
 
@@ -220,6 +227,7 @@ FRAME_TYPES: dict[int, type[Frame]] = {
         for frame in (*_ONE_TYPE, MaxStreamData, AckFrequency, FecRepair, FecRecovered)
     },
     **dict.fromkeys(range(0x08, 0x0C), Stream),
+    **dict.fromkeys(range(0x0C, 0x10), Message),
     **dict.fromkeys((0x12, 0x13), MaxStreams),
     0x03: Ack,
 }

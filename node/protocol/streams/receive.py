@@ -37,6 +37,8 @@ class ReceiveStream:
         #: End of the highest byte received; counts against the connection's window.
         self.highest = 0
         self.final_size: int | None = None
+        #: Whether it carries a message (SPEC 6.2).
+        self.is_message = False
         #: Ranges received beyond the first gap.
         self.early = RangeSet()
         #: Whether the application has been told of the news since it last read.

@@ -39,6 +39,8 @@ class SendStream:
         self.epoch = 0
         self.rewound_to = 0
         self.reset_code: int | None = None
+        #: Whether it carries a message (SPEC 6.2), in MESSAGE frames.
+        self.is_message = False
         #: Whether the stream stands in the queue of those with something to send.
         self.queued = False
         self._chunk_starts: list[int] = []

@@ -6,6 +6,7 @@ from collections import deque
 
 from node.protocol.configuration import Configuration
 from node.protocol.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
+from node.protocol.ranges import RangeSet
 from node.protocol.streams.receive import ReceiveStream
 from node.protocol.streams.send import SendStream
 from node.protocol.streams.states import RECEIVE_DONE, SEND_DONE
@@ -34,7 +35,11 @@ class StreamTable:
         self._opened_by_us = [0, 0]
         self._opened_by_peer = [0, 0]
         self._peer_limit = [0, 0]
-        self._peer_stream_window = 0
+        #: Receive window of each stream at the peer, at first.
+        self.peer_stream_window = 0
+        #: Unidirectional streams that the peer opened by opening a higher one: they cost nothing until
+        #: something of them comes.
+        self._untouched = RangeSet()
         self._limit_of_peer = [max_bidi, max_uni]
         self._closed_of_peer = [0, 0]
         self._step = [max(1, max_bidi // 2), max(1, max_uni // 2)]
@@ -63,12 +68,16 @@ class StreamTable:
 
     def set_peer_limits(self, *, stream_window: int, max_bidi: int, max_uni: int) -> None:
         """Take over what the peer's transport parameters allow us."""
-        self._peer_stream_window = stream_window
+        self.peer_stream_window = stream_window
         self._peer_limit = [max_bidi, max_uni]
 
     def raise_peer_limit(self, maximum: int, *, unidirectional: bool) -> None:
         """The peer allows us more streams (MAX_STREAMS)."""
         self._peer_limit[unidirectional] = max(self._peer_limit[unidirectional], maximum)
+
+    def may_open(self, *, unidirectional: bool) -> bool:
+        """Whether the peer allows one more stream now."""
+        return self._opened_by_us[unidirectional] < self._peer_limit[unidirectional]
 
     def open(self, *, unidirectional: bool) -> int:
         """Open a stream of ours and return its id.
@@ -84,7 +93,7 @@ class StreamTable:
             )
         self._opened_by_us[unidirectional] += 1
         stream_id = index << 2 | (UNIDIRECTIONAL if unidirectional else 0) | self._our_bit
-        self.senders[stream_id] = SendStream(stream_id, self._peer_stream_window)
+        self.senders[stream_id] = SendStream(stream_id, self.peer_stream_window)
         if not unidirectional:
             self.receivers[stream_id] = ReceiveStream(stream_id, self._stream_window)
         return stream_id
@@ -124,16 +133,22 @@ class StreamTable:
         if index >= self._limit_of_peer[unidirectional]:
             raise RemoteProtocolError(ErrorCode.STREAM_LIMIT, f"stream {stream_id} is one too many")
         first = self._opened_by_peer[unidirectional]
-        if index < first:
+        if index < first and not (unidirectional and index in self._untouched):
             return None, []
+        self._opened_by_peer[unidirectional] = max(first, index + 1)
+        if unidirectional:  # SPEC 6-5, 6.2-5: lower ones are opened with it, and told of later
+            self._untouched.remove(index, index + 1)
+            self._untouched.add(first, index)
+            numbers = range(index, index + 1)
+        else:
+            numbers = range(first, index + 1)
         opened = []
-        for number in range(first, index + 1):  # SPEC 6-5: lower ones are opened with it
+        for number in numbers:
             new_id = number << 2 | stream_id & 0x03
             self.receivers[new_id] = ReceiveStream(new_id, self._stream_window)
             if not unidirectional:
-                self.senders[new_id] = SendStream(new_id, self._peer_stream_window)
+                self.senders[new_id] = SendStream(new_id, self.peer_stream_window)
             opened.append(new_id)
-        self._opened_by_peer[unidirectional] = index + 1
         return self.receivers[stream_id], opened
 
     def sender_for_frame(self, stream_id: int) -> tuple[SendStream | None, list[int]]:
@@ -155,6 +170,13 @@ class StreamTable:
             raise RemoteProtocolError(ErrorCode.STREAM_STATE, "frame for a half that only the peer has")
         _, opened = self._open_by_peer(stream_id, unidirectional)
         return self.senders.get(stream_id), opened
+
+    def is_over(self, stream_id: int) -> bool:
+        """Whether the receiving half of a stream existed, or could never, and nothing is taken for it."""
+        if stream_id in self.receivers or not self.was_opened(stream_id):
+            return False
+        ours = stream_id & OPENED_BY_RESPONDER == self._our_bit
+        return ours or not stream_id & UNIDIRECTIONAL or stream_id >> 2 not in self._untouched
 
     def was_opened(self, stream_id: int) -> bool:
         """Whether a stream of this id exists or existed."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from node.protocol.ecn import EcnCounts
 from node.protocol.errors import ErrorCode, RemoteProtocolError
@@ -103,13 +103,21 @@ class Stream:
     fin: bool = False
     #: Whether the frame says its length; without, it reaches to the end of the packet.
     has_length: bool = True
+    KIND: ClassVar[int] = 0x08
 
     def encode(self) -> bytes:
-        kind = 0x08 | self.fin | self.has_length << 1
+        kind = self.KIND | self.fin | self.has_length << 1
         head = _encode(kind, self.stream_id, self.offset)
         if self.has_length:
             head += encode_varint(len(self.data))
         return head + bytes(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Message(Stream):
+    """A piece of a message, which is all that its stream carries (0x0c-0x0f)."""
+
+    KIND: ClassVar[int] = 0x0C
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +208,7 @@ Frame: TypeAlias = (
     | ResetStream
     | StopSending
     | Stream
+    | Message
     | MaxData
     | MaxStreamData
     | MaxStreams
@@ -274,7 +283,8 @@ def _parse_stream(data: memoryview, position: int, kind: int) -> tuple[Frame, in
             raise RemoteProtocolError(ErrorCode.FRAME_ENCODING, "truncated STREAM frame")
     if offset + (end - position) >= 1 << 62:
         raise RemoteProtocolError(ErrorCode.FRAME_ENCODING, "stream offset beyond 2^62")
-    frame = Stream(stream_id, offset, data[position:end], bool(kind & 0x01), bool(kind & 0x02))
+    make = Message if kind & 0x04 else Stream
+    frame = make(stream_id, offset, data[position:end], bool(kind & 0x01), bool(kind & 0x02))
     return frame, end
 
 
@@ -329,6 +339,7 @@ _PARSERS: dict[int, _Parser] = {
     0x09: _parse_stream,
     0x0A: _parse_stream,
     0x0B: _parse_stream,
+    **dict.fromkeys(range(0x0C, 0x10), _parse_stream),
     0x10: _numbers(MaxData, 1),
     0x11: _numbers(MaxStreamData, 2),
     0x12: _parse_max_streams,

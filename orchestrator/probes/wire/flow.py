@@ -15,6 +15,7 @@ from node.dissectors.scapy_layer import (
     MalformedError,
     MaxData,
     MaxStreamData,
+    Message,
     ResetStream,
     Stream,
 )
@@ -26,6 +27,7 @@ from orchestrator.probes.wire.suspects import Suspects
 _MAX_RANGES = 64
 #: SPEC 12.4-5.
 _MAX_RECOVERED_RANGES = 32
+_UNIDIRECTIONAL = 0x02
 
 
 @dataclass(slots=True)
@@ -60,6 +62,8 @@ class Flow:
     packets: dict[int, Datagram] = field(default_factory=dict)
     largest: int = -1
     streams: dict[int, StreamBytes] = field(default_factory=dict)
+    #: Streams by whether they carry a message.
+    message_streams: dict[int, bool] = field(default_factory=dict)
     claims: list[Claim] = field(default_factory=list)
     announcements: list[Announcement] = field(default_factory=list)
     acknowledgements: list[Acknowledgement] = field(default_factory=list)
@@ -108,7 +112,8 @@ class Flow:
             case Stream():
                 stream, offset, data = fields["stream_id"], fields["offset"], fields["data"]
                 ends.append((stream, offset + len(data)))
-                return self._stream(stream).add(offset, data, fin=frame.fin)
+                problem = self._wrong_kind(stream, is_message=isinstance(frame, Message))
+                return problem or self._stream(stream).add(offset, data, fin=frame.fin)
             case ResetStream():
                 ends.append((fields["stream_id"], fields["final_size"]))
                 return self._stream(fields["stream_id"]).end_at(fields["final_size"])
@@ -136,6 +141,14 @@ class Flow:
                 fields["reason"].decode("utf-8")
             case _:
                 pass
+        return None
+
+    def _wrong_kind(self, stream: int, *, is_message: bool) -> tuple[str, str, str] | None:
+        """Return what is wrong with a MESSAGE or STREAM frame on this stream (SPEC 6.2-1)."""
+        if is_message and not stream & _UNIDIRECTIONAL:
+            return "6.2-1", f"MESSAGE on stream {stream}", "a unidirectional stream"
+        if self.message_streams.setdefault(stream, is_message) != is_message:
+            return "6.2-1", f"MESSAGE and STREAM frames on stream {stream}", "frames of one kind"
         return None
 
     def _stream(self, number: int) -> StreamBytes:

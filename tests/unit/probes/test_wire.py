@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from node.dissectors.reset import derive_token
-from node.dissectors.scapy_layer import Ack, MaxData, MaxStreamData, Padding, Ping, ResetStream, Stream
+from node.dissectors.scapy_layer import (
+    Ack,
+    MaxData,
+    MaxStreamData,
+    Message,
+    Padding,
+    Ping,
+    ResetStream,
+    Stream,
+)
 from orchestrator.errors import ProbeError
 from orchestrator.probes.wire import verify
 from orchestrator.probes.wire.sightings import INJECTED_DSCP
@@ -212,6 +221,15 @@ def _burst(wire: Wire) -> None:
     wire.record(0, 0, wire.frame(0, 0, wire.packet(0, Ping(), Padding(more=1500))), left=False)
 
 
+def _message_on_a_bidirectional_stream(wire: Wire) -> None:
+    wire.data(0, Message(stream_id=12, offset=0, data=b"x"))
+
+
+def _message_on_a_stream_of_bytes(wire: Wire) -> None:
+    wire.data(0, Stream(stream_id=2, offset=0, data=b"x"))
+    wire.data(0, Message(stream_id=2, offset=1, data=b"x"))
+
+
 def _reset_too_long(wire: Wire) -> None:
     token = derive_token(wire.left.private_key, INITIATOR_CID)
     wire.send(0, b"\x42" + INITIATOR_CID + token + b"!")
@@ -301,6 +319,8 @@ WRONG: list[tuple[Callable[[Wire], None], str]] = [
     (_initiation_with_target, "3"),
     (_response_to_nobody, "3"),
     (_burst, "1-1"),
+    (_message_on_a_bidirectional_stream, "6.2-1"),
+    (_message_on_a_stream_of_bytes, "6.2-1"),
     (_reset_too_long, "4.3-5"),
     (_reset_with_the_token_of_another, "4.3-1"),
     (_sealed_too_long, "14-2"),

@@ -205,7 +205,9 @@ def test_half_the_limit_is_announced_anew_when_as_many_streams_are_over() -> Non
     streams.receiver_for_frame(14)
     announced = []
     for stream_id in (2, 6, 10, 14):
-        streams.receivers[stream_id].reset(0)
+        stream, _ = streams.receiver_for_frame(stream_id)
+        assert stream is not None
+        stream.reset(0)
         announced.append(streams.forget_if_done(stream_id))
     assert announced == [None, 6, None, 8]
     assert streams.limit_of_peer(unidirectional=True) == 8
