@@ -1,0 +1,108 @@
+"""Every attack and fault that the transport must bear, and the tests that hold it to a cap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One attack or fault."""
+
+    what: str
+    #: ``file::test`` of each test that proves it, below tests/.
+    tests: tuple[str, ...]
+
+
+_FLOODS = "attacks/test_floods.py::"
+_HOSTILE = "simulation/test_hostile_peer.py::"
+_SEALED = "simulation/test_sealed.py::"
+_RETRY = "simulation/test_retry.py::"
+
+ENTRIES = (
+    Entry(
+        "acknowledgement of packets never sent",
+        (_FLOODS + "test_an_acknowledgement_of_what_was_never_sent_closes_at_once",),
+    ),
+    Entry(
+        "huge ack ranges",
+        (
+            _FLOODS + "test_huge_ranges_cost_as_little_as_small_ones",
+            _FLOODS + "test_sixty_four_huge_ranges_are_no_worse",
+        ),
+    ),
+    Entry(
+        "reassembly bomb",
+        (
+            _FLOODS + "test_a_reassembly_bomb_takes_no_more_than_the_windows",
+            _FLOODS + "test_gaps_are_bounded_in_each_stream_and_what_opens_more_is_not_kept",
+            _SEALED + "test_a_reassembly_bomb_is_held_in_its_bounds",
+        ),
+    ),
+    Entry("handshake-data flood", (_RETRY + "test_a_flood_costs_no_key_exchange_no_memory_and_little_time",)),
+    Entry(
+        "half-open flood",
+        (
+            _HOSTILE + "test_a_flood_of_initiations_keeps_no_honest_peer_out",
+            _RETRY + "test_a_flood_costs_no_key_exchange_no_memory_and_little_time",
+        ),
+    ),
+    Entry(
+        "every parser on random, truncated and bit-flipped bytes",
+        (
+            _FLOODS + "test_random_and_truncated_bytes_are_dropped_for_one_reason_each",
+            _FLOODS + "test_every_flipped_bit_of_a_packet_is_one_drop",
+            _SEALED + "test_every_flipped_bit_and_every_cut_is_dropped_and_counted_once",
+        ),
+    ),
+    Entry(
+        "zero-length datagrams", (_FLOODS + "test_datagrams_of_no_length_cost_nothing_and_change_nothing",)
+    ),
+    Entry(
+        "amplification",
+        (
+            "simulation/test_connection.py::test_before_the_peer_proves_its_address_no_more_is_sent_than_was_received",
+        ),
+    ),
+    Entry(
+        "replay of any packet, of a token",
+        (
+            "simulation/test_connection.py::test_replayed_packets_change_nothing",
+            _SEALED + "test_no_packet_is_taken_twice",
+            _RETRY + "test_a_cookie_from_elsewhere_or_from_long_ago_opens_nothing",
+        ),
+    ),
+    Entry(
+        "nonce reuse after failed decryption or fork",
+        (
+            _FLOODS + "test_a_failed_decryption_uses_up_no_number_and_no_nonce",
+            _SEALED + "test_a_forked_copy_seals_under_a_key_of_its_own",
+        ),
+    ),
+    Entry(
+        "slow readers and slow senders",
+        (
+            _FLOODS + "test_a_slow_reader_holds_the_window_and_no_more",
+            _FLOODS + "test_a_slow_sender_keeps_a_stream_and_no_more",
+            _FLOODS + "test_a_peer_that_opens_all_streams_and_says_nothing_costs_two_kilobytes_each",
+        ),
+    ),
+    Entry(
+        "ack floods",
+        (
+            _FLOODS + "test_a_flood_of_acknowledgements_costs_the_same_each_and_keeps_nothing",
+            _FLOODS + "test_pings_without_end_are_answered_at_most_one_each",
+        ),
+    ),
+    Entry(
+        "clock jump forwards",
+        (
+            _FLOODS + "test_a_clock_that_jumps_forwards_makes_no_storm",
+            _FLOODS + "test_a_transfer_goes_on_after_the_clock_jumped",
+        ),
+    ),
+    Entry(
+        "peer restart with the old connection id",
+        (_FLOODS + "test_an_old_connection_id_after_a_restart_stirs_nothing_up",),
+    ),
+)
