@@ -1,0 +1,1 @@
+"""Fuzz targets for everything that reads bytes of others, and a small corpus that is always run."""
