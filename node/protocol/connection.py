@@ -272,6 +272,8 @@ class Connection(StreamCalls):
 
     def on_stateless_reset(self, *, now: Instant) -> None:
         """The peer does not know this connection any more (SPEC 4.3-5)."""
+        if self.observer is not None:
+            self.observer.now = now
         if self.state is ConnectionState.ESTABLISHED:
             self.peer_closed(ErrorCode.STATELESS_RESET, "the peer has forgotten the connection", now)
 

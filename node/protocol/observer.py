@@ -38,11 +38,11 @@ class Observer:
     """Tells one connection's tracer what happens.
 
     Args:
-        emit: takes each event; also for who has an event of his own to tell.
+        tracer: takes each event.
     """
 
-    def __init__(self, connection: Connection, emit: trace.Tracer, now: Instant) -> None:
-        self.emit = emit
+    def __init__(self, connection: Connection, tracer: trace.Tracer, now: Instant) -> None:
+        self._tracer = tracer
         #: The latest instant that the connection was told: reads and writes come without one.
         self.now = now
         self._connection = connection
@@ -54,6 +54,12 @@ class Observer:
         self._ecn_state: str | None = None
         #: Streams of which something was acknowledged just now.
         self._touched: dict[int, SendStream] = {}
+
+    def emit(self, now: Instant, event: trace.TraceEvent) -> None:
+        """Tell an event; none is told to be older than the one before it (SPEC 16-2)."""
+        if now > self.now:
+            self.now = now
+        self._tracer(self.now, event)
 
     # -- the connection
 

@@ -294,6 +294,19 @@ def test_sealed_packets_are_told_by_the_nodes_at_both_ends() -> None:
     assert numbers(sent, "sealed") == numbers(received, "sealed") == [0, 1, 2]
 
 
+def test_times_never_go_back_whoever_tells_what() -> None:
+    """SPEC 16-2: reads and writes come without an instant of their own."""
+    pair = Pair(traced=True)
+    connection = pair.established()
+    assert connection.observer is not None
+    pair.now += 7 * MILLISECOND
+    connection.observer.limited("congestion", pair.now)
+    connection.write(connection.open_stream(), b"x" * 10)
+    times = [found.now for found in pair.trace if found.left]
+    assert times == sorted(times)
+    assert times[-1] == pair.now
+
+
 def test_untraced_connection_has_no_observer() -> None:
     """SPEC 16-1: off costs the look at one attribute."""
     pair = transferred(Pair(), size=10)
