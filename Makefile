@@ -2,6 +2,7 @@
 # make test   every test that this machine can run, and a table of what ran and what did not, with the reason
 # make lint   ruff (checks and format), mypy --strict, import contracts
 # make bench  Strait against kernel TCP and QUIC implementations, in turns
+# make compare  controllers, ARQ modes and FEC over standard links, in virtual time
 # make clean  what was built here, .venv included; results/ stay
 # All of them make .venv on demand, and install missing Debian packages when root. Nothing else is needed first.
 
@@ -11,7 +12,7 @@ TOPOLOGY ?= topologies/demo.lab.yml
 BACKEND ?= auto
 LANES ?=
 
-.PHONY: run test lint bench clean lock prepare
+.PHONY: run test lint bench compare clean lock prepare
 
 run: prepare
 	$(PY) -m orchestrator run $(TOPOLOGY) --backend $(BACKEND)
@@ -27,6 +28,9 @@ lint: prepare
 
 bench: prepare
 	$(PY) -m tests.bench
+
+compare: prepare
+	$(PY) -m tests.compare
 
 lock:
 	python3 .ci/lock
