@@ -1,7 +1,8 @@
 """Systematic Reed-Solomon over GF(256) by a Cauchy matrix (SPEC 12.2-3): any k of n symbols suffice.
 
-Repair symbol i is the sum of all rows j with the coefficient 1 / ((255 - i) + j). Every square part of
-such a matrix has an inverse, given by a formula: nothing needs to be eliminated.
+A Cauchy matrix has the elements 1 / (x_i + y_j), here x_i = 255 - i for repair symbol i, y_j = j for row j.
+Every square part of it has an inverse, given by a formula: nothing needs to be eliminated. That stays so when
+columns are scaled; they are, so that repair symbol 0 is plain parity, which costs a thirtieth of the others.
 """
 
 from __future__ import annotations
@@ -24,23 +25,27 @@ MARGIN = 2.0
 
 def coefficient(repair: int, row: int) -> int:
     """Return the factor of a row in a repair symbol (addition in the field is XOR)."""
-    return inverse((255 - repair) ^ row)
+    return multiply(255 ^ row, inverse((255 - repair) ^ row))
 
 
 @lru_cache(maxsize=MAX_BLOCK_PACKETS * MAX_REPAIRS // LANES)
 def _table(group: int, row: int) -> NDArray[np.uint64]:
-    return lane_table([coefficient(repair, row) for repair in range(group * LANES, (group + 1) * LANES)])
+    first = 1 + group * LANES  # behind the parity
+    return lane_table([coefficient(repair, row) for repair in range(first, first + LANES)])
 
 
 class _Cauchy:
     def __init__(self, repairs: int, size: int) -> None:
         self._count = repairs
-        groups = -(-repairs // LANES)
+        self._parity = np.zeros(size, dtype=np.uint8)
+        groups = -(-(repairs - 1) // LANES)
         self._words = [np.zeros(size, dtype=np.uint64) for _ in range(groups)]
         self._next = 0
 
     def add(self, symbols: Rows) -> None:
         size = symbols.shape[1]
+        parity = self._parity[:size]
+        parity ^= np.bitwise_xor.reduce(symbols, axis=0)
         for group, words in enumerate(self._words):
             target = words[:size]
             for row, symbol in enumerate(symbols, self._next):
@@ -48,8 +53,8 @@ class _Cauchy:
         self._next += len(symbols)
 
     def repairs(self, most: int) -> Rows:
-        count = min(most, self._count)
-        return np.concatenate([unpack(words, LANES) for words in self._words])[:count]
+        lanes = [unpack(words, LANES) for words in self._words]
+        return np.concatenate([self._parity[np.newaxis], *lanes])[: min(most, self._count)]
 
 
 @FEC_SCHEMES.register("reed-solomon")
@@ -94,10 +99,11 @@ def _product(values: Iterable[int]) -> int:
 
 
 def invert(repairs: Sequence[int], rows: Sequence[int]) -> list[list[int]]:
-    """Return the inverse of the part of the Cauchy matrix with these repair symbols and rows.
+    """Return the inverse of the part of the matrix with these repair symbols and rows.
 
-    With x the repair symbols' elements and y the rows', the inverse's entry (i, j) is
-    prod_k (x_j + y_k)(x_k + y_i) / ((x_j + y_i) prod_{k≠j} (x_j + x_k) prod_{k≠i} (y_i + y_k)).
+    With x the repair symbols' elements and y the rows', a Cauchy matrix's inverse has the entries
+    prod_k (x_j + y_k)(x_k + y_i) / ((x_j + y_i) prod_{k≠j} (x_j + x_k) prod_{k≠i} (y_i + y_k)),
+    and the scale of column i, 255 + y_i, is taken out of row i again.
     """
     x, y = [255 - repair for repair in repairs], list(rows)
     across = [_product(value ^ other for other in y) for value in x]  # prod_k (x_j + y_k)
@@ -108,7 +114,7 @@ def invert(repairs: Sequence[int], rows: Sequence[int]) -> list[list[int]]:
         [
             multiply(
                 multiply(across[j], down[i]),
-                inverse(multiply(x[j] ^ y[i], multiply(of_x[j], of_y[i]))),
+                inverse(multiply(multiply(255 ^ y[i], x[j] ^ y[i]), multiply(of_x[j], of_y[i]))),
             )
             for j in range(len(x))
         ]

@@ -61,6 +61,8 @@ def test_inverse_of_a_part_of_the_cauchy_matrix() -> None:
 
 
 def test_first_coefficients() -> None:
-    """Repair symbol 0 and row 0: 1 / 255; row 255 - 2 would be 1 / 2 and so on: worked by hand from LOG."""
-    assert coefficient(0, 0) == EXP[255 - 175] == 253
-    assert coefficient(0, 1) == inverse(254)
+    """Repair symbol 0 is parity; symbol 1 has 255 / 254 first: 2^175 / 2^88, from the published table."""
+    assert [coefficient(0, row) for row in range(128)] == [1] * 128
+    assert LOG[254] == 88
+    assert coefficient(1, 0) == EXP[175 - 88] == 127
+    assert coefficient(1, 1) == multiply(254, inverse(255))
