@@ -19,8 +19,9 @@ from node.protocol.fec.base import FEC_SCHEMES, Rows, Shape
 from node.protocol.fec.galois import LANES, inverse, lane_table, multiply, unpack
 from node.protocol.wire.fec_frames import MAX_BLOCK_PACKETS, MAX_REPAIRS
 
-#: How many standard deviations beyond the mean number of losses a block repairs.
-MARGIN = 2.0
+#: How many standard deviations beyond the mean number of losses a block repairs: of one block in twenty
+#: more is lost than that, and then ARQ sends again what would have cost as much in repair of all the others.
+MARGIN = 1.5
 
 
 def coefficient(repair: int, row: int) -> int:

@@ -63,7 +63,7 @@ class Xor:
 
     def shape(self, *, loss: float, burst: float, packets: int, overhead: float) -> Shape:
         # Rows that stand apart by more than a run see its losses one by one.
-        each = min(MAX_BLOCK_PACKETS, max(math.ceil(1 / overhead), round(LOSSES_EACH / loss)))
+        each = max(math.ceil(1 / overhead), min(packets, MAX_BLOCK_PACKETS, round(LOSSES_EACH / loss)))
         depth = max(math.ceil(RUN_MARGIN * burst), packets // each)
         depth = max(1, min(depth, MAX_REPAIRS, MAX_BLOCK_PACKETS // each))
         depth = 1 << (depth.bit_length() - 1)  # a power of two can be halved if the block ends early

@@ -31,7 +31,9 @@ MAX_SENT_BLOCKS = 256
 class Block:
     """Packets protected together."""
 
-    def __init__(self, first: int, shape: Shape, encoder: Encoder, flush_at: Instant) -> None:
+    def __init__(
+        self, first: int, shape: Shape, encoder: Encoder, *, flush_at: Instant, drop_at: Instant
+    ) -> None:
         self.first = self.end = first
         self.ranges: list[tuple[int, int]] = []
         self.packets = 0
@@ -39,8 +41,8 @@ class Block:
         self.width = 0
         self.shape = shape
         self.encoder = encoder
-        #: When its repair is to go even if the block is not full.
-        self.flush_at = flush_at
+        #: When its repair is to go even if the block is not full, and when it comes too late.
+        self.flush_at, self.drop_at = flush_at, drop_at
         #: Repair symbols, once the block is closed, and how many of them have gone.
         self.symbols: Rows | None = None
         self.sent = 0
@@ -89,6 +91,9 @@ class BlockWriter:
         # Repair symbols that the packets so far have earned and no block has used (SPEC 12.3-2). The first
         # packets of a connection, about whose path nothing is known, have one as well.
         self._earned = 1.0
+        # Packets that came lately in the time a block may be open; counted since when, and from where on.
+        self._in_time = MAX_BLOCK_PACKETS
+        self._counted: tuple[Instant, int] = (0, 0)
         self._firsts: list[int] = []
         self._sent: list[Block] = []
 
@@ -156,7 +161,9 @@ class BlockWriter:
     @property
     def flush_at(self) -> Instant | None:
         """When ``flush`` is to be called at the latest."""
-        return None if self._block is None else self._block.flush_at
+        if self._block is None:
+            return None
+        return self._block.flush_at if self._earned >= 1 else self._block.drop_at
 
     @property
     def overhead(self) -> float:
@@ -184,19 +191,30 @@ class BlockWriter:
             count = min(len(symbols), most - block.packets)
             block.add(first, symbols[:count])
             self._earned += count * block.shape.repairs / block.shape.packets
-            if block.packets == most:
+            if block.packets == most or (now >= block.flush_at and self._earned >= 1):
                 self.flush()
             first, symbols = first + count, symbols[count:]
 
     def _begin(self, first: int, now: Instant) -> Block:
+        # Half a round trip: after a whole one, repair comes no earlier than what is sent again.
+        patience = max(MIN_PATIENCE, self._recovery.rtt.smoothed_rtt // 2)
+        self._measure_rate(patience, now)
         if self.meter.noticeable:
-            # Half a window is sent in half a round trip: later than that, repair comes hardly earlier than
-            # what is sent again.
             half = self._recovery.congestion.congestion_window // (2 * self._capacity)
             shape = self._scheme.shape(
-                loss=self.meter.loss, burst=self.meter.burst, packets=max(1, half), overhead=self._overhead
+                loss=self.meter.loss,
+                burst=self.meter.burst,
+                packets=max(1, min(half, self._in_time)),
+                overhead=self._overhead,
             )
         else:
             shape = Shape(MAX_BLOCK_PACKETS, 1)  # SPEC 12.3-3
         encoder = self._scheme.encoder(shape.repairs, self._capacity)
-        return Block(first, shape, encoder, now + max(MIN_PATIENCE, self._recovery.rtt.smoothed_rtt // 2))
+        return Block(first, shape, encoder, flush_at=now + patience, drop_at=now + 2 * patience)
+
+    def _measure_rate(self, patience: Duration, now: Instant) -> None:
+        """Note how many packets come while a block may be open: a sparse flow fills only small ones."""
+        since, before = self._counted
+        if now - since >= patience:
+            self._in_time = (self.protected_packets - before) * patience // (now - since)
+            self._counted = now, self.protected_packets
