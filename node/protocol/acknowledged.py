@@ -16,8 +16,10 @@ from node.protocol.wire.frames import (
     MaxData,
     MaxStreamData,
     MaxStreams,
+    NewConnectionId,
     Ping,
     ResetStream,
+    RetireConnectionId,
 )
 
 if TYPE_CHECKING:
@@ -43,7 +45,9 @@ def deliver(c: Connection, record: SentBurst, mask: int) -> None:
     for stream, start, end, fin, _ in record.pieces:
         _stream_acked(c, stream, start, end, fin)
     for frame in record.frames:
-        if isinstance(frame, ResetStream):
+        if isinstance(frame, RetireConnectionId):
+            c.paths.peer_ids.on_retire_acked(frame.sequence)
+        elif isinstance(frame, ResetStream):
             reset = c.streams.senders.get(frame.stream_id)
             if reset is not None and reset.state is SendState.RESET_SENT:
                 reset.state = send_transition(reset.state, "reset acknowledged")
@@ -113,7 +117,7 @@ def repeat_oldest(c: Connection, record: SentBurst) -> None:
 
 def _stream_acked(c: Connection, stream: SendStream, start: int, end: int, fin: bool) -> None:
     before = stream.backlog
-    c.on_stream_acked(stream.on_acked(start, end, fin=fin))
+    c.stream_bytes_acked += stream.on_acked(start, end, fin=fin)
     if stream.backlog < LOW_WATER <= before and not stream.ended:
         c.events.append(StreamWritable(stream.stream_id))
     if stream.complete and stream.state is SendState.DATA_SENT:
@@ -137,6 +141,9 @@ def _repeat_frames(c: Connection, frames: tuple[Frame, ...]) -> None:
             if c.fec is not None:
                 c.fec.rebuilder.report_due = True
             continue
+        elif isinstance(frame, NewConnectionId):
+            if not c.paths.issued.is_active(frame.sequence):
+                continue
         elif isinstance(frame, MaxData):
             frame = MaxData(c.credit.window.maximum)
         elif isinstance(frame, MaxStreamData):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from node.protocol.arena import Arena
 from node.protocol.arq.base import ArqMode
 from node.protocol.configuration import Configuration
+from node.protocol.connection_table import ConnectionTable
 from node.protocol.datagrams import SocketAddress, Transmit
 from node.protocol.errors import ErrorCode, RemoteProtocolError, check_code
 from node.protocol.events import ConnectionEstablished, Event
@@ -27,6 +28,7 @@ from node.protocol.messages import Messages
 from node.protocol.observer import Observer
 from node.protocol.packet_builder import PacketBuilder
 from node.protocol.packet_receiver import PacketReceiver
+from node.protocol.paths import Paths
 from node.protocol.recovery.acknowledgements import Acknowledgements
 from node.protocol.recovery.manager import Recovery
 from node.protocol.recovery.sent_packets import SentBurst
@@ -58,6 +60,7 @@ class Connection(StreamCalls):
     """One connection. Made by ``Endpoint.connect`` or by a peer's INITIATION.
 
     Args:
+        table: finds this connection by its IDs.
         on_work: called when there may be something to transmit.
         on_reset_token: told of each connection ID of the peer that comes with a token (SPEC 4.3).
         tracer: told what happens; None: nobody is.
@@ -74,13 +77,12 @@ class Connection(StreamCalls):
 
     def __init__(
         self, *, initiator: bool, configuration: Configuration, connection_id: bytes,
-        remote: SocketAddress, arena: Arena, on_work: Callable[[Connection], None], now: Instant,
-        on_reset_token: Callable[[Connection, bytes, bytes], None], tracer: Tracer | None = None,
+        remote: SocketAddress, arena: Arena, table: ConnectionTable,
+        on_work: Callable[[Connection], None], now: Instant, tracer: Tracer | None = None,
     ) -> None:  # fmt: skip
         self.initiator = initiator
         self.configuration = configuration
         self.connection_id = connection_id
-        self.remote = remote
         self.events: deque[Event] = deque()
         self.life = Life(initiator=initiator, configuration=configuration, events=self.events, now=now)
         self.timers = self.life.timers
@@ -95,11 +97,11 @@ class Connection(StreamCalls):
         #: Whether set-up packets of ours may be due: INITIATION, COMPLETION.
         self.setting_up = False
         self._on_work = on_work
-        self.on_reset_token = on_reset_token
         self.builder = PacketBuilder(self, arena)
         self.receiver = PacketReceiver(self)
         self.messages = Messages(self)
         self.fec: Fec | None = None
+        self.paths = Paths(self, remote, table)
         self.credit = ConnectionCredit(configuration.connection_window)
         self.limits = Limits(now, self.observer)
         self.stream_bytes_acked = 0
@@ -111,8 +113,6 @@ class Connection(StreamCalls):
         """Take what the handshake agreed on; from now on there are streams."""
         self.parameters = peer
         start(self, ours, peer, keys)
-        if peer.stateless_reset_token:
-            self.on_reset_token(self, peer.connection_id, peer.stateless_reset_token)
 
     def establish(self, *, rtt: Duration | None, ping: bool, now: Instant) -> None:
         """The handshake is done and took ``rtt``, where that is sure; ``ping``: the peer waits for a sign."""
@@ -121,18 +121,26 @@ class Connection(StreamCalls):
             self.recovery.take_handshake_sample(rtt, now=now)
         if ping:
             self.builder.control.append(Ping())
+        self.paths.issue_ids()
         self.events.append(ConnectionEstablished(self.peer_address, self.initiator))
         self.wake()
 
     def receive(
-        self, packets: memoryview, size: int, *, now: Instant, arena: Arena | None = None, ecn: int = 0
-    ) -> None:
-        """Take DATA packets of ``size`` bytes with our connection ID (``arena``, ``ecn``: as in Burst)."""
+        self, packets: memoryview, size: int, *, source: SocketAddress, now: Instant,
+        arena: Arena | None = None, ecn: int = 0,
+    ) -> None:  # fmt: skip
+        """Take DATA packets of ``size`` bytes with an ID of ours (the rest is as in Burst)."""
         if self.observer is not None:
             self.observer.handed_in(len(packets), size, ecn, now)
         if self.state in ACTIVE:
+            paths, receiver = self.paths, self.receiver
+            paths.source = source
+            newest, taken = receiver.newest, receiver.bytes
             try:
-                self.receiver.receive(packets, size, now=now, arena=arena, ecn=ecn)
+                receiver.receive(packets, size, now=now, arena=arena, ecn=ecn)
+                if (source != paths.active.remote or not paths.active.validated) and receiver.bytes > taken:
+                    our_id, moved = bytes(packets[1:9]), receiver.newest > newest
+                    paths.on_burst(source, our_id, size=receiver.bytes - taken, newest=moved, now=now)
             except RemoteProtocolError as error:
                 self._end_with(error.code, error.reason, now=now)
         elif self.state is ConnectionState.CLOSING:
@@ -155,6 +163,8 @@ class Connection(StreamCalls):
         if self.state is ConnectionState.ESTABLISHED:
             forget_old_keys(self, now=now)
             self.messages.expire(now=now)
+            self.paths.handle_timeout(now=now)
+        if self.state is ConnectionState.ESTABLISHED:
             deadline = self.recovery.next_timeout()
             if deadline is not None and deadline <= now:
                 self.recovery.on_timeout(now=now)
@@ -173,6 +183,16 @@ class Connection(StreamCalls):
         """
         self.need_open()
         update_keys(self)
+
+    def migrate(self, *, now: Instant) -> None:
+        """Go on from another local address: to be called when the driver has changed to it (SPEC 13.3).
+
+        Raises:
+            LocalProtocolError: not established, or the peer has given no connection ID for another path yet.
+        """
+        self.need_open()
+        self.paths.migrate(now=now)
+        self.wake()
 
     def close(self, code: int = 0, reason: str = "", *, now: Instant) -> None:
         """End the connection for both sides at once (SPEC 9-3). Closing twice does nothing."""
@@ -215,10 +235,12 @@ class Connection(StreamCalls):
         """Return when ``handle_timeout`` is to be called at the latest."""
         if self.state is not ConnectionState.ESTABLISHED:
             return self.timers.next()
+        if self.paths.blocked:
+            return earliest(self.timers.next(), self.paths.deadline)
         paced, ack = self.builder.paced_until, self.acks.deadline
         repair = self.fec.next_timeout() if self.fec is not None else None
-        expiry = self.messages.next_deadline()
-        return earliest(self.timers.next(), self.recovery.next_timeout(), ack, paced, repair, expiry)
+        timers = earliest(self.timers.next(), self.paths.deadline, self.messages.next_deadline())
+        return earliest(timers, self.recovery.next_timeout(), ack, paced, repair)
 
     # -- properties
 
@@ -226,6 +248,11 @@ class Connection(StreamCalls):
     def state(self) -> ConnectionState:
         """Where the connection is in its life."""
         return self.life.state
+
+    @property
+    def remote(self) -> SocketAddress:
+        """Where the peer is."""
+        return self.paths.active.remote
 
     @property
     def closed(self) -> bool:
@@ -254,10 +281,6 @@ class Connection(StreamCalls):
         """An ACK frame of all that was received goes out."""
         if self.keys is not None:
             self.keys.on_ack_sent()
-
-    def on_stream_acked(self, fresh: int) -> None:
-        """Count stream bytes acknowledged for the first time."""
-        self.stream_bytes_acked += fresh
 
     def on_sent(self, record: SentBurst, fresh: int, ack: Ack | None = None) -> None:
         """Note a burst that goes out; ``ack``: what it acknowledges."""

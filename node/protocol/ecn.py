@@ -60,13 +60,22 @@ class EcnValidator:
         self.codepoint = ECT0 if enabled else NOT_ECT
         #: What the peer reported last.
         self.reported: EcnCounts = (0, 0, 0)
+        self._enabled = enabled
         self._marked = 0
+        # Of these, marked on paths before; and lost on this one.
+        self._marked_before = 0
         self._marked_lost = 0
+
+    def restart(self) -> None:
+        """The path has changed: whether this one carries marks is to be seen. Counts go on."""
+        if self._enabled:
+            self.state, self.codepoint = EcnState.TESTING, ECT0
+            self._marked_before, self._marked_lost = self._marked, 0
 
     def on_sent(self, count: int) -> None:
         """Note packets sent with ``codepoint``; only to be called while that is a mark."""
         self._marked += count
-        if self.state is EcnState.TESTING and self._marked >= TESTING_PACKETS:
+        if self.state is EcnState.TESTING and self._marked - self._marked_before >= TESTING_PACKETS:
             self._go("enough marked")
 
     def on_ack(self, counts: EcnCounts | None, *, newly_marked: int, advances: bool) -> int:
@@ -100,7 +109,7 @@ class EcnValidator:
     def on_lost(self, count: int) -> None:
         """Note that packets sent with a mark are lost: where all of the test are, marks are the reason."""
         self._marked_lost += count
-        if self.state is EcnState.UNKNOWN and self._marked_lost >= self._marked:
+        if self.state is EcnState.UNKNOWN and self._marked_lost >= self._marked - self._marked_before:
             self._go("broken")
 
     def _go(self, event: str) -> None:

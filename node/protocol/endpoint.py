@@ -10,6 +10,7 @@ from random import Random
 from node.protocol.arena import Arena
 from node.protocol.configuration import MAX_HALF_OPEN, Configuration
 from node.protocol.connection import Connection
+from node.protocol.connection_table import ConnectionTable
 from node.protocol.datagrams import Burst, SocketAddress, Transmit
 from node.protocol.drops import Drops
 from node.protocol.errors import LocalProtocolError
@@ -56,7 +57,8 @@ class Endpoint:
         self._sealed = None if sealed is None else SealedService(identity, sealed, rng=rng, key_log=key_log)
         self._tracer_of = tracer_of
         self._arena = Arena()
-        self._by_id: dict[bytes, Connection] = {}
+        self._table = ConnectionTable(rng, self._resets, identity.reset_token)
+        self._by_id = self._table.by_id
         #: Half-open connections, oldest first, and all others. Apart, because a flood of the first kind
         #: must not make every look at the timers a walk over all of them: they fall due in order.
         self._half_open: dict[bytes, Connection] = {}
@@ -83,7 +85,7 @@ class Endpoint:
                 end += size
             arena = burst.arena if position == 0 else None
             packets = buffer[position : min(end, length)]
-            connection.receive(packets, size, now=now, arena=arena, ecn=burst.ecn)
+            connection.receive(packets, size, source=burst.source, now=now, arena=arena, ecn=burst.ecn)
             self.report(connection)
             position = end
 
@@ -110,7 +112,7 @@ class Endpoint:
         """
         if peer.address == self.identity.address:
             raise LocalProtocolError("a node cannot connect to itself")
-        if len(self._by_id) >= MAX_CONNECTIONS:
+        if self._count >= MAX_CONNECTIONS:
             raise LocalProtocolError(f"{MAX_CONNECTIONS} connections are the most")
         chosen = configuration or self.configuration
         if not peer.public_key and chosen.handshake != "xx":
@@ -145,7 +147,7 @@ class Endpoint:
 
     def close(self, *, now: Instant) -> None:
         """Close all connections."""
-        for connection in list(self._by_id.values()):
+        for connection in self._table.connections:
             connection.close(now=now)
             self.report(connection)
 
@@ -195,7 +197,7 @@ class Endpoint:
     @property
     def connections(self) -> tuple[Connection, ...]:
         """All connections that are not forgotten yet."""
-        return tuple(self._by_id.values())
+        return tuple(self._table.connections)
 
     # -- for the handshakes
 
@@ -208,7 +210,7 @@ class Endpoint:
         """Make room for one more half-open connection; False: there are too many of the others."""
         if len(self._half_open) >= MAX_HALF_OPEN:
             self._drop_oldest_half_open()
-        return len(self._by_id) < MAX_CONNECTIONS
+        return self._count < MAX_CONNECTIONS
 
     def add_connection(
         self, configuration: Configuration, remote: SocketAddress, *, initiator: bool, now: Instant,
@@ -221,13 +223,16 @@ class Endpoint:
             tracer = self._tracer_of(traced_as or connection_id, initiator)
         connection = Connection(
             initiator=initiator, configuration=configuration, remote=remote, arena=self._arena,
-            connection_id=connection_id, on_work=self.wake, on_reset_token=self._resets.remember,
-            now=now, tracer=tracer,
+            connection_id=connection_id, table=self._table, on_work=self.wake, now=now, tracer=tracer,
         )  # fmt: skip
         self._by_id[connection.connection_id] = connection
         (self._timed if initiator else self._half_open)[connection.connection_id] = connection
         self.wake(connection)
         return connection
+
+    @property
+    def _count(self) -> int:
+        return len(self._timed) + len(self._half_open)
 
     def connection_of(self, connection_id: bytes) -> Connection | None:
         """Return the connection that has this ID."""
@@ -298,7 +303,8 @@ class Endpoint:
             self._forget(oldest)
 
     def _forget(self, connection: Connection) -> None:
-        self._by_id.pop(connection.connection_id, None)
+        for value in connection.paths.issued.values:
+            self._table.drop(value)
         self._half_open.pop(connection.connection_id, None)
         self._timed.pop(connection.connection_id, None)
         self._resets.forget(connection)

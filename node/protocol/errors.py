@@ -23,6 +23,7 @@ class ErrorCode(IntEnum):
     KEY_UPDATE = 0x0C
     AEAD_LIMIT = 0x0D
     STATELESS_RESET = 0x0E
+    NO_VIABLE_PATH = 0x0F
     FEC = 0x10
     MESSAGE = 0x11
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from node.protocol.datagrams import SocketAddress
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionEstablished:
@@ -74,6 +76,22 @@ class StreamWritable:
 
 
 @dataclass(frozen=True, slots=True)
+class PathChanged:
+    """The connection goes on over another path, which has proven to work (SPEC 13.2)."""
+
+    #: Where the peer is.
+    remote: SocketAddress
+
+
+@dataclass(frozen=True, slots=True)
+class PathFailed:
+    """The peer seemed to be at an address where it does not answer: back to where it was."""
+
+    #: The address that did not answer.
+    remote: SocketAddress
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionClosed:
     """The connection is over; no further event of it will come."""
 
@@ -129,5 +147,7 @@ Event: TypeAlias = (
     | MessageReceived
     | MessageAcknowledged
     | MessageExpired
+    | PathChanged
+    | PathFailed
     | ConnectionClosed
 )

@@ -23,9 +23,13 @@ from node.protocol.wire.frames import (
     MaxStreamData,
     MaxStreams,
     Message,
+    NewConnectionId,
     Padding,
+    PathChallenge,
+    PathResponse,
     Ping,
     ResetStream,
+    RetireConnectionId,
     StopSending,
     Stream,
     StreamDataBlocked,
@@ -144,6 +148,22 @@ def _fec_recovered(c: Connection, frame: FecRecovered, now: Instant) -> None:
     _fec(c).on_recovered(frame)
 
 
+def _new_connection_id(c: Connection, frame: NewConnectionId, now: Instant) -> None:
+    c.paths.on_new_id(frame)
+
+
+def _retire_connection_id(c: Connection, frame: RetireConnectionId, now: Instant) -> None:
+    c.paths.on_retired_id(frame.sequence)
+
+
+def _path_challenge(c: Connection, frame: PathChallenge, now: Instant) -> None:
+    c.paths.on_challenge(frame.data)
+
+
+def _path_response(c: Connection, frame: PathResponse, now: Instant) -> None:
+    c.paths.on_response(frame.data, now=now)
+
+
 def _close(c: Connection, frame: Close, now: Instant) -> None:
     c.peer_closed(frame.code, frame.reason, now)
 
@@ -163,6 +183,10 @@ HANDLERS: dict[type, Callable[[Any, Any, Instant], None]] = {
     DataBlocked: _nothing,
     StreamDataBlocked: _nothing,
     AckFrequency: _ack_frequency,
+    NewConnectionId: _new_connection_id,
+    RetireConnectionId: _retire_connection_id,
+    PathChallenge: _path_challenge,
+    PathResponse: _path_response,
     Close: _close,
     FecRepair: _fec_repair,
     FecRecovered: _fec_recovered,

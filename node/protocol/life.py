@@ -86,14 +86,13 @@ class Life:
         """Do what is due; True: the connection is gone."""
         due = self.timers.due(now)
         if Timer.IDLE in due:
-            self._tell(ErrorCode.IDLE_TIMEOUT, "nothing heard for the idle time-out")
+            self.give_up(ErrorCode.IDLE_TIMEOUT, "nothing heard for the idle time-out")
         elif Timer.HANDSHAKE in due:
-            self._tell(ErrorCode.HANDSHAKE_TIMEOUT, "the peer did not answer the handshake")
-        if not due & {Timer.IDLE, Timer.HANDSHAKE, Timer.CLOSE}:
-            return False
-        self._go("gone")
-        self.timers.clear_all()
-        return True
+            self.give_up(ErrorCode.HANDSHAKE_TIMEOUT, "the peer did not answer the handshake")
+        elif Timer.CLOSE in due:
+            self._go("gone")
+            self.timers.clear_all()
+        return self.state is ConnectionState.CLOSED
 
     # -- the end
 
@@ -112,6 +111,12 @@ class Life:
             self.close_reply, self.close_pending = (code, reason), True
             delay = CLOSING_PROBE_TIMEOUTS * probe_timeout
         self.timers.set(Timer.CLOSE, now + delay)
+
+    def give_up(self, code: ErrorCode, reason: str) -> None:
+        """End the connection without a word on the wire: nobody would hear it."""
+        self._tell(code, reason)
+        self._go("gone")
+        self.timers.clear_all()
 
     def peer_closed(self, code: int, reason: str, *, probe_timeout: Duration, now: Instant) -> None:
         """The peer sent CLOSE."""

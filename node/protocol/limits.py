@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 #: - ``congestion``: the congestion window is full.
 #: - ``flow-control``: the peer's credit, of a stream or of the connection, is used up.
 #: - ``pacing``: the next burst is not due yet.
+#: - ``path``: the peer has still to prove its address (SPEC 13.2-3).
 #: - ``arq``: the ARQ mode lets no more packets be open.
 #: - ``cpu``: the next burst is due, and nobody asked for it: the driver had no time, or its socket was full.
-CAUSES = ("application", "congestion", "flow-control", "pacing", "arq", "cpu")
+CAUSES = ("application", "congestion", "flow-control", "pacing", "path", "arq", "cpu")
 
 
 class Limits:

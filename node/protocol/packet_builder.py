@@ -21,6 +21,7 @@ from node.protocol.streams.send import SendStream
 from node.protocol.time import Instant
 from node.protocol.wire.data import DATA
 from node.protocol.wire.frames import (
+    MAX_REASON_BYTES,
     Ack,
     AckFrequency,
     Close,
@@ -36,6 +37,7 @@ from node.protocol.wire.packet_number import WIRE_MASK
 
 if TYPE_CHECKING:
     from node.protocol.connection import Connection
+    from node.protocol.path import Path
     from node.protocol.repair.fec import Fec
 
 #: Type, connection ID, packet number; then a STREAM frame's type, 4-byte stream id, 8-byte offset.
@@ -46,6 +48,8 @@ _OFFSET_LENGTH_BITS = 0xC000_0000_0000_0000
 _MAX_BULK_STREAM_ID = (1 << 30) - 1
 #: Most bytes that a STREAM frame's head takes: type, id, offset, length.
 _STREAM_HEAD_MAX = 1 + 8 + 8 + 4
+#: Header, tag and a CLOSE frame without a reason.
+_BARE_CLOSE_BYTES = 64
 #: Below this room a further piece of a stream is not worth its head.
 _MIN_PIECE = _STREAM_HEAD_MAX + 1
 
@@ -67,12 +71,14 @@ class PacketBuilder:
         self.acks = 0
         #: The type of our packets: their key phase (SPEC 4.2-1).
         self.kind = DATA
+        #: What every packet begins with: type and connection ID.
+        self._prefix = bytes(9)
         #: What the peer was last asked for.
         self.ack_frequency: AckFrequency | None = None
 
     def configure(self, connection_id: bytes, size: int) -> None:
-        """Set where packets go, and the bytes of a full one."""
-        self._prefix = bytes((self.kind,)) + connection_id
+        """Set what packets carry as their target, and the bytes of a full one."""
+        self.set_destination(connection_id)
         self.size = size
         #: UDP payload bytes of a full packet with stream data: FEC leaves room for what repair has besides.
         self.protected_size = size
@@ -87,11 +93,20 @@ class PacketBuilder:
         self.kind = kind
         self._prefix = bytes((kind,)) + self._prefix[1:]
 
+    def set_destination(self, connection_id: bytes) -> None:
+        """Set the connection ID that packets carry."""
+        self._prefix = bytes((self.kind,)) + connection_id
+
     def next_burst(self, *, now: Instant) -> Transmit | None:
         """Return the next datagrams to send, or None."""
         c = self._connection
         self.paced_until = None
         self.limited_by = "application"
+        if c.paths.waiting and (found := c.paths.next_packet(now=now)) is not None:
+            return found
+        if c.paths.blocked:
+            self.limited_by = "path"
+            return None
         if c.recovery.probes_due:
             return self._probe(now)
         # SPEC 5-5: they are in flight as well; a peer that never acknowledges gets a window of them.
@@ -118,8 +133,30 @@ class PacketBuilder:
             return self._bulk(stream, start, end, allowance, now)
         return self._single(now, control=control, stream_bytes=allowance)
 
-    def close(self, code: int, reason: str, *, now: Instant) -> Transmit:
-        """Return a packet with CLOSE."""
+    def apart(self, frame: Frame, path: Path, *, size: int, now: Instant) -> Transmit | None:
+        """Return a packet with a frame alone, padded to ``size``; None: it does not fit.
+
+        Loss recovery keeps no record of it: whether it is answered is all that counts, and it may take
+        another path than the one in use.
+        """
+        c, payload = self._connection, frame.encode()
+        room = size - HEADER_BYTES - c.protection.tag_size
+        if room < len(payload):
+            return None
+        number, slot = self._seal(payload.ljust(room, b"\x00"), self._prefix[:1] + path.peer_id.value)
+        record = SentBurst(number, 1, now, size=size, last_size=size, eliciting=False)
+        record.frames = (frame,)
+        c.on_sent(record, 0)
+        return Transmit(path.remote, slot.packet, size)
+
+    def close(self, code: int, reason: str, *, now: Instant) -> Transmit | None:
+        """Return a packet with CLOSE; None: the peer has to prove its address first (SPEC 13.2-3)."""
+        path = self._connection.paths.active
+        if not path.validated:
+            if path.room < _BARE_CLOSE_BYTES:
+                return None
+            if path.room < _BARE_CLOSE_BYTES + MAX_REASON_BYTES:
+                reason = ""
         frame = Close(code, reason)
         return self._finish([frame.encode()], [frame], [], now=now, eliciting=False)
 
@@ -152,7 +189,9 @@ class PacketBuilder:
     def _allowance(self, wanted: int, now: Instant) -> int:
         """Bytes that window (SPEC 6.1-1), ARQ mode and pacing let go now; 0 or at least one packet."""
         c = self._connection
-        window = c.recovery.window_left
+        window, path = c.recovery.window_left, c.paths.active
+        if not path.validated:
+            window = min(window, path.room)
         most = c.arq.max_open_packets
         if most is not None:
             room = (most - c.recovery.open_packets) * self.size
@@ -209,8 +248,7 @@ class PacketBuilder:
             self.retransmitted_bytes += min(end, stream.high_water) - start
         self._connection.on_sent(record, stream.on_sent(start, end, fin=fin))
         self._connection.streams.take_turns()
-        buffer = self._arena.view[: (count - 1) * size + last_size]
-        return Transmit(self._connection.remote, buffer, size, ecn)
+        return self._sent(self._arena.view[: (count - 1) * size + last_size], size, ecn)
 
     def _fill(self, stream: SendStream, slots: list[Slot], start: int, end: int) -> None:
         """Write heads and data of a bulk burst."""
@@ -240,8 +278,9 @@ class PacketBuilder:
             return None
         most = max(1, allowance // self.size)
         record, packets = fec.build_repairs(self._arena, self._prefix, most=most, now=now)
+        record.ecn = self._connection.recovery.ecn.codepoint
         self._connection.on_sent(record, 0)
-        return Transmit(self._connection.remote, packets, record.size)
+        return self._sent(packets, record.size, record.ecn)
 
     # -- single packets
 
@@ -328,21 +367,34 @@ class PacketBuilder:
     ) -> Transmit:  # fmt: skip
         c = self._connection
         payload = b"".join(parts)
-        tag_size = c.protection.tag_size
-        slot = self._arena.slot(0, HEADER_BYTES + len(payload) + tag_size, tag_size)
-        number = c.recovery.next_packet_number
-        _HEADER.pack_into(self._arena.buffer, 0, self._prefix, number & WIRE_MASK)
-        slot.payload[:] = payload
         if pieces and c.fec is not None:
-            c.fec.writer.add(number, payload, now=now)
-        c.protection.seal([slot], number)
+            c.fec.writer.add(c.recovery.next_packet_number, payload, now=now)
+        number, slot = self._seal(payload, self._prefix)
         size = len(slot.packet)
         record = SentBurst(number, 1, now, size=size, last_size=size, eliciting=eliciting)
         record.frames, record.pieces = tuple(frames), tuple(pieces)
         # SPEC 8.2-2: what nobody acknowledges can validate nothing, nor be slowed down.
         record.ecn = ecn = c.recovery.ecn.codepoint if eliciting else NOT_ECT
         c.on_sent(record, 0, ack)
-        return Transmit(c.remote, slot.packet, size, ecn)
+        return self._sent(slot.packet, size, ecn)
+
+    def _seal(self, payload: bytes, prefix: bytes) -> tuple[int, Slot]:
+        """Return the number of the next packet, and the packet."""
+        c = self._connection
+        tag_size = c.protection.tag_size
+        slot = self._arena.slot(0, HEADER_BYTES + len(payload) + tag_size, tag_size)
+        number = c.recovery.next_packet_number
+        _HEADER.pack_into(self._arena.buffer, 0, prefix, number & WIRE_MASK)
+        slot.payload[:] = payload
+        c.protection.seal([slot], number)
+        return number, slot
+
+    def _sent(self, buffer: memoryview, size: int, ecn: int) -> Transmit:
+        """Send packets over the path in use."""
+        path = self._connection.paths.active
+        if not path.validated:
+            path.sent += len(buffer)
+        return Transmit(path.remote, buffer, size, ecn)
 
 
 def _subject(frame: Frame) -> int | None:

@@ -19,7 +19,17 @@ from node.protocol.streams.states import ReceiveState
 from node.protocol.time import Instant
 from node.protocol.trace import PacketDropped, StreamRun
 from node.protocol.wire.fec_frames import FecRepair
-from node.protocol.wire.frames import NON_ELICITING, Ack, Close, Frame, Message, Padding, Stream, parse_frames
+from node.protocol.wire.frames import (
+    NON_ELICITING,
+    PROBING,
+    Ack,
+    Close,
+    Frame,
+    Message,
+    Padding,
+    Stream,
+    parse_frames,
+)
 from node.protocol.wire.packet_number import WIRE_MASK, decode_packet_number
 
 if TYPE_CHECKING:
@@ -66,6 +76,9 @@ class PacketReceiver:
         self._now: Instant = 0
         # What its IP headers say of congestion.
         self._ecn = 0
+        #: The highest number of a packet that says where the peer is (RFC 9000 §9.3).
+        self.newest = -1
+        self._tells = False
 
     def receive(
         self, packets: memoryview, segment_size: int, *, now: Instant, arena: Arena | None = None,
@@ -80,6 +93,7 @@ class PacketReceiver:
         self._arena, self._now, self._ecn = arena, now, ecn
         if self._connection.keys is not None:
             self._connection.keys.reading_previous = False
+        self._tells = False
         self._run_start = self._run_end = -1
         c, position, authentic, opened = self._connection, 0, False, False
         fec = c.fec
@@ -97,6 +111,7 @@ class PacketReceiver:
                     authentic = True
                 payload = packet[HEADER_BYTES : len(packet) - c.protection.tag_size]
                 if self._arm(payload):
+                    self._tells = True
                     self._append(payload[_BULK_HEAD:])
                     self._note(number, len(packet), _ELICITING, now)
                     if fec is not None:
@@ -313,6 +328,8 @@ class PacketReceiver:
 
     def _end_run(self, now: Instant) -> None:
         if self._run_end > self._run_start >= 0:
+            if self._tells and self._run_end > self.newest:
+                self.newest = self._run_end - 1
             self._connection.acks.on_received(
                 self._run_start, self._run_end, self._eliciting, now=now, ecn=self._ecn
             )
@@ -343,6 +360,8 @@ class PacketReceiver:
                 break  # SPEC 5-4
             if not isinstance(frame, NON_ELICITING):
                 taken = _ELICITING
+            if not isinstance(frame, PROBING):
+                self._tells = True
             try:
                 c.handle_frame(frame, now)
             except RemoteProtocolError as error:

@@ -40,6 +40,8 @@ def snapshot(c: Connection) -> Statistics:
         messages_sent=c.messages.sent,
         messages_received=c.messages.received,
         messages_expired=c.messages.expired,
+        remote=c.remote,
+        path_changes=c.paths.changes,
     )
     if c.parameters is not None:
         values.update(_recovery(c.recovery), **_streams(c.streams))

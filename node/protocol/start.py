@@ -27,6 +27,7 @@ def start(c: Connection, ours: TransportParameters, peer: TransportParameters, k
     c.arq = ARQ_MODES[ours.arq]()
     size = min(c.configuration.max_datagram_size, peer.max_datagram_size)
     c.acks = Acknowledgements(max_ack_delay=c.configuration.max_ack_delay, at_once=c.arq.acknowledge_at_once)
+    c.paths.start(peer.connection_id, peer.stateless_reset_token)
     c.recovery = Recovery(
         # Its chance only spreads probes: the ID is drawn by the endpoint, and need not be secret.
         CONTROLLERS[c.configuration.congestion](size, rng=Random(c.connection_id)),

@@ -54,11 +54,19 @@ class StatelessResets:
     def forget(self, connection: Connection) -> None:
         """Forget a connection under all of the peer's IDs."""
         for peer_id in self._ids_of.pop(connection, ()):
-            alike = [entry for entry in self._by_peer_id[peer_id] if entry[1] is not connection]
-            if alike:
-                self._by_peer_id[peer_id] = alike
-            else:
-                del self._by_peer_id[peer_id]
+            self._forget_at(peer_id, connection)
+
+    def forget_id(self, connection: Connection, peer_id: bytes) -> None:
+        """Forget an ID of the peer's that was retired: packets that still carry it are late (SPEC 13.1-4)."""
+        if self._ids_of.get(connection, {}).pop(peer_id, b"") is None:
+            self._forget_at(peer_id, connection)
+
+    def _forget_at(self, peer_id: bytes, connection: Connection) -> None:
+        alike = [entry for entry in self._by_peer_id[peer_id] if entry[1] is not connection]
+        if alike:
+            self._by_peer_id[peer_id] = alike
+        else:
+            del self._by_peer_id[peer_id]
 
     def answer(self, datagram: memoryview, source: SocketAddress, *, now: Instant) -> None:
         """Answer a DATA packet whose connection ID is not known, if it is to be answered."""

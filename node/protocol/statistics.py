@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from node.protocol.datagrams import SocketAddress
 from node.protocol.time import Duration
 
 
@@ -85,6 +86,10 @@ class Statistics:
     ecn_state: str = "testing"
     #: Packets of ours that the peer received marked as ECN-CE.
     ecn_ce: int = 0
+    #: Where the peer is.
+    remote: SocketAddress = ("", 0)
+    #: Paths that the connection has changed to and that proved to work (SPEC 13.2).
+    path_changes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ def frames_data(frames: Iterable[Frame | StreamPart]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for frame in frames:
         if isinstance(frame, Padding) and found and found[-1]["frame_type"] == "padding":
-            found[-1]["length"] = found[-1].get("length", 1) + 1
+            found[-1]["length"] = found[-1].get("length", 1) + frame.count
             continue
         special = _FRAMES.get(type(frame))
         found.append(special(frame) if special is not None else _by_its_fields(frame))
@@ -65,6 +65,10 @@ def _ack(frame: Ack) -> dict[str, Any]:
     if frame.ecn is not None:
         data |= dict(zip(("ect0", "ect1", "ce"), frame.ecn, strict=True))
     return data
+
+
+def _padding(frame: Padding) -> dict[str, Any]:
+    return {"frame_type": "padding", **({"length": frame.count} if frame.count > 1 else {})}
 
 
 def _close(frame: Close) -> dict[str, Any]:
@@ -114,6 +118,7 @@ _FRAMES: dict[type, Callable[[Any], dict[str, Any]]] = {
     Ack: _ack,
     Close: _close,
     MaxStreams: _max_streams,
+    Padding: _padding,
     ResetStream: _coded("reset_stream"),
     StopSending: _coded("stop_sending"),
 }

@@ -21,7 +21,7 @@ from node.protocol.ranges import RangeSet
 from node.protocol.statistics import Statistics
 from node.protocol.time import MILLISECOND, SECOND
 from node.protocol.wire.crc32c import crc32c
-from node.protocol.wire.frames import Ack, Frame, Stream, parse_frames
+from node.protocol.wire.frames import Ack, Frame, Padding, Stream, parse_frames
 from tests.support.forge import HEADER_BYTES, Forger
 from tests.support.pair import LEFT, Pair, hostile
 
@@ -43,7 +43,16 @@ def recorded(arq: str, *, loss: float) -> tuple[bytes, ...]:
         pair.connection.write(stream_id, Random(stream_id).randbytes(size), end=True)
     pair.drain()
     pair.run_until(lambda: all(StreamAcknowledged(s) in pair.left_events for s in streams))
-    return tuple(datagram for _, from_left, datagram in pair.wire if from_left)
+    return tuple(without_acks(datagram) for _, from_left, datagram in pair.wire if from_left)
+
+
+def without_acks(datagram: bytes) -> bytes:
+    """PADDING in place of ACKs: who takes a recording has not sent what they acknowledge."""
+    if datagram[0] != 0x41 or not any(isinstance(frame, Ack) for frame in frames_of(datagram)):
+        return datagram
+    frames = [Padding(len(f.encode())) if isinstance(f, Ack) else f for f in frames_of(datagram)]
+    clear = datagram[:HEADER_BYTES] + b"".join(frame.encode() for frame in frames)
+    return clear + crc32c(clear, bytes(4)).to_bytes(4, "big")
 
 
 def frames_of(datagram: bytes) -> list[Frame]:

@@ -20,9 +20,13 @@ from node.protocol.wire.frames import (
     MaxStreamData,
     MaxStreams,
     Message,
+    NewConnectionId,
     Padding,
+    PathChallenge,
+    PathResponse,
     Ping,
     ResetStream,
+    RetireConnectionId,
     StopSending,
     Stream,
     StreamDataBlocked,
@@ -34,6 +38,7 @@ MODES = ["selective-repeat", "stop-and-wait", "go-back-n"]
 PROFILES = ["aead", "crc32c", "xor"]
 
 numbers = st.one_of(st.integers(0, 40), st.integers(0, 70_000), st.integers(0, (1 << 62) - 1))
+eight = st.binary(min_size=8, max_size=8)
 #: Where ranges of packets begin: they end below 2^62, or could not be written.
 packets = st.one_of(st.integers(0, 40), st.integers(0, 1 << 61))
 ids = st.one_of(st.integers(0, 19), st.integers(0, 600), numbers)
@@ -65,6 +70,10 @@ frames = st.one_of(
         st.binary(max_size=60),
     ),
     st.builds(StreamDataBlocked, ids, numbers),
+    st.builds(NewConnectionId, numbers, st.just(0) | numbers, eight, st.just(bytes(16))),
+    st.builds(RetireConnectionId, numbers),
+    st.builds(PathChallenge, eight),
+    st.builds(PathResponse, eight),
     st.builds(Close, numbers, st.text(max_size=9)),
 )
 #: Few CLOSE, or most runs would be short ones.

@@ -77,7 +77,7 @@ def test_a_responder_is_silent_until_it_hears_data_and_an_initiator_speaks_at_on
     established = ConnectionEstablished(pair.right.identity.address, initiator=True)
     assert pair.left_events == [established]
     first = seen(pair)[0]
-    assert (first.time, first.frames) == (2 * DELAY, (Ping(),))
+    assert (first.time, first.frames[0]) == (2 * DELAY, Ping())
     assert not pair.right_events
 
 

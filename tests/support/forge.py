@@ -19,8 +19,9 @@ class Forger:
     def __init__(self, pair: Pair) -> None:
         self.pair = pair
         keys = next(line for line in pair.key_log if line.startswith("STRAIT_DATA"))
-        _, left_id, right_id, self.profile, forward, back = keys.split()
-        self._left_id, self._right_id = bytes.fromhex(left_id), bytes.fromhex(right_id)
+        _, _, right_id, self.profile, forward, back = keys.split()
+        #: The connection ID that packets carry.
+        self.target = bytes.fromhex(right_id)
         self._forward_key = bytes.fromhex(forward)
         self._forward = AESGCM(self._forward_key)
         #: What opens the right end's packets, by type: phases 0 and 1.
@@ -39,7 +40,7 @@ class Forger:
 
     def seal(self, payload: bytes, number: int) -> bytes:
         """Return a packet with this payload and full packet number."""
-        header = bytes((self.kind,)) + self._right_id + (number & 0xFFFF_FFFF).to_bytes(4, "big")
+        header = bytes((self.kind,)) + self.target + (number & 0xFFFF_FFFF).to_bytes(4, "big")
         if self.profile == "aead":
             return header + self._forward.encrypt(number.to_bytes(12, "big"), payload, header)
         clear = header + payload

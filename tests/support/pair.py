@@ -125,9 +125,12 @@ class Pair:
         #: What both ends told their tracers, in order.
         self.trace: list[Traced] = []
         self._traced = traced
+        #: Where each of these was sent to.
+        self.destinations: list[SocketAddress] = []
         self._arena = Arena()
         self._launching: Transmit
-        self._queue: list[Carried] = []
+        #: What is on its way, a heap.
+        self.flying: list[Carried] = []
         self._sequence = 0
         self.connection: Connection
         self.accepted: Connection | None = None
@@ -170,12 +173,15 @@ class Pair:
         self.run_until(lambda: any(isinstance(e, ConnectionEstablished) for e in self.right_events))
         return self.connection
 
-    def inject(self, datagram: bytes, *, to_right: bool, source: SocketAddress | None = None) -> None:
-        """Hand a datagram to one side now."""
+    def inject(
+        self, datagram: bytes, *, to_right: bool, source: SocketAddress | None = None, segment: int = 0
+    ) -> None:
+        """Hand a datagram to one side now, or a burst of ``segment`` bytes each."""
         endpoint = self.right if to_right else self.left
         default = self.left_address if to_right else self.right_address
         endpoint.receive(
-            Burst(source or default, memoryview(bytearray(datagram)), max(1, len(datagram))), now=self.now
+            Burst(source or default, memoryview(bytearray(datagram)), segment or max(1, len(datagram))),
+            now=self.now,
         )
         self.drain()
 
@@ -187,6 +193,7 @@ class Pair:
                 for start in range(0, len(transmit.buffer), transmit.segment_size):
                     piece = bytearray(transmit.buffer[start : start + transmit.segment_size])
                     self.wire.append((self.now, from_left, bytes(piece)))
+                    self.destinations.append(transmit.destination)
                     self._launch(piece, from_left)
             self._take_events(endpoint, from_left)
         # Reading gives credit, and so something to send.
@@ -196,8 +203,8 @@ class Pair:
     def next_time(self) -> Instant | None:
         """When the next thing happens."""
         times = [t for t in (self.left.next_timeout(), self.right.next_timeout()) if t is not None]
-        if self._queue:
-            times.append(self._queue[0].at)
+        if self.flying:
+            times.append(self.flying[0].at)
         return min(times, default=None)
 
     def step(self) -> bool:
@@ -206,8 +213,8 @@ class Pair:
         if following is None:
             return False
         self.now = max(self.now, following)
-        while self._queue and self._queue[0].at <= self.now:
-            first = heapq.heappop(self._queue)
+        while self.flying and self.flying[0].at <= self.now:
+            first = heapq.heappop(self.flying)
             if first.destination == (self.right_address if first.from_left else self.left_address):
                 self._hand_over(first)
         for endpoint in (self.left, self.right):
@@ -221,15 +228,15 @@ class Pair:
         """Give an end a datagram, and what GRO would merge with it as the UDP driver does: in an arena."""
         endpoint, datagrams = (self.right if first.from_left else self.left), first.data
         size = last = len(datagrams)
-        while self.coalesce and self._queue and last == size and len(datagrams) < MAX_BURST_BYTES - size:
-            behind = self._queue[0]
+        while self.coalesce and self.flying and last == size and len(datagrams) < MAX_BURST_BYTES - size:
+            behind = self.flying[0]
             same = (behind.source, behind.destination, behind.ecn) == (
                 first.source, first.destination, first.ecn,
             )  # fmt: skip
             if behind.at > self.now or not same or len(behind.data) > size:
                 break
             last = len(behind.data)
-            datagrams += heapq.heappop(self._queue).data
+            datagrams += heapq.heappop(self.flying).data
         if not self.coalesce:
             burst = Burst(first.source, memoryview(datagrams), size, first.ecn)
         else:
@@ -266,7 +273,7 @@ class Pair:
             self._sequence += 1
             at, data = self.now + delay, bytearray(datagram)
             carried = Carried(at, self._sequence, from_left, data, source, destination, ecn)
-            heapq.heappush(self._queue, carried)
+            heapq.heappush(self.flying, carried)
 
     def _take_events(self, endpoint: Endpoint, from_left: bool) -> None:
         events = self.left_events if from_left else self.right_events

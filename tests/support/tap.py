@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from node.dissectors.protection import full_packet_number, opener
 from node.protocol.time import Instant
-from node.protocol.wire.frames import Frame, Stream, parse_frames
+from node.protocol.wire.frames import Frame, NewConnectionId, Stream, parse_frames
 from tests.support.pair import Pair
 
 DATA = 0x41
@@ -31,17 +31,18 @@ def seen(pair: Pair, since: int = 0) -> list[Seen]:
     line = next(line for line in pair.key_log if line.startswith("STRAIT_DATA"))
     _, left_id, right_id, profile, forward, back = line.split()
     openers = {True: opener(profile, bytes.fromhex(forward)), False: opener(profile, bytes.fromhex(back))}
-    targets = {True: bytes.fromhex(right_id), False: bytes.fromhex(left_id)}
+    targets = {True: {bytes.fromhex(right_id)}, False: {bytes.fromhex(left_id)}}
     largest = {True: -1, False: -1}
     found = []
     for index, (time, from_left, datagram) in enumerate(pair.wire):
-        if datagram[0] != DATA or datagram[1:9] != targets[from_left]:
+        if datagram[0] != DATA or datagram[1:9] not in targets[from_left]:
             continue
         number = full_packet_number(largest[from_left], int.from_bytes(datagram[9:13], "big"))
         largest[from_left] = max(largest[from_left], number)
+        frames = tuple(parse_frames(memoryview(bytes(openers[from_left](datagram, number)))))
+        issued = {frame.connection_id for frame in frames if isinstance(frame, NewConnectionId)}
+        targets[not from_left] |= issued
         if index >= since:
-            payload = openers[from_left](datagram, number)
-            frames = tuple(parse_frames(memoryview(bytes(payload))))
             found.append(Seen(time, from_left, number, frames))
     return found
 

@@ -57,6 +57,8 @@ class Wire:
         self.profile = profile
         self.now = 1_000_000_000
         self.numbers = [0, 0]
+        #: The connection IDs that packets carry, by direction.
+        self.targets = [RESPONDER_CID, INITIATOR_CID]
         #: Key phase of each direction's next packets.
         self.phases = [0, 0]
         cids = f"{INITIATOR_CID.hex()} {RESPONDER_CID.hex()}"
@@ -123,7 +125,7 @@ class Wire:
 
     def sealed(self, direction: int, payload: bytes, number: int) -> bytes:
         """Return a DATA packet with any payload."""
-        cid = (RESPONDER_CID, INITIATOR_CID)[direction]
+        cid = self.targets[direction]
         phase, key = self.phases[direction], KEYS[direction]
         for _ in range(phase):
             key = next_key(key)

@@ -79,6 +79,17 @@ def frames() -> list[dict[str, Any]]:
         frame("DATA_BLOCKED", 0x14, 65536, limit=65536),
         frame("STREAM_DATA_BLOCKED", 0x15, 4, 65536, stream_id=4, limit=65536),
         frame("ACK_FREQUENCY", 0x16, 3, 64, 12500, sequence=3, packets=64, delay=12500),
+        frame(
+            "NEW_CONNECTION_ID", 0x18, 1, 0, tail=CID + bytes(range(16)),
+            sequence=1, retire_prior_to=0, connection_id=CID.hex(), reset_token=bytes(range(16)).hex(),
+        ),
+        frame(
+            "NEW_CONNECTION_ID", 0x18, 64, 16384, tail=CID + b"\xff" * 16,
+            sequence=64, retire_prior_to=16384, connection_id=CID.hex(), reset_token="ff" * 16,
+        ),
+        frame("RETIRE_CONNECTION_ID", 0x19, 64, sequence=64),
+        frame("PATH_CHALLENGE", 0x1A, tail=bytes(range(8)), data=bytes(range(8)).hex()),
+        frame("PATH_RESPONSE", 0x1B, tail=b"\xfe" * 8, data="fe" * 8),
         # 100..139, a gap of 1 number, 141..141; the second of two symbols.
         frame(
             "FEC_REPAIR", 0x30, 2, 100, 1, 39, 0, 0, 2, 1, tail=b"repair",

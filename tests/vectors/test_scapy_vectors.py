@@ -68,10 +68,8 @@ def _field(frame: Any, name: str) -> object:
             return [list(interval) for interval in frame.intervals()]
         case Stream(), "fin":
             return frame.fin
-        case FecRepair(), "symbol":
-            return frame.symbol.hex()
-        case Stream(), "data":
-            return frame.data.hex()
+        case _, "data" | "connection_id" | "reset_token" | "symbol":
+            return getattr(frame, name).hex()
         case Close(), "reason":
             return frame.reason.decode("utf-8")
         case MaxStreams(), "unidirectional":

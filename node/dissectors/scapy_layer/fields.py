@@ -79,6 +79,22 @@ class CountedField(StrField):
         return data[size:], data[:size]
 
 
+class BytesField(StrField):
+    """A fixed number of bytes."""
+
+    __slots__ = ["size"]
+
+    def __init__(self, name: str, size: int) -> None:
+        super().__init__(name, bytes(size))
+        self.size = size
+
+    def getfield(self, packet: Packet, data: bytes) -> tuple[bytes, bytes]:
+        """Split the bytes off ``data``."""
+        if self.size > len(data):
+            raise MalformedError("5-1", f"{packet.name}: {self.name} cut off")
+        return data[self.size :], data[: self.size]
+
+
 class RangesField(Field):
     """The (gap, length) pairs of an ACK (RFC 9000 §19.3.1), as many as ``range_count`` tells."""
 

@@ -10,6 +10,7 @@ from scapy.fields import (
 from scapy.packet import Packet
 
 from node.dissectors.scapy_layer.fields import (
+    BytesField,
     CountedField,
     Item,
     MalformedError,
@@ -155,6 +156,39 @@ class AckFrequency(Frame):
     fields_desc = [type_field(0x16), *map(number_field, ("sequence", "packets", "delay"))]
 
 
+class NewConnectionId(Frame):
+    """0x18."""
+
+    name = "NEW_CONNECTION_ID"
+    fields_desc = [
+        type_field(0x18),
+        *map(number_field, ("sequence", "retire_prior_to")),
+        BytesField("connection_id", 8),
+        BytesField("reset_token", 16),
+    ]
+
+
+class RetireConnectionId(Frame):
+    """0x19."""
+
+    name = "RETIRE_CONNECTION_ID"
+    fields_desc = [type_field(0x19), number_field("sequence")]
+
+
+class PathChallenge(Frame):
+    """0x1a."""
+
+    name = "PATH_CHALLENGE"
+    fields_desc = [type_field(0x1A), BytesField("data", 8)]
+
+
+class PathResponse(Frame):
+    """0x1b."""
+
+    name = "PATH_RESPONSE"
+    fields_desc = [type_field(0x1B), BytesField("data", 8)]
+
+
 class Close(Frame):
     """0x1c."""
 
@@ -220,7 +254,10 @@ class FecRecovered(Ack):
     ]
 
 
-_ONE_TYPE = (Padding, Ping, Ack, ResetStream, StopSending, MaxData, DataBlocked, StreamDataBlocked, Close)
+_ONE_TYPE = (
+    *(Padding, Ping, Ack, ResetStream, StopSending, MaxData, DataBlocked, StreamDataBlocked),
+    *(NewConnectionId, RetireConnectionId, PathChallenge, PathResponse, Close),
+)
 FRAME_TYPES: dict[int, type[Frame]] = {
     **{
         frame.fields_desc[0].default: frame

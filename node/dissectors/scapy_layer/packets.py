@@ -169,7 +169,7 @@ class Parameter(Item):
 #: SPEC 3.2, in the order of their ids.
 _NAMES = """connection_id integrity arq initial_max_data initial_max_stream_data
     initial_max_streams_bidi initial_max_streams_uni max_idle_timeout max_ack_delay max_datagram_size
-    stateless_reset_token fec fec_arq"""
+    stateless_reset_token fec fec_arq active_connection_id_limit"""
 PARAMETERS = dict(enumerate(_NAMES.split(), start=0x01))
 #: Parameters that are bytes, or one byte: everything else is a varint.
 _BYTES = ("connection_id", "integrity", "arq", "stateless_reset_token", "fec", "fec_arq")

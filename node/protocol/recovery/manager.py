@@ -9,6 +9,7 @@ from node.protocol.congestion.base import CongestionController
 from node.protocol.ecn import EcnValidator
 from node.protocol.errors import ErrorCode, RemoteProtocolError
 from node.protocol.recovery.delivery_rate import DeliveryRate
+from node.protocol.recovery.estimates import Estimates
 from node.protocol.recovery.loss import PACKET_THRESHOLD, detect_lost
 from node.protocol.recovery.pacer import Pacer
 from node.protocol.recovery.persistent_congestion import is_persistent
@@ -55,6 +56,9 @@ class Recovery:
         self.pacer = Pacer(initial_window)
         self.rate = DeliveryRate()
         self.sent = SentPackets()
+        #: Number of the path in use: packets of others count for none of the estimates (SPEC 13.2-6).
+        self.path = 0
+        #: ... bytes in flight included.
         self.bytes_in_flight = 0
         self.next_packet_number = 0
         self.packets_lost = 0
@@ -87,6 +91,7 @@ class Recovery:
         """Note a burst; its packet numbers are taken from ``next_packet_number`` (SPEC 3-4, 4-1)."""
         assert record.first == self.next_packet_number
         self.next_packet_number += record.count
+        record.path = self.path
         if record.ecn:
             self.ecn.on_sent(record.count)
         if not record.eliciting:
@@ -110,6 +115,19 @@ class Recovery:
         self._first_sample = now
         self.congestion.on_handshake_rtt(rtt, now=now)
         self._update_pacer()
+
+    def change_path(self, number: int, estimates: Estimates) -> Estimates:
+        """Go on with what is known of another path; return what is known of the one that is left."""
+        left = Estimates(self.congestion, self.pacer, self.rtt, self.rate, self._first_sample)
+        self.congestion, self.pacer, self.rtt = estimates.congestion, estimates.pacer, estimates.rtt
+        self.rate, self._first_sample = estimates.rate, estimates.first_sample
+        self.path = number
+        flying = [record for record in self.sent if record.path == number]
+        self.bytes_in_flight = sum(record.bytes_of(record.outstanding) for record in flying)
+        self._pto_count = 0
+        self.ecn.restart()
+        self._update_pacer()
+        return left
 
     def on_app_limited(self) -> None:
         """The sender has nothing more to send although the window would let it."""
@@ -138,15 +156,17 @@ class Recovery:
         if self.observer is not None:
             self.observer.acked(newly, now)
         acked_bytes = sum([self._acknowledge(record, mask) for record, mask in newly])
+        newly = [found for found in newly if found[0].path == self.path]
         marked = sum([mask.bit_count() for record, mask in newly if record.ecn])
-        ce_packets = self.ecn.on_ack(ack.ecn, newly_marked=marked, advances=advances)
+        ce_packets = self.ecn.on_ack(ack.ecn, newly_marked=marked, advances=advances) if newly else 0
         self._pto_count = 0
         self._detect_lost(now)
         if ce_packets:  # SPEC 8.2-4
             self.congestion.on_congestion_experienced(newest_sent=newly[-1][0].time_sent, now=now)
-        self._tell_controller(
-            newly, acked_bytes, prior, lost_before, rtt_sample=measured, ce_packets=ce_packets, now=now
-        )
+        if newly:
+            self._tell_controller(
+                newly, acked_bytes, prior, lost_before, rtt_sample=measured, ce_packets=ce_packets, now=now
+            )
         self.sent.trim()
         self._update_pacer()
         if self.observer is not None:
@@ -231,6 +251,8 @@ class Recovery:
     ) -> Duration:
         """RFC 9002 §5.1: only if the largest acknowledged is newly so; 0: there is no sample."""
         record, mask = newly[-1]
+        if record.path != self.path:
+            return 0
         if not record.first <= largest < record.first + record.count:
             return 0
         if not mask >> (largest - record.first) & 1:
@@ -243,10 +265,11 @@ class Recovery:
         return measured
 
     def _acknowledge(self, record: SentBurst, mask: int) -> int:
+        """Return the bytes that count for the path in use."""
         record.acked |= mask
-        size = record.bytes_of(mask)
-        self.bytes_in_flight -= size
         self._eliciting_in_flight -= mask.bit_count()
+        size = record.bytes_of(mask) if record.path == self.path else 0
+        self.bytes_in_flight -= size
         self._on_acked(record, mask)
         return size
 
@@ -286,17 +309,23 @@ class Recovery:
             return
         if self.observer is not None:
             self.observer.lost(lost, self._largest_acked, PACKET_THRESHOLD, now)
-        prior, bursts = self.bytes_in_flight, []
         for record, mask in lost:
             record.lost |= mask
+            self.packets_lost += mask.bit_count()
+            self._eliciting_in_flight -= mask.bit_count()
+            self._on_lost(record, mask)
+        lost = [found for found in lost if found[0].path == self.path]
+        if lost:
+            self._tell_of_losses(lost, now)
+
+    def _tell_of_losses(self, lost: list[tuple[SentBurst, int]], now: Instant) -> None:
+        prior, bursts = self.bytes_in_flight, []
+        for record, mask in lost:
             size = record.bytes_of(mask)
             self.rate.on_lost(size)
             self.bytes_in_flight -= size
-            self.packets_lost += mask.bit_count()
-            self._eliciting_in_flight -= mask.bit_count()
             if record.ecn:
                 self.ecn.on_lost(mask.bit_count())
-            self._on_lost(record, mask)
             bursts.append(
                 LostBurst(
                     size=size,

@@ -27,7 +27,8 @@ class SentBurst:
     __slots__ = (
         "acked", "count", "data_end", "data_size", "delivered", "delivered_time", "ecn", "eliciting",
         "epoch", "fin", "first", "first_send_time", "frames", "full", "is_app_limited", "last_size", "lost",
-        "lost_before", "offset", "pieces", "recovered", "size", "stream", "time_sent", "tx_in_flight",
+        "lost_before", "offset", "path", "pieces", "recovered", "size", "stream", "time_sent",
+        "tx_in_flight",
     )  # fmt: skip
 
     def __init__(
@@ -41,8 +42,8 @@ class SentBurst:
         self.size = size
         self.last_size = last_size
         self.eliciting = eliciting
-        #: ECN codepoint that all of them carry.
-        self.ecn = 0
+        #: ECN codepoint that all of them carry, and the path they take (``Recovery.path``).
+        self.ecn = self.path = 0
         self.acked = 0
         self.lost = 0
         #: Packets whose payload the peer rebuilt; they may be lost all the same (SPEC 12.4-5).

@@ -12,27 +12,33 @@ from typing import ClassVar, TypeAlias
 
 from node.protocol.ecn import EcnCounts
 from node.protocol.errors import ErrorCode, RemoteProtocolError
+from node.protocol.identity import RESET_TOKEN_BYTES
 from node.protocol.wire.fec_frames import (
     FecRecovered,
     FecRepair,
     parse_fec_recovered,
     parse_fec_repair,
 )
+from node.protocol.wire.parameters import CONNECTION_ID_BYTES
 from node.protocol.wire.varint import decode_varint, encode_varint
 
 #: SPEC 5-3: a receiver reports at most this many ranges.
 MAX_ACK_RANGES = 64
 MAX_REASON_BYTES = 512
+#: RFC 9000 §19.17.
+CHALLENGE_BYTES = 8
 
 Data: TypeAlias = bytes | bytearray | memoryview
 
 
 @dataclass(frozen=True, slots=True)
 class Padding:
-    """Nothing (0x00)."""
+    """Nothing (0x00); a run of it is one of these, since packets that probe a path are mostly padding."""
+
+    count: int = 1
 
     def encode(self) -> bytes:
-        return b"\x00"
+        return bytes(self.count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +195,52 @@ class AckFrequency:
 
 
 @dataclass(frozen=True, slots=True)
+class NewConnectionId:
+    """A further connection ID of the sender's (0x18)."""
+
+    #: Counts the IDs that an end issues; the handshake's is 0.
+    sequence: int
+    #: IDs with lower numbers are to be used no more.
+    retire_prior_to: int
+    connection_id: bytes
+    #: Proves, alone in a packet, that the sender has forgotten the connection (SPEC 4.3).
+    reset_token: bytes
+
+    def encode(self) -> bytes:
+        return _encode(0x18, self.sequence, self.retire_prior_to) + self.connection_id + self.reset_token
+
+
+@dataclass(frozen=True, slots=True)
+class RetireConnectionId:
+    """The sender will use an ID of the receiver's no more (0x19)."""
+
+    sequence: int
+
+    def encode(self) -> bytes:
+        return _encode(0x19, self.sequence)
+
+
+@dataclass(frozen=True, slots=True)
+class PathChallenge:
+    """Asks for its data back, over the path it came on (0x1a)."""
+
+    data: bytes
+
+    def encode(self) -> bytes:
+        return b"\x1a" + self.data
+
+
+@dataclass(frozen=True, slots=True)
+class PathResponse:
+    """Answers a challenge (0x1b)."""
+
+    data: bytes
+
+    def encode(self) -> bytes:
+        return b"\x1b" + self.data
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """The connection is over (0x1c)."""
 
@@ -215,6 +267,10 @@ Frame: TypeAlias = (
     | DataBlocked
     | StreamDataBlocked
     | AckFrequency
+    | NewConnectionId
+    | RetireConnectionId
+    | PathChallenge
+    | PathResponse
     | Close
     | FecRepair
     | FecRecovered
@@ -222,6 +278,8 @@ Frame: TypeAlias = (
 
 #: Frames that do not ask for an acknowledgement (SPEC 5).
 NON_ELICITING = (Padding, Ack, Close)
+#: Frames that say nothing of where the peer is now: it may only be looking (RFC 9000 §9.1).
+PROBING = (Padding, NewConnectionId, PathChallenge, PathResponse)
 
 
 def parse_frames(payload: memoryview) -> Iterator[Frame]:
@@ -301,8 +359,29 @@ def _parse_close(data: memoryview, position: int, kind: int) -> tuple[Frame, int
     return Close(code, reason), end
 
 
+def _parse_new_connection_id(data: memoryview, position: int, kind: int) -> tuple[Frame, int]:
+    sequence, position = decode_varint(data, position)
+    retire_prior_to, position = decode_varint(data, position)
+    token = position + CONNECTION_ID_BYTES
+    connection_id, reset_token = _bytes(data, position, token), _bytes(data, token, token + RESET_TOKEN_BYTES)
+    frame = NewConnectionId(sequence, retire_prior_to, connection_id, reset_token)
+    return frame, token + RESET_TOKEN_BYTES
+
+
+def _parse_path(data: memoryview, position: int, kind: int) -> tuple[Frame, int]:
+    found = _bytes(data, position, position + CHALLENGE_BYTES)
+    return (PathChallenge if kind == 0x1A else PathResponse)(found), position + CHALLENGE_BYTES
+
+
+def _bytes(data: memoryview, start: int, end: int) -> bytes:
+    if end > len(data):
+        raise RemoteProtocolError(ErrorCode.FRAME_ENCODING, "truncated frame")
+    return bytes(data[start:end])
+
+
 def _parse_padding(data: memoryview, position: int, kind: int) -> tuple[Frame, int]:
-    return Padding(), position
+    rest = len(bytes(data[position:]).lstrip(b"\x00"))
+    return Padding(len(data) - rest - position + 1), len(data) - rest
 
 
 def _parse_ping(data: memoryview, position: int, kind: int) -> tuple[Frame, int]:
@@ -347,6 +426,10 @@ _PARSERS: dict[int, _Parser] = {
     0x14: _numbers(DataBlocked, 1),
     0x15: _numbers(StreamDataBlocked, 2),
     0x16: _numbers(AckFrequency, 3),
+    0x18: _parse_new_connection_id,
+    0x19: _numbers(RetireConnectionId, 1),
+    0x1A: _parse_path,
+    0x1B: _parse_path,
     0x1C: _parse_close,
     0x30: parse_fec_repair,
     0x31: parse_fec_recovered,

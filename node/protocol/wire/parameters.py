@@ -19,6 +19,11 @@ from node.protocol.time import MILLISECOND, Duration
 from node.protocol.wire.varint import decode_varint, encode_varint
 
 CONNECTION_ID_BYTES = 8
+#: IDs of the peer's that we keep at a time: one in use, one of the path left, two to move to. Each costs the
+#: peer an entry in the table it finds connections by.
+CONNECTION_ID_LIMIT = 4
+#: RFC 9000 §18.2: without two there is none to change to; also what an end means that says nothing.
+MIN_CONNECTION_ID_LIMIT = 2
 _INTEGRITY_NAMES = {code: name for name, code in INTEGRITY_CODES.items()}
 _ARQ_NAMES = {code: name for name, code in ARQ_CODES.items()}
 _FEC_NAMES = {code: name for name, code in FEC_CODES.items()}
@@ -43,6 +48,7 @@ class TransportParameters:
     fec_arq: str = "always"
     #: Proof of a STATELESS_RESET of ``connection_id``; empty: there will be none (SPEC 4.3).
     stateless_reset_token: bytes = b""
+    active_connection_id_limit: int = MIN_CONNECTION_ID_LIMIT
 
     @classmethod
     def of(cls, configuration: Configuration, connection_id: bytes) -> TransportParameters:
@@ -60,6 +66,7 @@ class TransportParameters:
             max_datagram_size=configuration.max_datagram_size,
             fec=configuration.fec,
             fec_arq=configuration.fec_arq if configuration.fec != "none" else "always",
+            active_connection_id_limit=CONNECTION_ID_LIMIT,
         )
 
     def with_choices_of(self, asked: TransportParameters) -> TransportParameters:
@@ -87,6 +94,7 @@ class TransportParameters:
             (0x08, encode_varint(self.max_idle_timeout // MILLISECOND)),
             (0x09, encode_varint(self.max_ack_delay // MILLISECOND)),
             (0x0A, encode_varint(self.max_datagram_size)),
+            (0x0E, encode_varint(self.active_connection_id_limit)),
         )
         if self.stateless_reset_token:
             values += ((0x0B, self.stateless_reset_token),)
@@ -121,6 +129,9 @@ def parse_parameters(data: bytes) -> TransportParameters:
     fec, fec_arq = _fec(values)
     if fec != "none" and arq == "stop-and-wait":
         raise _error("fec with stop-and-wait")  # SPEC 12-3
+    limit = _number(values, 0x0E, "active_connection_id_limit") if 0x0E in values else MIN_CONNECTION_ID_LIMIT
+    if limit < MIN_CONNECTION_ID_LIMIT:
+        raise _error("active_connection_id_limit")
     return TransportParameters(
         connection_id=connection_id,
         integrity=_choice(values, 0x02, _INTEGRITY_NAMES, "integrity"),
@@ -135,6 +146,7 @@ def parse_parameters(data: bytes) -> TransportParameters:
         fec=fec,
         fec_arq=fec_arq,
         stateless_reset_token=token,
+        active_connection_id_limit=limit,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from node.dissectors.protection import HEADER_BYTES, TAG_BYTES, TagError, full_packet_number
-from node.dissectors.scapy_layer import MalformedError, dissect_frames
+from node.dissectors.scapy_layer import MalformedError, NewConnectionId, dissect_frames
 from orchestrator.probes.wire.flow import Flow
 from orchestrator.probes.wire.key_log import Secrets
 from orchestrator.probes.wire.phases import PhaseReader
@@ -117,12 +117,15 @@ class Connections:
         except TagError as error:
             self._suspects.add(datagram, "4.1-4", str(error), f"a right tag ({connection.secrets.profile})")
             return
-        self._take(datagram, clear, number, flow)
+        self._take(datagram, clear, number, connection, direction)
         disorder = connection.readers[direction].disorder()
         if disorder is not None:
             self._suspects.add(datagram, "4.2-4", disorder, "numbers that rise with the phases", intact=True)
 
-    def _take(self, datagram: Datagram, clear: bytes, number: int, flow: Flow) -> None:
+    def _take(
+        self, datagram: Datagram, clear: bytes, number: int, connection: Connection, direction: int
+    ) -> None:
+        flow = connection.flows[direction]
         earlier = flow.packets.get(number)
         if earlier is not None:
             if earlier.payload != datagram.payload:
@@ -138,11 +141,17 @@ class Connections:
         flow.largest = max(flow.largest, number)
         self.good.append(datagram)
         flow.take(datagram, frames, self._suspects)
+        for frame in frames:
+            if isinstance(frame, NewConnectionId):  # SPEC 13.1: for packets that come back
+                self._by_cid[frame.connection_id] = connection, 1 - direction
 
     def _unknown(self, datagram: Datagram) -> None:
         cid = bytes(datagram.payload[1:9])
         if cid in self._setups.initiations or cid in self._setups.responses or not self._keys_known:
             self._report.note(f"no key log for connection ID {cid.hex()}: its packets were not opened")
+            return
+        if not self._report.complete:
+            self._report.note(f"connection ID {cid.hex()} was not seen to be issued: the capture has gaps")
             return
         self._suspects.add(datagram, "2-3", f"connection ID {cid.hex()}", "one of a connection of this run")
 

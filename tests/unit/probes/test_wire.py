@@ -13,7 +13,10 @@ from node.dissectors.scapy_layer import (
     MaxData,
     MaxStreamData,
     Message,
+    NewConnectionId,
     Padding,
+    PathChallenge,
+    PathResponse,
     Ping,
     ResetStream,
     Stream,
@@ -344,6 +347,23 @@ def test_one_mistake_is_one_violation_of_its_rule(
     assert {violation.rule for violation in report.violations} == {rule}
     assert report.violation_count == 1
     assert report.damaged == 0
+
+
+def test_ids_that_an_end_has_issued_are_right_on_packets_to_it(wire: Wire) -> None:
+    """SPEC 13.1-1: from the frame on, and only in that direction."""
+    issued = bytes.fromhex("3333333333333333")
+    wire.data(1, NewConnectionId(sequence=1, connection_id=issued, reset_token=bytes(16)))
+    wire.targets[0] = issued
+    wire.data(0, PathChallenge(data=b"whereru?"))
+    wire.data(1, PathResponse(data=b"whereru?"))
+    assert [str(violation) for violation in wire.verify().violations] == []
+
+
+def test_an_id_that_was_never_issued_is_caught(wire: Wire) -> None:
+    wire.targets[0] = bytes.fromhex("3333333333333333")
+    wire.data(0, Ping())
+    [violation] = wire.verify().violations
+    assert violation.rule == "2-3"
 
 
 def test_right_key_updates_have_no_violation(tmp_path: Path) -> None:
