@@ -21,15 +21,22 @@ SLOWED = 0.85
 #: half of the most that a queue has added of late, whichever is more.
 QUIET_MARGIN = 8
 #: So many packets at each rate, and slowed down in so many round trips, before anything is concluded ...
-MIN_PACKETS = 60
+MIN_FAST_PACKETS, MIN_SLOW_PACKETS = 60, 100
 MIN_SLOW_ROUNDS = 3
-#: ... namely that loss has not fallen below this part of what it was.
-UNCHANGED = 0.5
+#: ... and so many at full rate at most: what was before them counts half as much.
+MAX_PACKETS = 2000
+#: Loss is by chance if it has not fallen below this part of what it was.
+UNCHANGED = 0.6
 #: Less than this the draft's own rules live with: it is what others of a shared, shallow queue cause as
 #: well, whom a sender that stands firm would push aside. More than that is never taken for chance.
 MIN_RATIO, MAX_RATIO = LOSS_THRESHOLD, 0.1
-#: What is left of it after each cycle in which it was not shown again.
-KEPT = 0.875
+#: A proof holds for so many cycles, half a minute or more; then it has to be given anew ...
+PROOF_CYCLES = 16
+#: ... and until then for no more than this times the share that was proved.
+TRUSTED = 1.5
+#: What is lost by chance is spread about its mean; so many deviations of it still count as chance. With
+#: four, whoever was first on a path held it against those who had to find out yet.
+DEVIATIONS = 3
 
 
 class _Rounds:
@@ -43,14 +50,20 @@ class _Rounds:
         self.acked += acked
         self.rounds += 1
 
-    def ratio(self, packet: int) -> float | None:
-        """Return the share lost; None: too little was sent to say."""
-        total = self.lost + self.acked
-        return None if total < MIN_PACKETS * packet else self.lost / total
+    def join(self, other: _Rounds) -> None:
+        self.lost += other.lost
+        self.acked += other.acked
 
-    def halve(self) -> None:
-        self.lost //= 2
-        self.acked //= 2
+    def ratio(self, least: int) -> float | None:
+        """Return the share lost; None: less than ``least`` bytes were sent."""
+        total = self.lost + self.acked
+        return None if total < least else self.lost / total
+
+    def forget(self, most: int) -> None:
+        """Forget a half of it while it is of more than ``most`` bytes: what was long ago counts less."""
+        while self.lost + self.acked > most:
+            self.lost //= 2
+            self.acked //= 2
 
 
 class RandomLoss:
@@ -64,6 +77,10 @@ class RandomLoss:
         #: The share, from 0 to ``MAX_RATIO``.
         self.ratio = 0.0
         self._packet = max_datagram_size
+        self._least_fast = MIN_FAST_PACKETS * max_datagram_size
+        self._least_slow = MIN_SLOW_PACKETS * max_datagram_size
+        self._proved = 0.0
+        self._cycles_left = 0
         self._fast, self._slow = _Rounds(), _Rounds()
         self._lost = self._acked = 0
         self._least_rtt: Duration = 1 << 62
@@ -73,11 +90,10 @@ class RandomLoss:
     def allowance(self, sent: int) -> int:
         """Return how many of ``sent`` bytes chance may have lost, bytes.
 
-        Packets lost by chance are spread about their mean with its square root; more than three times that
-        is once in a thousand.
+        Packets lost by chance are spread about their mean with its square root.
         """
         mean = self.ratio * sent
-        return int(mean + 3 * sqrt(mean * self._packet)) if mean else 0
+        return int(mean + DEVIATIONS * sqrt(mean * self._packet)) if mean else 0
 
     def note_lost(self, lost: int) -> None:
         """Count lost bytes."""
@@ -102,19 +118,25 @@ class RandomLoss:
             kind.add(self._lost, self._acked)
         self._lost = self._acked = 0
         self._least_rtt = 1 << 62
-        before, after = self._fast.ratio(self._packet), self._slow.ratio(self._packet)
+        before, after = self._fast.ratio(self._least_fast), self._slow.ratio(self._least_slow)
         if before is None or after is None or self._slow.rounds < MIN_SLOW_ROUNDS:
             return False
+        self._fast.join(self._slow)
         self._slow = _Rounds()
         if not max(UNCHANGED * before, MIN_RATIO) <= after <= MAX_RATIO:
             return False
-        found = after > self.ratio
-        self.ratio = max(self.ratio, after)
+        found = self.ratio == 0.0
+        self.ratio = self._proved = self._fast.ratio(0) or 0.0
+        self._cycles_left = PROOF_CYCLES
         return found
 
     def end_cycle(self, min_rtt: Duration) -> None:
         """A cycle of probing is over."""
-        self.ratio *= KEPT
-        self._fast.halve()
+        self._cycles_left -= 1
+        if self._cycles_left <= 0:
+            self.ratio = 0.0
+        elif (share := self._fast.ratio(self._least_fast)) is not None:
+            self.ratio = min(share, TRUSTED * self._proved)
+        self._fast.forget(MAX_PACKETS * self._packet)
         self._slow = _Rounds()
         self._most_rtt -= max(0, self._most_rtt - min_rtt) // QUIET_MARGIN

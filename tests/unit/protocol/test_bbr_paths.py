@@ -7,7 +7,7 @@ import pytest
 from node.protocol.bbr.constants import MAX_JUMP_BYTES
 from node.protocol.bbr.jump import Jump
 from node.protocol.bbr.min_rtt import MinRtt
-from node.protocol.bbr.random_loss import KEPT, RandomLoss
+from node.protocol.bbr.random_loss import PROOF_CYCLES, TRUSTED, RandomLoss
 from node.protocol.time import MILLISECOND, SECOND, Duration
 from tests.support.samples import ack_sample
 
@@ -117,12 +117,32 @@ def test_loss_while_a_queue_shows_is_not_chance() -> None:
     assert chance.ratio == 0
 
 
-def test_chance_is_forgotten_unless_it_is_shown_again() -> None:
+def proved(share: float) -> RandomLoss:
+    """Return a path whose loss by chance has been proved."""
     chance = RandomLoss(SIZE)
-    rounds(chance, 3, share=0.06, bandwidth=1)
-    rounds(chance, 3, share=0.06, bandwidth=0.8)
+    rounds(chance, 3, share=share, bandwidth=1)
+    assert rounds(chance, 3, share=share, bandwidth=0.8)
+    return chance
+
+
+def test_a_proof_holds_for_sixteen_cycles() -> None:
+    """SPEC 8.1.3-10"""
+    chance = proved(0.06)
+    for _ in range(PROOF_CYCLES - 1):
+        chance.end_cycle(RTT)
+    assert chance.ratio == pytest.approx(0.06)
     chance.end_cycle(RTT)
-    assert chance.ratio == pytest.approx(0.06 * KEPT)
+    assert chance.ratio == 0
+
+
+@pytest.mark.parametrize(("later", "trusted"), [(0.02, 0.02), (0.07, 0.07), (0.5, TRUSTED * 0.06)])
+def test_what_is_lost_later_is_followed_but_not_trusted_without_end(later: float, trusted: float) -> None:
+    """SPEC 8.1.3-10"""
+    chance = proved(0.06)
+    for _ in range(12):  # until what was before is forgotten
+        rounds(chance, 5, share=later, bandwidth=1)
+        chance.end_cycle(RTT)
+    assert chance.ratio == pytest.approx(trusted, rel=0.05)
 
 
 def test_chance_may_lose_its_mean_and_three_deviations() -> None:
