@@ -27,6 +27,7 @@ from node.protocol.wire.setup import SetupPacket
 
 if TYPE_CHECKING:
     from node.protocol.connection import Connection
+    from node.protocol.path import Path
     from node.protocol.recovery.manager import Recovery
 
 DATA = "data"
@@ -51,6 +52,7 @@ class Observer:
         #: How often go-back-n had stepped back, as last told.
         self._epochs: dict[int, int] = {}
         self._phase: str | None = None
+        self._size = 0
         self._ecn_state: str | None = None
         #: Streams of which something was acknowledged just now.
         self._touched: dict[int, SendStream] = {}
@@ -107,6 +109,17 @@ class Observer:
         number, size = packet.packet_number, packet.size
         self.emit(now, trace.DatagramsReceived(1, size, size))
         self.emit(now, trace.PacketReceived(kind, number, 1, size, size))
+
+    def path(self, path: Path, state: str, now: Instant) -> None:
+        """The connection took to a path, or knows now whether it works."""
+        self.emit(now, trace.PathUpdated(path.remote, state, path.is_own_move))
+
+    def took_to(self, path: Path, old: Path, now: Instant) -> None:
+        """Packets go over another path."""
+        self.path(path, "active", now)
+        if path.peer_id.value != old.peer_id.value:
+            event = trace.ConnectionIdUpdated("remote", old.peer_id.value, path.peer_id.value)
+            self.emit(now, event)
 
     # -- sending
 
@@ -240,8 +253,12 @@ class Observer:
         """Loss recovery or congestion control has new figures."""
         rtt, congestion = recovery.rtt, recovery.congestion
         sampled, phase = rtt.has_sample, congestion.phase
+        size = self._connection.builder.size
         if self._phase is None:
             self._begin_recovery(recovery, now)
+        elif size != self._size:
+            self.emit(now, trace.MtuUpdated(self._size, size))
+        self._size = size
         if phase != self._phase:
             changed = trace.CongestionStateUpdated(congestion.name, self._phase, phase)
             self.emit(now, changed)

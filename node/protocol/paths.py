@@ -255,11 +255,15 @@ class Paths:
             path.number = old.number
         self.active = path
         self._connection.builder.set_destination(path.peer_id.value)
+        if c.observer is not None:
+            c.observer.took_to(path, old, now)
 
     def _on_validated(self, path: Path, now: Instant) -> None:
         """The peer has proven its address (SPEC 13.2-5)."""
         path.end_validation()
         path.validated = True
+        if self._connection.observer is not None:
+            self._connection.observer.path(path, "validated", now)
         if path is not self.active:
             return
         self.changes += 1
@@ -274,6 +278,8 @@ class Paths:
     def _on_failed(self, path: Path, now: Instant) -> None:
         """No answer came in time."""
         path.end_validation()
+        if self._connection.observer is not None:
+            self._connection.observer.path(path, "failed", now)
         if path.is_own_move:
             self._connection.life.give_up(
                 ErrorCode.NO_VIABLE_PATH, "the peer does not answer on the new path"

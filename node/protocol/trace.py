@@ -107,6 +107,40 @@ class ConnectionStateUpdated(TraceEvent):
     new: str
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectionIdUpdated(TraceEvent):
+    """Packets to the peer carry another of its connection IDs (SPEC 13.1)."""
+
+    name: ClassVar[str] = "connectivity:connection_id_updated"
+    #: Whose ID it is: ``remote``.
+    owner: str
+    old: bytes
+    new: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PathUpdated(TraceEvent):
+    """The connection took to another path, or it is known now whether one works (SPEC 13.2, 13.3)."""
+
+    name: ClassVar[str] = "connectivity:path_updated"
+    #: The peer's address there.
+    remote: SocketAddress
+    #: ``active``, ``validated`` or ``failed``.
+    state: str
+    #: Whether it was we who moved.
+    is_own_move: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MtuUpdated(TraceEvent):
+    """Full packets have another size (SPEC 13.4)."""
+
+    name: ClassVar[str] = "connectivity:mtu_updated"
+    #: UDP payload bytes.
+    old: int
+    new: int
+
+
 # -- transport
 
 

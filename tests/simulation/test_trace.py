@@ -155,6 +155,25 @@ def test_what_ecn_comes_to_is_told() -> None:
     assert sum(event.count for event in marked) >= 10
 
 
+def test_moves_are_told_at_both_ends() -> None:
+    """SPEC 13.2, 13.3: the initiator moves by a call, and takes another ID of the peer's."""
+    pair = Pair(traced=True)
+    connection = pair.established()
+    pair.run_for(SECOND)
+    pair.left_address = ("left", 9)
+    connection.migrate(now=pair.now)
+    pair.drain()
+    pair.run_for(SECOND)
+    ours, theirs = (pair.traced(trace.PathUpdated, left=left) for left in (True, False))
+    assert [(event.state, event.is_own_move) for event in ours] == [("active", True), ("validated", True)]
+    assert (theirs[0].remote, theirs[0].state, theirs[0].is_own_move) == (("left", 9), "active", False)
+    assert (("left", 9), "validated") in [(event.remote, event.state) for event in theirs]
+    for left in (True, False):
+        (updated,) = pair.traced(trace.ConnectionIdUpdated, left=left)
+        assert updated.old != updated.new
+    pair.expect_quiet()
+
+
 def test_key_updates_are_told_at_both_ends() -> None:
     pair = Pair(traced=True)
     connection = pair.established()
