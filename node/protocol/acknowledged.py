@@ -82,11 +82,19 @@ def _never_repeats(c: Connection) -> bool:
 def _repeat_data(c: Connection, stream: SendStream, start: int, end: int, *, fin: bool, epoch: int) -> None:
     if _never_repeats(c):
         if stream.lacks(start, end, fin=fin):
-            c.reset_stream(stream.stream_id, ErrorCode.FEC)  # SPEC 12.5-4
-            c.events.append(SendingGivenUp(stream.stream_id, ErrorCode.FEC))
+            _give_up(c, stream)
         return
     c.arq.on_lost(stream, start, end, fin=fin, epoch=epoch)
     c.streams.mark_ready(stream)
+
+
+def _give_up(c: Connection, stream: SendStream) -> None:
+    """What was lost of a stream will never arrive (SPEC 12.5-4)."""
+    if stream.is_message:
+        c.messages.on_lost(stream.stream_id)
+        return
+    c.reset_stream(stream.stream_id, ErrorCode.FEC)
+    c.events.append(SendingGivenUp(stream.stream_id, ErrorCode.FEC))
 
 
 def repeat_oldest(c: Connection, record: SentBurst) -> None:

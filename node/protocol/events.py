@@ -131,7 +131,8 @@ class MessageExpired:
     """A message that we sent was given up: the peer gets it whole or not at all, and we do not know which."""
 
     message_id: int
-    #: Whether the peer does not take it, instead of its deadline having come.
+    #: Whether the peer does not take it, instead of its deadline having come, or data of it being lost that
+    #: is not to be sent again.
     refused: bool
 
 

@@ -97,6 +97,12 @@ class Messages:
         if number is not None:
             self._give_up(number, refused=True)
 
+    def on_lost(self, stream_id: int) -> None:
+        """Something of a message is lost for good: it is given up before its deadline (SPEC 12.5-4)."""
+        number = self._message_of.get(stream_id)
+        if number is not None:
+            self._give_up(number, refused=False)
+
     def expire(self, *, now: Instant) -> None:
         """Give up all messages whose deadline has come (SPEC 6.2-4)."""
         while (deadline := self.next_deadline()) is not None and deadline <= now:

@@ -23,6 +23,7 @@ from node.protocol.events import (
     MessageAcknowledged,
     MessageExpired,
     MessageReceived,
+    SendingGivenUp,
     SendingStopped,
     StreamAcknowledged,
     StreamDataReceived,
@@ -216,6 +217,10 @@ class Flow:
             self.side.receive(self.connection.read(event.stream_id), ended=event.ended, now=now)
         elif isinstance(event, StreamAcknowledged):
             self.side.on_acknowledged(now=now)
+        elif isinstance(event, SendingGivenUp):
+            raise WorkloadError(
+                "data was lost that neither repair brought back nor 'fec-arq: never' lets repeat"
+            )
         elif isinstance(event, StreamReset | SendingStopped):
             raise WorkloadError(f"the peer gave up the stream with code {event.code:#x}")
 

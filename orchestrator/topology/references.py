@@ -107,6 +107,7 @@ def _check_flows(document: Document, nodes: dict[str, Value]) -> dict[str, Value
             _check_flow_end(document, (*path, end), entry.get(end), nodes)
         if entry.get("to") is not None and entry.get("from") == entry.get("to"):
             document.report((*path, "to"), "a flow from a node to itself", "give it two nodes")
+        _check_fec(document, path, entry, nodes)
     return flows
 
 
@@ -121,6 +122,26 @@ def _check_flow_end(document: Document, path: Path, found: Value, nodes: dict[st
                 f"{str(found)!r} is a router, routers run no flows",
                 "make it a host, or connect a host to it",
             )
+
+
+def _check_fec(document: Document, path: Path, entry: dict[str, Value], nodes: dict[str, Value]) -> None:
+    """Two settings that do not go together may stand at different places of the file."""
+    node = _mapping(nodes.get(str(entry.get("from"))))
+    layers = (
+        _at(document.data, "topology", "defaults", "transport"),
+        _at(document.data, "topology", "kinds", "host", "transport"),
+        node.get("transport"),
+        entry.get("transport"),
+    )
+    settings: dict[str, Value] = {}
+    for layer in layers:
+        settings.update(_mapping(layer))
+    if settings.get("fec", "none") != "none" and settings.get("arq") == "stop-and-wait":
+        document.report(
+            path,
+            f"fec {settings['fec']} with arq stop-and-wait, which has no other packets to repair one with",
+            "take fec: none, or another arq, for this flow",
+        )
 
 
 def _check_expectations(document: Document, flows: dict[str, Value]) -> None:

@@ -10,7 +10,14 @@ import pytest
 from node.protocol.configuration import FEC_CODES, INTEGRITY_CODES, Configuration
 from node.protocol.congestion.base import CONTROLLERS
 from node.protocol.errors import ErrorCode, LocalProtocolError
-from node.protocol.events import SendingGivenUp, StreamAcknowledged, StreamReset
+from node.protocol.events import (
+    MessageAcknowledged,
+    MessageExpired,
+    MessageReceived,
+    SendingGivenUp,
+    StreamAcknowledged,
+    StreamReset,
+)
 from node.protocol.fec.base import FEC_SCHEMES
 from node.protocol.statistics import Statistics
 from node.protocol.time import MILLISECOND, SECOND, Duration
@@ -281,6 +288,21 @@ def test_never_sends_nothing_again_and_resets_what_stays_lost(scheme: str) -> No
     assert pair.closed(right=False) is None
 
 
+def test_never_gives_up_a_message_of_which_something_stays_lost() -> None:
+    """SPEC 12.5-4, 6.2-4: without a deadline as well; the messages before and after it arrive."""
+    pair = never(dropping(lambda n: n in (3, 4, 5)), fec="xor")
+    pair.run_for(SECOND)
+    sent = {}
+    for size in (600, 4 * 1200, 700):
+        sent[size] = pair.connection.send_message(bytes(size), now=pair.now)
+        pair.drain()
+        pair.run_for(SECOND)
+    assert MessageExpired(sent[4 * 1200], refused=False) in pair.left_events
+    assert [MessageAcknowledged(sent[size]) in pair.left_events for size in sent] == [True, False, True]
+    got = [len(event.data) for event in pair.right_events if isinstance(event, MessageReceived)]
+    assert got == [600, 700]
+
+
 def test_never_resets_a_stream_whose_end_alone_is_lost() -> None:
     """SPEC 12.5-4: nobody would ever learn that the stream is over."""
     lost = set[int]()
@@ -377,3 +399,18 @@ def test_damage_that_slipped_through_does_not_spread_by_repair() -> None:
         if len({*pairs}) > 1
     ]
     assert len(wrong) == 2  # the profile's own, in the packet that was damaged
+
+
+def test_messages_are_rebuilt_as_messages() -> None:
+    """MESSAGE frames as well as STREAM frames, through loss in both directions."""
+    fate = hostile(delay=DELAY, loss=0.05)
+    pair = established(fate, back=fate, congestion="bbr")
+    contents = [Random(n).randbytes(900 + n) for n in range(150)]
+    for content in contents:
+        pair.connection.send_message(content, now=pair.now)
+        pair.drain()
+        pair.run_for(10 * MILLISECOND)
+    pair.run_for(5 * SECOND)
+    got = [event.data for event in pair.right_events if isinstance(event, MessageReceived)]
+    assert sorted(got) == sorted(contents)
+    assert statistics(pair)[1].fec_packets_rebuilt > 0

@@ -78,7 +78,8 @@ class Flow:
             try:
                 problem = self._take(datagram, frame, ends)
             except (MalformedError, UnicodeDecodeError) as error:
-                problem = ("5-1", f"{frame.name}: {error}", "a frame that can be read")
+                rule = error.rule if isinstance(error, MalformedError) else "5-1"
+                problem = (rule, f"{frame.name}: {error}", "a frame that can be read")
             if problem is not None:
                 suspects.add(datagram, *problem, intact=True)
         if ends:
