@@ -75,8 +75,11 @@ class Configuration:
     #: UDP payload bytes of a full packet we send and accept.
     max_datagram_size: int = 1452
     #: Receive windows in bytes: whole connection, each stream.
-    connection_window: int = 16 * 1024 * 1024
-    stream_window: int = 8 * 1024 * 1024
+    connection_window: int = 96 * 1024 * 1024
+    stream_window: int = 64 * 1024 * 1024
+    #: ... at first, if that is less: they grow to the above as far as the path can use it (SPEC 6.3).
+    initial_connection_window: int = 6 * 1024 * 1024
+    initial_stream_window: int = 4 * 1024 * 1024
     #: How many streams the peer may open.
     max_streams_bidi: int = 128
     #: ... of unidirectional streams, and so of messages that are not acknowledged yet.
@@ -95,6 +98,16 @@ class Configuration:
     #: Mark packets as ECN-capable, and take reported marks for congestion (SPEC 8.2).
     ecn: bool = True
 
+    @property
+    def first_connection_window(self) -> int:
+        """Receive window of the connection when it begins, bytes."""
+        return min(self.initial_connection_window, self.connection_window)
+
+    @property
+    def first_stream_window(self) -> int:
+        """Receive window of each stream when it begins, bytes."""
+        return min(self.initial_stream_window, self.stream_window)
+
     def __post_init__(self) -> None:
         _check(self.integrity in INTEGRITY_CODES, "integrity", self.integrity, list(INTEGRITY_CODES))
         _check(self.arq in ARQ_CODES, "arq", self.arq, list(ARQ_CODES))
@@ -112,6 +125,8 @@ class Configuration:
         _check_range("max_datagram_size", self.max_datagram_size, MIN_DATAGRAM_SIZE, MAX_DATAGRAM_SIZE)
         _check_range("connection_window", self.connection_window, 2 * MIN_DATAGRAM_SIZE, 1 << 40)
         _check_range("stream_window", self.stream_window, MIN_DATAGRAM_SIZE, 1 << 40)
+        for name in ("initial_connection_window", "initial_stream_window"):
+            _check_range(name, getattr(self, name), MIN_DATAGRAM_SIZE, 1 << 40)
         _check_range("max_streams_bidi", self.max_streams_bidi, 0, MAX_STREAMS)
         _check_range("max_streams_uni", self.max_streams_uni, 0, MAX_STREAMS)
         _check_range("max_message_size", self.max_message_size, 0, MAX_MESSAGE_SIZE)

@@ -37,7 +37,7 @@ from node.protocol.start import start
 from node.protocol.states import ACTIVE, OVER, ConnectionState
 from node.protocol.statistics import Statistics, Windows
 from node.protocol.stream_calls import StreamCalls
-from node.protocol.streams.flow_control import ConnectionCredit
+from node.protocol.streams.flow_control import ConnectionCredit, WindowBudget
 from node.protocol.streams.table import StreamTable
 from node.protocol.time import Duration, Instant
 from node.protocol.timers import earliest
@@ -62,7 +62,7 @@ class Connection(StreamCalls):
     Args:
         table: finds this connection by its IDs.
         on_work: called when there may be something to transmit.
-        on_reset_token: told of each connection ID of the peer that comes with a token (SPEC 4.3).
+        budget: what the window grows into, shared with the endpoint's other connections (SPEC 6.3-4).
         tracer: told what happens; None: nobody is.
     """
 
@@ -78,7 +78,8 @@ class Connection(StreamCalls):
     def __init__(
         self, *, initiator: bool, configuration: Configuration, connection_id: bytes,
         remote: SocketAddress, arena: Arena, table: ConnectionTable,
-        on_work: Callable[[Connection], None], now: Instant, tracer: Tracer | None = None,
+        on_work: Callable[[Connection], None], now: Instant, budget: WindowBudget | None = None,
+        tracer: Tracer | None = None,
     ) -> None:  # fmt: skip
         self.initiator = initiator
         self.configuration = configuration
@@ -89,6 +90,8 @@ class Connection(StreamCalls):
         #: Who is told what happens; None: nobody, and it costs nothing.
         self.observer = Observer(self, tracer, now) if tracer is not None else None
         self.life.observer = self.observer
+        #: When something happened last: a read comes without the time, and windows grow by it.
+        self.now = now
         self.peer_address = 0
         self.parameters: TransportParameters | None = None
         self.queued = False
@@ -102,7 +105,9 @@ class Connection(StreamCalls):
         self.messages = Messages(self)
         self.fec: Fec | None = None
         self.paths = Paths(self, remote, table)
-        self.credit = ConnectionCredit(configuration.connection_window)
+        self.credit = ConnectionCredit(
+            configuration.first_connection_window, configuration.connection_window, budget
+        )
         self.limits = Limits(now, self.observer)
         self.stream_bytes_acked = 0
         self.packets_sent = self.bytes_sent = 0
@@ -119,6 +124,7 @@ class Connection(StreamCalls):
         self.life.establish(now=now)
         if rtt is not None:
             self.recovery.take_handshake_sample(rtt, now=now)
+            self.begin_windows(rtt)
         if ping:
             self.builder.control.append(Ping())
         self.paths.issue_ids()
@@ -130,6 +136,7 @@ class Connection(StreamCalls):
         arena: Arena | None = None, ecn: int = 0,
     ) -> None:  # fmt: skip
         """Take DATA packets of ``size`` bytes with an ID of ours (the rest is as in Burst)."""
+        self.now = now
         if self.observer is not None:
             self.observer.handed_in(len(packets), size, ecn, now)
         if self.state in ACTIVE:
@@ -158,6 +165,7 @@ class Connection(StreamCalls):
         """Do what is due."""
         if self.observer is not None:
             self.observer.now = now
+        self.now = now
         if self.life.handle_timeout(now=now):
             return
         if self.state is ConnectionState.ESTABLISHED:

@@ -21,6 +21,7 @@ from node.protocol.sealed.service import SealedService, SealedSettings
 from node.protocol.setting_up import SettingUp
 from node.protocol.stateless_reset import STATELESS_RESET, StatelessResets
 from node.protocol.states import ConnectionState
+from node.protocol.streams.flow_control import WindowBudget
 from node.protocol.time import Instant
 from node.protocol.timers import earliest
 from node.protocol.trace import NO_CONNECTION, TracerOf
@@ -30,6 +31,8 @@ from node.protocol.wire.setup import SETUP_KINDS
 
 #: Connections that one endpoint keeps; more INITIATIONs are dropped.
 MAX_CONNECTIONS = 4096
+#: SPEC 6.3-4: bytes by which the windows of all connections may grow: five of the widest by default.
+MAX_GROWN_WINDOWS = 512 << 20
 
 
 class Endpoint:
@@ -54,6 +57,7 @@ class Endpoint:
         self.drops = Drops(None if tracer_of is None else tracer_of(NO_CONNECTION, False))
         self._rng = rng
         self._resets = StatelessResets(identity)
+        self._windows = WindowBudget(MAX_GROWN_WINDOWS)
         self._sealed = None if sealed is None else SealedService(identity, sealed, rng=rng, key_log=key_log)
         self._tracer_of = tracer_of
         self._arena = Arena()
@@ -224,6 +228,7 @@ class Endpoint:
         connection = Connection(
             initiator=initiator, configuration=configuration, remote=remote, arena=self._arena,
             connection_id=connection_id, table=self._table, on_work=self.wake, now=now, tracer=tracer,
+            budget=self._windows,
         )  # fmt: skip
         self._by_id[connection.connection_id] = connection
         (self._timed if initiator else self._half_open)[connection.connection_id] = connection
@@ -308,6 +313,7 @@ class Endpoint:
         self._half_open.pop(connection.connection_id, None)
         self._timed.pop(connection.connection_id, None)
         self._resets.forget(connection)
+        self._windows.give_back(connection.credit.window.grown)
         self._setting_up.forget(connection)
 
 

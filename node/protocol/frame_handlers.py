@@ -61,6 +61,8 @@ def _stream(c: Connection, frame: Stream, now: Instant) -> None:
         store(c, stream, frame)
         if stream.ended:
             c.acks.hurry()
+        elif opened:
+            c.begin_window(stream)
         if c.observer is not None:
             c.observer.receiver_changed(stream, now)
 
@@ -121,6 +123,7 @@ def _sender(c: Connection, stream_id: int) -> SendStream | None:
     stream, opened = c.streams.sender_for_frame(stream_id)
     for new_id in opened:
         c.events.append(StreamOpened(new_id))
+        c.begin_window(c.streams.receiver(new_id))
     return stream
 
 

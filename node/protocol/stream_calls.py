@@ -9,11 +9,12 @@ from node.protocol.events import Event, StreamDataReceived
 from node.protocol.messages import Messages
 from node.protocol.observer import Observer
 from node.protocol.packet_builder import PacketBuilder
+from node.protocol.recovery.manager import Recovery
 from node.protocol.states import OVER, ConnectionState
-from node.protocol.streams.flow_control import ConnectionCredit
+from node.protocol.streams.flow_control import HALVES_OF_STREAM, ConnectionCredit, window_of_path
 from node.protocol.streams.receive import ReceiveStream
 from node.protocol.streams.table import UNIDIRECTIONAL, StreamTable
-from node.protocol.time import Instant
+from node.protocol.time import Duration, Instant
 from node.protocol.wire.frames import MaxData, MaxStreamData, MaxStreams, ResetStream, StopSending, Stream
 
 
@@ -26,6 +27,8 @@ class StreamCalls:
     credit: ConnectionCredit
     events: deque[Event]
     observer: Observer | None
+    recovery: Recovery
+    now: Instant
 
     def open_stream(self, *, unidirectional: bool = False) -> int:
         """Open a stream and return its id.
@@ -34,7 +37,10 @@ class StreamCalls:
             LocalProtocolError: not established, or the peer allows no more streams for now.
         """
         self.need_open()
-        return self.streams.open(unidirectional=unidirectional)
+        stream_id = self.streams.open(unidirectional=unidirectional)
+        if not unidirectional:
+            self.begin_window(self.streams.receiver(stream_id))
+        return stream_id
 
     def write(self, stream_id: int, data: bytes | bytearray | memoryview, *, end: bool = False) -> None:
         """Append data to a stream, and maybe end it. The data is kept by reference: leave it alone.
@@ -90,7 +96,10 @@ class StreamCalls:
         data = stream.read()
         if self.state not in OVER:
             if stream.window.consume(len(data)) and stream.final_size is None:
-                self.builder.queue_credit(MaxStreamData(stream_id, stream.window.raise_maximum()))
+                maximum = stream.window.raise_maximum(rtt=self.recovery.rtt.smoothed_rtt, now=self.now)
+                self.builder.queue_credit(MaxStreamData(stream_id, maximum))
+                # SPEC 6.3-2: a stream that grew past the connection's window would have grown in vain.
+                self.credit.window.grow_to(stream.window.size * HALVES_OF_STREAM // 2)
             self.give_credit(len(data))
             if self.observer is not None:
                 self.observer.read(stream, len(data))
@@ -127,6 +136,20 @@ class StreamCalls:
         stream.announced = True
         self.events.append(event)
 
+    def begin_windows(self, rtt: Duration) -> None:
+        """Widen the windows for the path that the handshake has shown (SPEC 6.3-5)."""
+        self.streams.path_window = window_of_path(rtt)
+        window = self.credit.window
+        if window.begin_with(self.streams.path_window * HALVES_OF_STREAM // 2):
+            self.builder.queue_credit(MaxData(window.maximum))
+
+    def begin_window(self, stream: ReceiveStream) -> None:
+        """Widen the window of a new stream for the path, and tell the peer of it (SPEC 6.3-5)."""
+        if self.streams.path_window > stream.window.size and stream.window.begin_with(
+            self.streams.path_window
+        ):
+            self.builder.queue_credit(MaxStreamData(stream.stream_id, stream.window.maximum))
+
     def keep(self, stream: ReceiveStream, frame: Stream) -> None:
         """Put a frame's data into its stream, under both windows.
 
@@ -141,7 +164,8 @@ class StreamCalls:
     def give_credit(self, count: int) -> None:
         """Let the peer send as much again as was read, or will never be read."""
         if self.credit.window.consume(count):
-            self.builder.queue_credit(MaxData(self.credit.window.raise_maximum()))
+            maximum = self.credit.window.raise_maximum(rtt=self.recovery.rtt.smoothed_rtt, now=self.now)
+            self.builder.queue_credit(MaxData(maximum))
 
     def forget_if_done(self, stream_id: int) -> None:
         """Drop a stream that is over, and let the peer open another."""

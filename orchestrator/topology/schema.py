@@ -143,6 +143,8 @@ class Transport(Closed):
     )
     connection_window: SizeText = Field(default=None, validate_default=False)
     stream_window: SizeText = Field(default=None, validate_default=False)
+    initial_connection_window: SizeText = Field(default=None, validate_default=False)
+    initial_stream_window: SizeText = Field(default=None, validate_default=False)
     max_message_size: SizeText = Field(default=None, validate_default=False)
     idle_timeout: DurationText = Field(default=None, validate_default=False)
     handshake_timeout: PositiveDuration = Field(default=None, validate_default=False)

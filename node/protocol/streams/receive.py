@@ -23,10 +23,10 @@ class ReceiveStream:
     end. Bytes that came early lie behind a gap of zeros, and ``early`` knows where.
     """
 
-    def __init__(self, stream_id: int, window: int) -> None:
+    def __init__(self, stream_id: int, window: int, most: int | None = None) -> None:
         self.stream_id = stream_id
         self.state = ReceiveState.RECEIVING
-        self.window = ReceiveWindow(window)
+        self.window = ReceiveWindow(window, most)
         self.buffer = bytearray()
         #: Offset of the buffer's first byte.
         self.base = 0

@@ -23,12 +23,16 @@ class StreamTable:
     Args:
         initiator: whether we opened the connection.
         stream_window: receive window of each stream, bytes.
+        max_stream_window: what it may grow to; None: it does not grow.
         max_bidi, max_uni: how many streams of each kind the peer may have open at once.
     """
 
-    def __init__(self, *, initiator: bool, stream_window: int, max_bidi: int, max_uni: int) -> None:
+    def __init__(
+        self, *, initiator: bool, stream_window: int, max_bidi: int, max_uni: int,
+        max_stream_window: int | None = None,
+    ) -> None:  # fmt: skip
         self._our_bit = 0 if initiator else OPENED_BY_RESPONDER
-        self._stream_window = stream_window
+        self._stream_window, self._max_stream_window = stream_window, max_stream_window
         self.senders: dict[int, SendStream] = {}
         self.receivers: dict[int, ReceiveStream] = {}
         #: Streams opened so far, by us and by the peer, for each kind (bidirectional, unidirectional).
@@ -37,6 +41,8 @@ class StreamTable:
         self._peer_limit = [0, 0]
         #: Receive window of each stream at the peer, at first.
         self.peer_stream_window = 0
+        #: Receive window that streams begin with on this path, if it is wider than what was announced.
+        self.path_window = 0
         #: Unidirectional streams that the peer opened by opening a higher one: they cost nothing until
         #: something of them comes.
         self._untouched = RangeSet()
@@ -55,7 +61,8 @@ class StreamTable:
         """Return the streams of a connection whose handshake has set the limits of both ends."""
         table = cls(
             initiator=initiator,
-            stream_window=configuration.stream_window,
+            stream_window=configuration.first_stream_window,
+            max_stream_window=configuration.stream_window,
             max_bidi=configuration.max_streams_bidi,
             max_uni=configuration.max_streams_uni,
         )
@@ -95,7 +102,7 @@ class StreamTable:
         stream_id = index << 2 | (UNIDIRECTIONAL if unidirectional else 0) | self._our_bit
         self.senders[stream_id] = SendStream(stream_id, self.peer_stream_window)
         if not unidirectional:
-            self.receivers[stream_id] = ReceiveStream(stream_id, self._stream_window)
+            self.receivers[stream_id] = ReceiveStream(stream_id, self._stream_window, self._max_stream_window)
         return stream_id
 
     def sender(self, stream_id: int) -> SendStream:
@@ -145,7 +152,7 @@ class StreamTable:
         opened = []
         for number in numbers:
             new_id = number << 2 | stream_id & 0x03
-            self.receivers[new_id] = ReceiveStream(new_id, self._stream_window)
+            self.receivers[new_id] = ReceiveStream(new_id, self._stream_window, self._max_stream_window)
             if not unidirectional:
                 self.senders[new_id] = SendStream(new_id, self.peer_stream_window)
             opened.append(new_id)

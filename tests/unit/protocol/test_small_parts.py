@@ -101,7 +101,7 @@ def test_a_packet_number_comes_back_across_a_wrap_in_both_directions(largest: in
 @pytest.mark.parametrize("value", ["0400", "04020101"])
 def test_a_number_that_does_not_fill_its_transport_parameter_is_refused(value: str) -> None:
     encoded = TransportParameters.of(Configuration(), b"abcdefgh").encode()
-    known = bytes.fromhex("0404") + Configuration().connection_window.to_bytes(4, "big")
+    known = bytes.fromhex("0404") + Configuration().first_connection_window.to_bytes(4, "big")
     known = bytes((known[0], known[1], known[2] | 0x80)) + known[3:]
     assert known in encoded
     with pytest.raises(RemoteProtocolError, match="initial_max_data"):
