@@ -63,6 +63,8 @@ class Encoder:
         self._group = group
         self._reference = reference
         self._reference_time = reference_time
+        #: The connection ID in the header of the DATA packets that are sent.
+        self._target = ""
         #: Metrics as last told: qlog has only what has changed.
         self._metrics: dict[str, Any] = {}
 
@@ -91,8 +93,12 @@ class Encoder:
     def encode(self, now: Instant, event: trace.TraceEvent) -> Iterator[str]:
         """Yield the records of one event."""
         time = self._time(now)
+        if isinstance(event, trace.ParametersSet) and event.owner == "remote":
+            self._target = event.parameters.connection_id.hex()
+        elif isinstance(event, trace.ConnectionIdUpdated):
+            self._target = event.new.hex()
         if isinstance(event, trace.PacketSent | trace.PacketReceived):
-            yield from _packets(time, event)
+            yield from _packets(time, event, self._target if isinstance(event, trace.PacketSent) else "")
         elif isinstance(event, trace.PacketLost):
             for number in _numbers(event.ranges):
                 header = {"packet_type": "1RTT", "packet_number": number}
@@ -141,11 +147,13 @@ def _event(time: str, name: str, data: dict[str, Any]) -> str:
     return f'{RECORD_SEPARATOR}{{"time":{time},"name":"{name}","data":{text}}}\n'
 
 
-def _packets(time: str, event: trace.PacketSent | trace.PacketReceived) -> Iterator[str]:
-    """Yield a record for each packet of a burst."""
+def _packets(time: str, event: trace.PacketSent | trace.PacketReceived, target: str) -> Iterator[str]:
+    """Yield a record for each packet of a burst; ``target``: connection ID in the header, if known."""
     kind = _PACKET_TYPES.get(event.kind, "unknown")
     if kind == "unknown":
         kind += f'","strait_type":"{event.kind}'
+    if event.kind == "data" and target:
+        kind += f'","dcid":"{target}'
     head = (
         f'{RECORD_SEPARATOR}{{"time":{time},"name":"{event.name}","data":'
         f'{{"header":{{"packet_type":"{kind}","packet_number":'

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from node.protocol import trace
+from node.protocol.configuration import Configuration
 from node.protocol.time import MILLISECOND, SECOND
 from node.protocol.wire.frames import (
     Ack,
@@ -21,6 +22,7 @@ from node.protocol.wire.frames import (
     StopSending,
     StreamDataBlocked,
 )
+from node.protocol.wire.parameters import TransportParameters
 from node.qlog.encoder import Encoder
 from node.qlog.frames import frames_data
 
@@ -81,6 +83,18 @@ def test_burst_becomes_its_packets() -> None:
         [{"frame_type": "stream", "stream_id": 4, "offset": 2000, "length": 1000}],
         [{"frame_type": "stream", "stream_id": 4, "offset": 3000, "length": 500, "fin": True}],
     ]
+
+
+def test_header_of_a_packet_names_its_target() -> None:
+    chosen = encoder()
+    for owner, connection_id in (("local", b"ours----"), ("remote", b"theirs--")):
+        parameters = TransportParameters.of(Configuration(), connection_id)
+        records(trace.ParametersSet(owner, parameters), using=chosen)
+    (sent,) = records(trace.PacketSent("data", 1, 1, 50, 50), using=chosen)
+    assert sent["data"]["header"] == {"packet_type": "1RTT", "dcid": b"theirs--".hex(), "packet_number": 1}
+    records(trace.ConnectionIdUpdated("remote", b"theirs--", b"another-"), using=chosen)
+    (moved,) = records(trace.PacketSent("data", 3, 1, 50, 50), using=chosen)
+    assert moved["data"]["header"]["dcid"] == b"another-".hex()
 
 
 def test_set_up_packets_are_qlogs_initial_ones() -> None:
