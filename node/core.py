@@ -217,17 +217,22 @@ class NodeCore:
 
     def _on_flow_event(self, flow: Flow, event: Event, now: Instant) -> None:
         if isinstance(event, ConnectionEstablished):
-            flow.start_source(now=now)
+            if flow.stream_id is None:  # else it began with early data
+                flow.start_source(now=now)
         else:
             flow.handle_event(event, now=now)
 
     def _on_incoming(self, connection: Connection, event: Event, now: Instant) -> None:
         """Read the flow header of a connection that a peer opened, and find its flow."""
         if isinstance(event, ConnectionEstablished):
-            self._incoming[connection] = HeaderReader()
+            self._incoming.setdefault(connection, HeaderReader())
         elif isinstance(event, ConnectionClosed):
             self._incoming.pop(connection, None)
-        elif connection in self._incoming and isinstance(event, StreamDataReceived | MessageReceived):
+        elif isinstance(event, StreamDataReceived | MessageReceived) and (
+            event.early or connection in self._incoming
+        ):
+            # Early data may name a flow a second time: none but one that is expected, and once, comes of it.
+            self._incoming.setdefault(connection, HeaderReader())
             try:
                 self._read_header(connection, self._incoming[connection], event, now)
             except WorkloadError as error:
@@ -376,6 +381,8 @@ class NodeCore:
             self._endpoint.expect(self.settings.peers[peer].address, configuration)
             flow.awaited = configuration
         self._flows[name] = flow
+        if flow.connection is not None and flow.connection.writable:  # SPEC 15-3: a ticket is held
+            self._guarded(flow, functools.partial(flow.start_source, now=now), now)
         return {"flow": name}
 
     def _start_datagrams(self, flow: Flow, now: Instant) -> Mapping[str, object]:

@@ -72,6 +72,8 @@ class Configuration:
     accepted_suites: tuple[str, ...] = SUITE_NAMES
     #: With this many half-open connections a responder asks for a cookie first; 0: always.
     retry_threshold: int = 256
+    #: Whether to keep and use peers' tickets, and to give tickets and take early data: it may be a replay.
+    early_data: bool = False
     #: UDP payload bytes of a full packet we send and accept.
     max_datagram_size: int = 1452
     #: Receive windows in bytes: whole connection, each stream.

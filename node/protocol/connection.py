@@ -16,10 +16,10 @@ from node.protocol.arq.base import ArqMode
 from node.protocol.configuration import Configuration
 from node.protocol.connection_table import ConnectionTable
 from node.protocol.datagrams import SocketAddress, Transmit
+from node.protocol.early_data import EarlyData
 from node.protocol.errors import ErrorCode, RemoteProtocolError, check_code
 from node.protocol.events import ConnectionEstablished, Event
 from node.protocol.frame_handlers import HANDLERS
-from node.protocol.handshake import Keys
 from node.protocol.key_phases import KeyPhases
 from node.protocol.key_update import forget_old_keys, open_other, update_keys, update_keys_if_due
 from node.protocol.life import Life
@@ -33,7 +33,6 @@ from node.protocol.recovery.acknowledgements import Acknowledgements
 from node.protocol.recovery.manager import Recovery
 from node.protocol.recovery.sent_packets import SentBurst
 from node.protocol.snapshot import snapshot, windows
-from node.protocol.start import start
 from node.protocol.states import ACTIVE, OVER, ConnectionState
 from node.protocol.statistics import Statistics, Windows
 from node.protocol.stream_calls import StreamCalls
@@ -46,6 +45,7 @@ from node.protocol.wire.data import DATA
 from node.protocol.wire.frames import (
     Ack,
     Frame,
+    NewTicket,
     Ping,
 )
 from node.protocol.wire.packet_number import MAX_PACKET_NUMBER
@@ -99,6 +99,12 @@ class Connection(StreamCalls):
         self.receive_kind = DATA
         #: Whether set-up packets of ours may be due: INITIATION, COMPLETION.
         self.setting_up = False
+        #: Early data of this connection, if there is any; what frames do: less in EARLY packets.
+        self.early: EarlyData | None = None
+        self.handlers = HANDLERS
+        #: At the responder: makes the ticket to give; at the initiator: keeps the one that was given.
+        self.give_ticket: Callable[[Instant], NewTicket] | None = None
+        self.keep_ticket: Callable[[NewTicket, Instant], None] | None = None
         self._on_work = on_work
         self.builder = PacketBuilder(self, arena)
         self.receiver = PacketReceiver(self)
@@ -114,11 +120,6 @@ class Connection(StreamCalls):
 
     # -- what the world did
 
-    def start(self, ours: TransportParameters, peer: TransportParameters, keys: Keys) -> None:
-        """Take what the handshake agreed on; from now on there are streams."""
-        self.parameters = peer
-        start(self, ours, peer, keys)
-
     def establish(self, *, rtt: Duration | None, ping: bool, now: Instant) -> None:
         """The handshake is done and took ``rtt``, where that is sure; ``ping``: the peer waits for a sign."""
         self.life.establish(now=now)
@@ -128,7 +129,10 @@ class Connection(StreamCalls):
         if ping:
             self.builder.control.append(Ping())
         self.paths.issue_ids()
-        self.events.append(ConnectionEstablished(self.peer_address, self.initiator))
+        if self.give_ticket is not None:
+            self.builder.control.append(self.give_ticket(now))
+        taken = self.early is not None and self.early.accepted
+        self.events.append(ConnectionEstablished(self.peer_address, self.initiator, taken))
         self.wake()
 
     def receive(
@@ -156,6 +160,8 @@ class Connection(StreamCalls):
 
     def on_authentic(self, now: Instant) -> None:
         """A packet of the peer has passed its integrity check."""
+        if self.early is not None and self.early.is_reading:
+            return
         if self.state is ConnectionState.RESPONDING:
             sent = self.timers.responded_at
             self.establish(rtt=None if sent is None else max(1, now - sent), ping=False, now=now)
@@ -226,7 +232,7 @@ class Connection(StreamCalls):
             self.life.close_pending = False
             code, reason = self.life.close_reply
             return self.builder.close(code, reason, now=now)
-        if self.state is ConnectionState.ESTABLISHED:
+        if self.state is ConnectionState.ESTABLISHED or self._sends_early:
             if self.recovery.next_packet_number > MAX_PACKET_NUMBER - (1 << 10):
                 self._end_with(ErrorCode.PACKET_NUMBERS_EXHAUSTED, "", now=now)  # SPEC 4-3
                 return self._transmit(now)
@@ -242,7 +248,7 @@ class Connection(StreamCalls):
     def next_timeout(self) -> Instant | None:
         """Return when ``handle_timeout`` is to be called at the latest."""
         if self.state is not ConnectionState.ESTABLISHED:
-            return self.timers.next()
+            return earliest(self.timers.next(), self.builder.paced_until if self._sends_early else None)
         if self.paths.blocked:
             return earliest(self.timers.next(), self.paths.deadline)
         paced, ack = self.builder.paced_until, self.acks.deadline
@@ -279,7 +285,7 @@ class Connection(StreamCalls):
 
     def handle_frame(self, frame: Frame, now: Instant) -> None:
         """Act on one frame (RemoteProtocolError: the peer broke the protocol)."""
-        HANDLERS[type(frame)](self, frame, now)
+        self.handlers[type(frame)](self, frame, now)
 
     def open_other(self, number: int, packet: memoryview, now: Instant) -> bool:
         """Open a packet whose type is not ``receive_kind``."""
@@ -317,6 +323,10 @@ class Connection(StreamCalls):
     def wake(self) -> None:
         """There may be something to transmit."""
         self._on_work(self)
+
+    @property
+    def _sends_early(self) -> bool:
+        return self.early is not None and self.state is ConnectionState.INITIATING
 
     def _end_with(self, code: int, reason: str, *, now: Instant) -> None:
         if self.observer is not None:

@@ -25,7 +25,7 @@ from node.protocol.streams.flow_control import WindowBudget
 from node.protocol.time import Instant
 from node.protocol.timers import earliest
 from node.protocol.trace import NO_CONNECTION, TracerOf
-from node.protocol.wire.data import is_data
+from node.protocol.wire.data import EARLY, is_data
 from node.protocol.wire.sealed import SEALED
 from node.protocol.wire.setup import SETUP_KINDS
 
@@ -80,7 +80,7 @@ class Endpoint:
         while position < length:
             connection = self._connection_at(buffer, position)
             if connection is None:
-                self._receive_other(buffer[position : position + size], burst.source, now)
+                self._receive_other(buffer[position : position + size], burst.source, burst.ecn, now)
                 position += size
                 continue
             end = position + size
@@ -256,12 +256,14 @@ class Endpoint:
 
     # -- helpers
 
-    def _receive_other(self, datagram: memoryview, source: SocketAddress, now: Instant) -> None:
+    def _receive_other(self, datagram: memoryview, source: SocketAddress, ecn: int, now: Instant) -> None:
         """Take a datagram that is for none of our connections."""
         self.drops.take(len(datagram), now)
         kind = datagram[0]
         if kind in SETUP_KINDS:
             self._setting_up.receive(datagram, source, now=now)
+        elif kind == EARLY:
+            self._setting_up.receive_early(datagram, source=source, ecn=ecn, now=now)
         elif kind == SEALED and self._sealed is not None:
             dropped = self._sealed.receive(datagram, now=now)
             if dropped is not None:

@@ -16,6 +16,8 @@ class ConnectionEstablished:
     peer_address: int
     #: Whether we opened the connection.
     initiator: bool
+    #: Whether early data was sent and taken; what was sent and refused goes again by itself (SPEC 15-7).
+    early_accepted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class StreamDataReceived:
 
     stream_id: int
     ended: bool
+    #: Some of it is early data: it came before the handshake proved that it is no replay (SPEC 15-6).
+    early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,8 @@ class MessageReceived:
     """A message came, whole."""
 
     data: bytes
+    #: As of ``StreamDataReceived``.
+    early: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from node.protocol.wire.frames import (
     MaxStreams,
     Message,
     NewConnectionId,
+    NewTicket,
     Padding,
     PathChallenge,
     PathResponse,
@@ -167,6 +168,17 @@ def _path_response(c: Connection, frame: PathResponse, now: Instant) -> None:
     c.paths.on_response(frame.data, now=now)
 
 
+def _new_ticket(c: Connection, frame: NewTicket, now: Instant) -> None:
+    if not c.initiator:
+        raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, "NEW_TICKET from an initiator")
+    if c.keep_ticket is not None:
+        c.keep_ticket(frame, now)
+
+
+def _not_early(c: Connection, frame: Frame, now: Instant) -> None:
+    raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, "a frame that is not for early data")
+
+
 def _close(c: Connection, frame: Close, now: Instant) -> None:
     c.peer_closed(frame.code, frame.reason, now)
 
@@ -190,7 +202,14 @@ HANDLERS: dict[type, Callable[[Any, Any, Instant], None]] = {
     RetireConnectionId: _retire_connection_id,
     PathChallenge: _path_challenge,
     PathResponse: _path_response,
+    NewTicket: _new_ticket,
     Close: _close,
     FecRepair: _fec_repair,
     FecRecovered: _fec_recovered,
+}
+
+_EARLY = (Padding, Ping, Stream, Message, ResetStream, StopSending)
+#: SPEC 15-3: what EARLY packets may carry.
+EARLY_HANDLERS: dict[type, Callable[[Any, Any, Instant], None]] = {
+    kind: handler if kind in _EARLY else _not_early for kind, handler in HANDLERS.items()
 }

@@ -6,8 +6,11 @@ has no keys before it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from random import Random
+from typing import TypeAlias
 
 from node.protocol.configuration import Configuration
 from node.protocol.errors import RemoteProtocolError
@@ -74,11 +77,12 @@ class Initiator:
     """Our side of a handshake that we began."""
 
     def __init__(
-        self, identity: Identity, peer: Peer, configuration: Configuration, connection_id: bytes, rng: Random
-    ) -> None:
+        self, identity: Identity, peer: Peer, configuration: Configuration, connection_id: bytes, rng: Random,
+        *, ticket: bytes = b"",
+    ) -> None:  # fmt: skip
         self._identity, self._peer = identity, peer
         self._suite = configuration.suite
-        self._asked = TransportParameters.of(configuration, connection_id)
+        self._asked = replace(TransportParameters.of(configuration, connection_id), ticket=ticket)
         if not self._suite.has_three_messages:  # SPEC 4.3-2: XX would say it in clear
             self._asked = self._asked.with_reset_token(identity.reset_token(connection_id))
         self._connection_id = connection_id
@@ -102,6 +106,10 @@ class Initiator:
         """Return the next COMPLETION (SPEC 3.1-5)."""
         assert agreed.completion is not None
         return self._packet(COMPLETION, agreed.peer.connection_id, agreed.completion)
+
+    def early_key(self, secret: bytes) -> bytes:
+        """Return the key of EARLY packets, before RESPONSE has come."""
+        return early_key(self._suite, secret, self._noise.hash)
 
     @property
     def packets_sent(self) -> int:
@@ -128,6 +136,8 @@ class Initiator:
             return "RESPONSE changes the profile"
         if parameters.fec != "none" and not self._asked.agrees_on_fec(parameters):
             return "RESPONSE changes the FEC scheme"  # SPEC 12-2
+        if parameters.early_accepted and not self._asked.ticket:
+            return "RESPONSE takes early data that nobody sent"
         completion = noise.write_message(b"") if self._suite.has_three_messages else None
         return Agreed(parameters, _keys(noise, self._suite), completion)
 
@@ -168,11 +178,18 @@ class Accepted:
     keys: Keys | None
     #: What reads COMPLETION, where there is one to come.
     noise: Handshake | None
+    #: The key of EARLY packets; empty: none are taken.
+    early_key: bytes = field(default=b"", repr=False)
+
+
+#: Returns the secret of the ticket in what was asked, given what we would answer; empty: it is refused.
+Redeem: TypeAlias = Callable[[TransportParameters, TransportParameters], bytes]
 
 
 def answer(
-    packet: SetupPacket, identity: Identity, configuration: Configuration, connection_id: bytes, rng: Random
-) -> Accepted | str:
+    packet: SetupPacket, identity: Identity, configuration: Configuration, connection_id: bytes, rng: Random,
+    *, redeem: Redeem,
+) -> Accepted | str:  # fmt: skip
     """Return the answer to an INITIATION for us, or why it is to be dropped."""
     suite = SUITES[packet.suite]
     if suite.name not in configuration.accepted_suites:  # SPEC 3.2-1, before a key is touched
@@ -185,6 +202,7 @@ def answer(
     try:
         noise = _noise(suite, identity, configuration, prologue, rng, initiator=False)
         parameters = parse_parameters(noise.read_message(packet.message))
+        transcript = noise.hash
         if not suite.has_three_messages and address_of(noise.remote_static) != packet.source_address:
             return "source address is not that of the proven key"  # SPEC 3.1-1
         if parameters.connection_id != packet.source_connection_id:
@@ -193,10 +211,14 @@ def answer(
             return f"integrity profile {parameters.integrity} not accepted"
         wanted = TransportParameters.of(configuration, connection_id)
         ours = wanted.with_choices_of(parameters).with_reset_token(identity.reset_token(connection_id))
+        secret = redeem(parameters, ours) if parameters.ticket else b""
+        ours = replace(ours, early_accepted=bool(secret))
         message = noise.write_message(ours.encode())
     except (NoiseError, RemoteProtocolError) as error:
         return str(error)
     accepted = Accepted(packet.source_address, parameters, ours, suite, message, keys=None, noise=noise)
+    if secret:
+        accepted.early_key = early_key(suite, secret, transcript)
     if not suite.has_three_messages:
         accepted.keys, accepted.noise = _keys(noise, suite), None
     return accepted
@@ -218,6 +240,17 @@ def take_completion(packet: SetupPacket, accepted: Accepted) -> Keys | str:
         return "source address is not that of the proven key"
     accepted.keys, accepted.noise = _keys(noise, accepted.suite), None
     return accepted.keys
+
+
+def early_key(suite: Suite, secret: bytes, transcript: bytes) -> bytes:
+    """Return the key of EARLY packets (SPEC 15-3): HKDF of the suite's hash.
+
+    Args:
+        secret: of the ticket.
+        transcript: the handshake hash after the first message: the salt.
+    """
+    extracted = hmac.digest(transcript, secret, suite.hash_name)
+    return hmac.digest(extracted, b"Strait early data\x01", suite.hash_name)
 
 
 def response_packet(identity: Identity, accepted: Accepted, number: int) -> bytes:

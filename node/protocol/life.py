@@ -36,6 +36,9 @@ class Life:
         #: Code and reason of our CLOSE, and whether one is to be sent now.
         self.close_reply: tuple[int, str] = (0, "")
         self.close_pending = False
+        #: Whether the application knows of the connection: of one that a peer began, when it is confirmed or
+        #: early data was taken.
+        self.announced = initiator
         #: Who is told; None: nobody.
         self.observer: Observer | None = None
         self._initiator = initiator
@@ -58,6 +61,7 @@ class Life:
     def establish(self, *, now: Instant) -> None:
         """The handshake is done."""
         self._go("response" if self._initiator else "confirmed")
+        self.announced = True
         self.timers.clear(Timer.HANDSHAKE)
         self.timers.clear(Timer.INITIATION)
         self._restart_idle(now)
@@ -131,8 +135,7 @@ class Life:
     def _tell(self, code: int, reason: str, *, remote: bool = False) -> None:
         if self.observer is not None and self.state not in OVER:
             self.observer.closed(int(code), reason, remote=remote)
-        # A connection that was never confirmed was never announced either.
-        if self.state not in OVER and self.state is not ConnectionState.RESPONDING:
+        if self.state not in OVER and self.announced:
             self._events.append(ConnectionClosed(int(code), reason, remote))
 
     def _restart_idle(self, now: Instant) -> None:

@@ -161,6 +161,7 @@ class Messages:
         if stream.ended:  # SPEC 6.2-2
             data = bytes(stream.read())
             self.received += 1
-            c.events.append(MessageReceived(data))
+            early = c.early is not None and c.early.is_reading
+            c.events.append(MessageReceived(data, early))
             c.give_credit(len(data))
             c.forget_if_done(frame.stream_id)

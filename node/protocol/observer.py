@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from node.protocol.recovery.manager import Recovery
 
 DATA = "data"
+EARLY = "early"
 #: Halves of streams remembered before those that are over are looked for.
 _PRUNE_AT = 1024
 
@@ -148,7 +149,8 @@ class Observer:
             ]
             frames = ((ack,) if ack is not None else ()) + record.frames + tuple(parts)
         now = record.time_sent
-        event = trace.PacketSent(DATA, record.first, record.count, record.size, record.last_size, frames, run)
+        kind = EARLY if self._connection.state is ConnectionState.INITIATING else DATA
+        event = trace.PacketSent(kind, record.first, record.count, record.size, record.last_size, frames, run)
         self.emit(now, event)
         if record.eliciting:
             self.metrics(self._connection.recovery, now)
@@ -165,7 +167,9 @@ class Observer:
 
     def received(self, number: int, size: int, frames: Iterable[Frame], now: Instant) -> None:
         """A packet passed its checks; its frames are handled next (SPEC 16-5)."""
-        self.emit(now, trace.PacketReceived(DATA, number, 1, size, size, tuple(map(_without_data, frames))))
+        early = self._connection.early
+        kind = EARLY if early is not None and early.is_reading else DATA
+        self.emit(now, trace.PacketReceived(kind, number, 1, size, size, tuple(map(_without_data, frames))))
 
     def rebuilt(self, number: int, size: int, frames: Iterable[Frame], now: Instant) -> None:
         """What a lost packet carried was rebuilt; its frames are handled next."""

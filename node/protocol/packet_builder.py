@@ -19,7 +19,7 @@ from node.protocol.recovery.ack_frequency import wanted_frequency
 from node.protocol.recovery.sent_packets import SentBurst
 from node.protocol.streams.send import SendStream
 from node.protocol.time import Instant
-from node.protocol.wire.data import DATA
+from node.protocol.wire.data import DATA, EARLY
 from node.protocol.wire.frames import (
     MAX_REASON_BYTES,
     Ack,
@@ -96,6 +96,11 @@ class PacketBuilder:
     def set_destination(self, connection_id: bytes) -> None:
         """Set the connection ID that packets carry."""
         self._prefix = bytes((self.kind,)) + connection_id
+
+    def configure_early(self, connection_id: bytes, size: int) -> None:
+        """Send EARLY packets, which carry our own connection ID (SPEC 15-3), until configured anew."""
+        self.configure(connection_id, size)
+        self._prefix = bytes((EARLY,)) + connection_id
 
     def next_burst(self, *, now: Instant) -> Transmit | None:
         """Return the next datagrams to send, or None."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from node.protocol.configuration import Configuration
 from node.protocol.cookies import Cookies
 from node.protocol.datagrams import SocketAddress, Transmit
-from node.protocol.errors import LocalProtocolError
+from node.protocol.errors import ErrorCode, LocalProtocolError
 from node.protocol.handshake import (
     Accepted,
     Agreed,
@@ -36,6 +36,8 @@ from node.protocol.handshake import (
 from node.protocol.identity import Peer
 from node.protocol.recovery.manager import MAX_PROBE_INTERVAL
 from node.protocol.recovery.rtt import INITIAL_RTT
+from node.protocol.resumption import Resumption
+from node.protocol.start import start
 from node.protocol.states import ConnectionState
 from node.protocol.time import Duration, Instant
 from node.protocol.timers import Timer
@@ -84,6 +86,7 @@ class SettingUp:
         self._rng = rng
         self._key_log = key_log
         self._cookies = Cookies(rng)
+        self._resumption = Resumption(rng, self._drops.add, key_log)
         self._half: dict[bytes, _Half] = {}
         self._by_initiation: dict[tuple[int, bytes], Connection] = {}
         self._expected: dict[int, deque[Configuration]] = {}
@@ -107,6 +110,12 @@ class SettingUp:
         else:
             self._take_retry(packet, now)
 
+    def receive_early(self, datagram: memoryview, *, source: SocketAddress, ecn: int, now: Instant) -> None:
+        """Take an EARLY packet (SPEC 15-3)."""
+        connection = self._resumption.receive(datagram, source=source, ecn=ecn, now=now)
+        if connection is not None:
+            self._endpoint.report(connection)
+
     # -- what the caller wants
 
     def begin(self, connection: Connection, peer: Peer, *, now: Instant) -> None:
@@ -115,10 +124,15 @@ class SettingUp:
         Raises:
             LocalProtocolError: the suite needs the peer's key, and it is not known.
         """
-        identity, configuration = self._endpoint.identity, connection.configuration
-        initiator = Initiator(identity, peer, configuration, connection.connection_id, self._rng)
+        held = self._resumption.ticket_for(connection, now=now)
+        initiator = Initiator(
+            self._endpoint.identity, peer, connection.configuration, connection.connection_id, self._rng,
+            ticket=held.ticket if held is not None else b"",
+        )  # fmt: skip
         self._half[connection.connection_id] = _Half(initiator=initiator)
         connection.setting_up = True
+        if held is not None:
+            self._resumption.begin(connection, initiator, held)
         connection.timers.set(Timer.INITIATION, now)
 
     def expect(self, peer_address: int, configuration: Configuration) -> None:
@@ -146,6 +160,7 @@ class SettingUp:
         if half is None or half.accepted is None:
             return
         accepted = half.accepted
+        self._resumption.forget(connection, accepted.peer.connection_id)
         self._by_initiation.pop((accepted.peer_address, accepted.peer.connection_id), None)
         if half.reserved is not None:
             self._expected.setdefault(accepted.peer_address, deque()).appendleft(half.reserved)
@@ -223,7 +238,10 @@ class SettingUp:
         connection_id = new_connection_id(self._rng)
         waiting = self._expected.get(packet.source_address)
         configuration = waiting[0] if waiting else self._endpoint.configuration
-        accepted = answer(packet, self._endpoint.identity, configuration, connection_id, self._rng)
+        accepted = answer(
+            packet, self._endpoint.identity, configuration, connection_id, self._rng,
+            redeem=self._resumption.redeemer(packet, configuration, now=now),
+        )  # fmt: skip
         if isinstance(accepted, str):
             self._drops.add(accepted)
             return None
@@ -242,6 +260,8 @@ class SettingUp:
             half.reserved = None if accepted.keys is not None else configuration
         if accepted.keys is not None:
             self._start(connection, accepted, accepted.keys)
+        if accepted.early_key:
+            self._resumption.take(connection, accepted)
         return connection
 
     def _take_completion(self, packet: SetupPacket, source: SocketAddress, now: Instant) -> None:
@@ -268,8 +288,9 @@ class SettingUp:
         self._endpoint.report(connection)
 
     def _start(self, connection: Connection, accepted: Accepted, keys: Keys) -> None:
-        connection.start(accepted.ours, accepted.peer, keys)
+        start(connection, accepted.ours, accepted.peer, keys)
         self._log_keys(accepted.peer, accepted.ours, keys)
+        self._resumption.offer(connection, accepted)
 
     def _reply(self, source: SocketAddress, packet: bytes) -> None:
         if len(self._replies) < MAX_REPLIES:
@@ -289,7 +310,11 @@ class SettingUp:
         if connection.observer is not None:
             connection.observer.setup_received("response", packet, now)
         ours = TransportParameters.of(connection.configuration, connection.connection_id)
-        connection.start(ours, found.peer, found.keys)
+        if not start(connection, ours, found.peer, found.keys):
+            text = "early data does not fit the responder's limits any more"
+            connection.close(ErrorCode.TRANSPORT_PARAMETER, text, now=now)
+            self._endpoint.report(connection)
+            return
         self._log_keys(ours, found.peer, found.keys)
         rtt = max(1, now - half.first_sent) if half.sent == 1 else None
         connection.establish(rtt=rtt, ping=True, now=now)  # SPEC 3.1-3

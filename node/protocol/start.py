@@ -1,31 +1,70 @@
-"""What a connection consists of once the handshake has agreed on it."""
+"""What a connection consists of: what the handshake agreed on, or a ticket remembers (SPEC 3.2, 15-3)."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
 from node.protocol.acknowledged import on_acked, on_lost
 from node.protocol.arq.base import ARQ_MODES
 from node.protocol.congestion.base import CONTROLLERS, initial_window
+from node.protocol.early_data import MAX_EARLY_BYTES, EarlyData
 from node.protocol.handshake import Keys, make_protection
 from node.protocol.recovery.acknowledgements import Acknowledgements
 from node.protocol.recovery.manager import Recovery
 from node.protocol.streams.table import StreamTable
 from node.protocol.wire.parameters import TransportParameters
+from node.protocol.wire.protection import PacketProtection
 
 if TYPE_CHECKING:
     from node.protocol.connection import Connection
 
 
-def start(c: Connection, ours: TransportParameters, peer: TransportParameters, keys: Keys) -> None:
-    """Make the parts of a connection as the handshake agreed on."""
+def start(c: Connection, ours: TransportParameters, peer: TransportParameters, keys: Keys) -> bool:
+    """Take what the handshake agreed on; from now on there are streams.
+
+    Returns:
+        False: early data was sent that the peer did not take, and does not allow any more (SPEC 15-7).
+    """
+    c.parameters = peer
     if c.observer is not None:
         c.observer.agreed(ours, peer)
+    if c.early is None:
+        _make_parts(c, ours, peer)
+    elif not c.early.settle(peer):
+        return False
     c.protection, c.keys = make_protection(ours.integrity, keys, c.configuration, initiator=c.initiator)
     c.is_authenticated = ours.integrity == "aead"
+    c.paths.start(peer.connection_id, peer.stateless_reset_token)
+    c.recovery.max_ack_delay = 0 if c.arq.acknowledge_at_once else peer.max_ack_delay
+    _take_limits(c, peer)
+    c.life.agree_on_idle_timeout(peer.max_idle_timeout)
+    if ours.agrees_on_fec(peer):
+        from node.protocol.repair.fec import Fec  # brings numpy, which nobody else needs
+
+        c.fec = Fec(c, ours.fec, ours.fec_arq)
+    c.builder.configure(peer.connection_id, _packet_size(c, peer))
+    return True
+
+
+def start_early(
+    c: Connection, ours: TransportParameters, remembered: TransportParameters, protection: PacketProtection
+) -> None:
+    """At the initiator: let streams begin under the limits that the ticket remembers (SPEC 15-3)."""
+    c.parameters = remembered
+    _make_parts(c, ours, remembered)
+    c.protection, c.keys = protection, None
+    c.is_authenticated = True
+    most = min(remembered.initial_max_data, MAX_EARLY_BYTES)
+    _take_limits(c, replace(remembered, initial_max_data=most))
+    c.builder.configure_early(c.connection_id, _packet_size(c, remembered))
+    c.early = EarlyData(c, protection)
+
+
+def _make_parts(c: Connection, ours: TransportParameters, peer: TransportParameters) -> None:
     c.arq = ARQ_MODES[ours.arq]()
-    size = min(c.configuration.max_datagram_size, peer.max_datagram_size)
+    size = _packet_size(c, peer)
     c.acks = Acknowledgements(max_ack_delay=c.configuration.max_ack_delay, at_once=c.arq.acknowledge_at_once)
     c.paths.start(peer.connection_id, peer.stateless_reset_token)
     c.recovery = Recovery(
@@ -37,12 +76,17 @@ def start(c: Connection, ours: TransportParameters, peer: TransportParameters, k
         ecn=c.configuration.ecn,
     )
     c.recovery.observer = c.observer
-    c.recovery.max_ack_delay = 0 if c.arq.acknowledge_at_once else peer.max_ack_delay
     c.streams = StreamTable.agreed(c.configuration, peer, initiator=c.initiator)
-    c.credit.raise_peer_maximum(peer.initial_max_data)
-    c.life.agree_on_idle_timeout(peer.max_idle_timeout)
-    if ours.agrees_on_fec(peer):
-        from node.protocol.repair.fec import Fec  # brings numpy, which nobody else needs
 
-        c.fec = Fec(c, ours.fec, ours.fec_arq)
-    c.builder.configure(peer.connection_id, size)
+
+def _take_limits(c: Connection, peer: TransportParameters) -> None:
+    c.streams.set_peer_limits(
+        stream_window=peer.initial_max_stream_data,
+        max_bidi=peer.initial_max_streams_bidi,
+        max_uni=peer.initial_max_streams_uni,
+    )
+    c.credit.set_peer_maximum(peer.initial_max_data)
+
+
+def _packet_size(c: Connection, peer: TransportParameters) -> int:
+    return min(c.configuration.max_datagram_size, peer.max_datagram_size)

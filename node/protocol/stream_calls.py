@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from node.protocol.early_data import EarlyData
 from node.protocol.errors import ErrorCode, LocalProtocolError, RemoteProtocolError, check_code
 from node.protocol.events import Event, StreamDataReceived
 from node.protocol.messages import Messages
@@ -29,12 +30,14 @@ class StreamCalls:
     observer: Observer | None
     recovery: Recovery
     now: Instant
+    early: EarlyData | None
 
     def open_stream(self, *, unidirectional: bool = False) -> int:
         """Open a stream and return its id.
 
         Raises:
-            LocalProtocolError: not established, or the peer allows no more streams for now.
+            LocalProtocolError: not established, nor is early data possible; or the peer allows no more
+                streams for now.
         """
         self.need_open()
         stream_id = self.streams.open(unidirectional=unidirectional)
@@ -124,17 +127,26 @@ class StreamCalls:
         self.builder.control.append(StopSending(stream_id, code))
         self.wake()
 
+    @property
+    def writable(self) -> bool:
+        """Whether streams can be opened and written: established, or early data is possible."""
+        return self.state is ConnectionState.ESTABLISHED or (
+            self.early is not None and self.state not in OVER
+        )
+
     # -- for the parts of the connection
 
     def announce(self, stream: ReceiveStream) -> None:
         """Tell the application that a stream has news, once until it reads; and of its end."""
-        event = StreamDataReceived(stream.stream_id, stream.ended)
+        early = self.early is not None and self.early.is_reading
         if stream.announced:  # news of the end takes the place of older news not taken yet
-            older = StreamDataReceived(stream.stream_id, ended=False)
-            if older in self.events:
-                self.events.remove(older)
+            for was_early in (False, True):
+                older = StreamDataReceived(stream.stream_id, ended=False, early=was_early)
+                if older in self.events:
+                    self.events.remove(older)
+                    early = early or was_early
         stream.announced = True
-        self.events.append(event)
+        self.events.append(StreamDataReceived(stream.stream_id, stream.ended, early))
 
     def begin_windows(self, rtt: Duration) -> None:
         """Widen the windows for the path that the handshake has shown (SPEC 6.3-5)."""
@@ -187,10 +199,10 @@ class StreamCalls:
         raise NotImplementedError
 
     def need_open(self) -> None:
-        """Refuse what only an established connection can do.
+        """Refuse what needs streams.
 
         Raises:
             LocalProtocolError: the connection is not established, or is over.
         """
-        if self.state is not ConnectionState.ESTABLISHED:
+        if not self.writable:
             raise LocalProtocolError(f"the connection is {self.state.value}, not established")

@@ -47,6 +47,11 @@ class Suite:
         return f"Noise_{pattern}{'+'.join(modifiers)}_{curve}_{_CIPHERS[self.cipher]}"
 
     @property
+    def hash_name(self) -> str:
+        """The hash, as ``hashlib`` calls it."""
+        return _CIPHERS[self.cipher].partition("_")[2].lower()
+
+    @property
     def packet_bytes(self) -> int:
         """The length of a padded set-up packet."""
         return POST_QUANTUM_SETUP_BYTES if self.post_quantum else SETUP_BYTES

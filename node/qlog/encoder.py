@@ -225,7 +225,10 @@ def _state(event: trace.ConnectionStateUpdated) -> dict[str, Any]:
 def _parameters(event: trace.ParametersSet) -> dict[str, Any]:
     """qlog knows a window for each kind of streams; ours is one for all."""
     found = {field.name: getattr(event.parameters, field.name) for field in fields(event.parameters)}
-    window = found.pop("initial_max_stream_data")
+    window, ticket = found.pop("initial_max_stream_data"), found.pop("ticket")
+    # What is not there is not said; what a ticket holds is nobody's business.
+    found["ticket_length"] = len(ticket) or None
+    found["early_accepted"] = found["early_accepted"] or None
     data: dict[str, Any] = {
         "owner": event.owner,
         "initial_source_connection_id": found.pop("connection_id").hex(),

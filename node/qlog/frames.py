@@ -13,6 +13,7 @@ from node.protocol.wire.frames import (
     Close,
     Frame,
     MaxStreams,
+    NewTicket,
     Padding,
     ResetStream,
     StopSending,
@@ -81,6 +82,11 @@ def _close(frame: Close) -> dict[str, Any]:
     }
 
 
+def _new_ticket(frame: NewTicket) -> dict[str, Any]:
+    """Neither secret nor ticket: a trace is shown around."""
+    return {"frame_type": "new_ticket", "lifetime": frame.lifetime, "length": len(frame.ticket)}
+
+
 def _max_streams(frame: MaxStreams) -> dict[str, Any]:
     kind = stream_kind(unidirectional=frame.unidirectional)
     return {"frame_type": "max_streams", "stream_type": kind, "maximum": frame.maximum}
@@ -119,6 +125,7 @@ _FRAMES: dict[type, Callable[[Any], dict[str, Any]]] = {
     Close: _close,
     MaxStreams: _max_streams,
     Padding: _padding,
+    NewTicket: _new_ticket,
     ResetStream: _coded("reset_stream"),
     StopSending: _coded("stop_sending"),
 }

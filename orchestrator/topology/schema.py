@@ -138,6 +138,10 @@ class Transport(Closed):
     post_quantum: bool | None = Field(
         default=None, description="Mix ML-KEM-768 into the handshake; needs an MTU of 1500."
     )
+    early_data: bool | None = Field(
+        default=None,
+        description="Send data beside the handshake to a node met before; it may be replayed.",
+    )
     max_datagram_size: Annotated[int, Field(ge=MIN_DATAGRAM_SIZE, le=MAX_DATAGRAM_SIZE)] | None = Field(
         default=None, description="UDP payload bytes of a full packet; follows the path's MTU."
     )

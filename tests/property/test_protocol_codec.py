@@ -19,6 +19,7 @@ from node.protocol.wire.frames import (
     MaxStreams,
     Message,
     NewConnectionId,
+    NewTicket,
     Padding,
     PathChallenge,
     PathResponse,
@@ -79,6 +80,7 @@ frames = st.one_of(
     st.builds(RetireConnectionId, numbers),
     st.builds(PathChallenge, eight),
     st.builds(PathResponse, eight),
+    st.builds(NewTicket, numbers, st.binary(min_size=32, max_size=32), st.binary(min_size=1, max_size=99)),
     st.builds(Close, numbers, st.text(max_size=50)),
     acks().map(lambda ack: FecRecovered(ack.ranges)),
 )

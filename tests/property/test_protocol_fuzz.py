@@ -21,6 +21,7 @@ from node.protocol.wire.frames import (
     MaxStreams,
     Message,
     NewConnectionId,
+    NewTicket,
     Padding,
     PathChallenge,
     PathResponse,
@@ -60,6 +61,7 @@ frames = st.one_of(
     st.builds(MaxStreamData, ids, numbers),
     st.builds(MaxStreams, numbers, st.booleans()),
     st.builds(AckFrequency, numbers, numbers, numbers),
+    st.builds(NewTicket, numbers, st.binary(min_size=32, max_size=32), st.binary(min_size=1, max_size=99)),
     st.builds(DataBlocked, numbers),
     st.builds(lambda low, count: FecRecovered(((low, low + count),)), packets, st.integers(1, 20)),
     st.builds(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -135,6 +136,38 @@ def run_damaged(integrity: str, tmp_path: Path) -> dict[str, Any]:
     (tmp_path / "film.bin").write_bytes(Random(5).randbytes(1_000_000))
     results = tmp_path / "results"
     return narrows("run", topology, "--backend", "simulation", "--results", results, "-f", "json").json()
+
+
+SET_UPS = """
+name: set-ups
+time-limit: 10min
+topology:
+  nodes: {a: {}, r: {kind: router}, b: {}}
+  links:
+    - endpoints: ["a:eth1", "r:eth1"]
+      netem: {delay: 20ms, loss: 10%}
+    - endpoints: ["r:eth2", "b:eth1"]
+      netem: {delay: 5ms}
+workloads:
+"""
+
+
+def test_every_way_to_set_a_connection_up_is_right_on_the_wire(tmp_path: Path) -> None:
+    """SPEC 3.3, 15: as the wire probe reads it, through loss; with tickets for every second flow."""
+    choices = product(("ik", "xx", "ik-psk2"), ("aes-gcm", "chacha20-poly1305"), ("false", "true"), (1, 2))
+    workloads = [
+        f"  - {{name: f{index}, kind: bulk, from: a, to: b, size: {20 * again}kB, start: {3 * index}s, "
+        f"transport: {{handshake: {pattern}, cipher: {cipher}, post-quantum: {hybrid}, early-data: true}}}}\n"
+        for index, (pattern, cipher, hybrid, again) in enumerate(choices)
+    ]
+    topology = tmp_path / "set-ups.lab.yml"
+    topology.write_text(SET_UPS + "".join(workloads))
+    results = tmp_path / "results"
+    result = narrows("run", topology, "--backend", "simulation", "--results", results, "-f", "json").json()
+    assert result["verdict"] == "PASS", result["reasons"]
+    assert result["wire"]["violations"] == 0
+    log = "".join(path.read_text() for path in results.glob("**/*key*"))
+    assert log.count("STRAIT_EARLY") >= 4
 
 
 def test_table_is_on_stdout_and_progress_on_stderr(tmp_path: Path) -> None:

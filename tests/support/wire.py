@@ -36,6 +36,7 @@ workloads:
 INITIATOR_CID = bytes.fromhex("1111111111111111")
 RESPONDER_CID = bytes.fromhex("2222222222222222")
 KEYS = (bytes(range(32)), bytes(range(32, 64)))
+EARLY_KEY = bytes(range(64, 96))
 #: Initial windows of each end: connection, each stream.
 WINDOWS = ((10_000, 4_000), (10_000, 4_000))
 MILLISECOND = 1_000_000
@@ -63,6 +64,7 @@ class Wire:
         self.phases = [0, 0]
         cids = f"{INITIATOR_CID.hex()} {RESPONDER_CID.hex()}"
         self.key_log = (
+            f"STRAIT_EARLY {INITIATOR_CID.hex()} aead {EARLY_KEY.hex()}\n"
             f"STRAIT_DATA {cids} {profile} {KEYS[0].hex()} {KEYS[1].hex()}\n"
             f"STRAIT_WINDOWS {cids} "
             f"{WINDOWS[0][0]} {WINDOWS[0][1]} {WINDOWS[1][0]} {WINDOWS[1][1]}\n"
@@ -122,6 +124,13 @@ class Wire:
             number = self.numbers[direction]
             self.numbers[direction] += 1
         return self.sealed(direction, bytes(Frames(frames=list(frames))), number)
+
+    def early(self, *frames: Frame) -> bytes:
+        """Return the next EARLY packet of the initiator."""
+        number = self.numbers[0]
+        self.numbers[0] += 1
+        header = b"\xc8" + INITIATOR_CID + number.to_bytes(4, "big")
+        return seal("aead", EARLY_KEY, header, bytes(Frames(frames=list(frames))), number)
 
     def sealed(self, direction: int, payload: bytes, number: int) -> bytes:
         """Return a DATA packet with any payload."""

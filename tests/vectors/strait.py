@@ -98,6 +98,10 @@ def frames() -> list[dict[str, Any]]:
         frame("FEC_REPAIR", 0x30, 1, big - 1, 0, 1, 1, 0, scheme=1, intervals=[[big - 1, big]], symbol=""),
         # 70..70, a gap of 60 numbers (69..10), 9..0.
         frame("FEC_RECOVERED", 0x31, 70, 1, 0, 59, 9, largest=70, intervals=[[70, 70], [0, 9]]),
+        frame(
+            "NEW_TICKET", 0x20, 3600, tail=KEY + b"\x05seals", lifetime=3600, secret=KEY.hex(),
+            ticket=b"seals".hex(),
+        ),
         frame("CLOSE", 0x1C, 0, 0, code=0, reason=""),
         frame(
             "CLOSE", 0x1C, 0x100, len("genug für heute".encode()), tail="genug für heute".encode(),

@@ -14,10 +14,12 @@ from node.dissectors.scapy_layer import (
     Ack,
     Close,
     Data,
+    Early,
     FecRepair,
     Frames,
     MalformedError,
     MaxStreams,
+    NewTicket,
     Padding,
     Sealed,
     SealedFragment,
@@ -68,7 +70,7 @@ def _field(frame: Any, name: str) -> object:
             return [list(interval) for interval in frame.intervals()]
         case Stream(), "fin":
             return frame.fin
-        case _, "data" | "connection_id" | "reset_token" | "symbol":
+        case _, "data" | "connection_id" | "reset_token" | "symbol" | "secret" | "ticket":
             return getattr(frame, name).hex()
         case Close(), "reason":
             return frame.reason.decode("utf-8")
@@ -142,6 +144,17 @@ def test_a_sealed_packet_of_impossible_length_is_none() -> None:
     for size in (64, 1201):
         with pytest.raises(MalformedError, match="SEALED packet of"):
             Sealed(b"\x51" + bytes(size - 1))
+
+
+def test_early_packets_carry_their_senders_id() -> None:
+    """SPEC 15-3: else they are as DATA packets."""
+    built = protect(
+        Early(source_cid=7, packet_number=3) / Frames(frames=[NewTicket(ticket=b"t")]), "aead", bytes(32)
+    )
+    packet = Strait(built)
+    assert (type(packet), built[0], packet.source_cid) == (Early, 0xC8, 7)
+    opened = unprotect(packet, "aead", bytes(32))
+    assert [frame.name for frame in opened[Frames].frames] == ["NEW_TICKET"]
 
 
 @pytest.mark.parametrize("vector", _load("setup.json"), ids=_label)

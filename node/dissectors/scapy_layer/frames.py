@@ -254,6 +254,29 @@ class FecRecovered(Ack):
     ]
 
 
+class NewTicket(Frame):
+    """0x20 (SPEC 15-2)."""
+
+    name = "NEW_TICKET"
+    fields_desc = [
+        type_field(0x20),
+        number_field("lifetime"),
+        BytesField("secret", 32),
+        VarIntLenField("ticket_length", "ticket"),
+        CountedField("ticket", "ticket_length"),
+    ]
+
+    def do_dissect(self, data: bytes) -> bytes:
+        """Dissect, and hold the ticket to its length."""
+        rest = super().do_dissect(data)
+        if not 0 < len(self.ticket) <= _MAX_TICKET:
+            raise MalformedError("15-2", f"NEW_TICKET: a ticket of {len(self.ticket)} bytes")
+        return bytes(rest)
+
+
+#: SPEC 15-2.
+_MAX_TICKET = 512
+
 _ONE_TYPE = (
     *(Padding, Ping, Ack, ResetStream, StopSending, MaxData, DataBlocked, StreamDataBlocked),
     *(NewConnectionId, RetireConnectionId, PathChallenge, PathResponse, Close),
@@ -261,7 +284,7 @@ _ONE_TYPE = (
 FRAME_TYPES: dict[int, type[Frame]] = {
     **{
         frame.fields_desc[0].default: frame
-        for frame in (*_ONE_TYPE, MaxStreamData, AckFrequency, FecRepair, FecRecovered)
+        for frame in (*_ONE_TYPE, MaxStreamData, AckFrequency, NewTicket, FecRepair, FecRecovered)
     },
     **dict.fromkeys(range(0x08, 0x0C), Stream),
     **dict.fromkeys(range(0x0C, 0x10), Message),

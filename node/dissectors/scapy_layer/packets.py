@@ -44,7 +44,7 @@ COOKIE_BYTES = 16
 RETRY_BYTES = SETUP_HEADER_BYTES + COOKIE_BYTES + 4
 _SUITE_AT, _COOKIE_LENGTH_AT = 5, 42
 _HYBRID = 0x80
-INITIATION, RESPONSE, COMPLETION, RETRY, DATA = 0xC1, 0xC2, 0xC3, 0xC4, 0x41
+INITIATION, RESPONSE, COMPLETION, RETRY, EARLY, DATA = 0xC1, 0xC2, 0xC3, 0xC4, 0xC8, 0x41
 #: SPEC 4.2-1.
 DATA_ODD = 0x45
 SETUP_KINDS = {INITIATION: "INITIATION", RESPONSE: "RESPONSE", COMPLETION: "COMPLETION", RETRY: "RETRY"}
@@ -152,6 +152,17 @@ class StatelessReset(Packet):
         return super().do_dissect(data)
 
 
+class Early(Data):
+    """An EARLY packet (SPEC 15-3): as DATA, but with its sender's connection ID."""
+
+    name = "Strait early data"
+    fields_desc = [
+        XByteEnumField("type", EARLY, {EARLY: "EARLY"}),
+        XLongField("source_cid", 0),
+        IntField("packet_number", 0),
+    ]
+
+
 class Protected(Packet):
     """The protected payload of a DATA packet, tag and all."""
 
@@ -170,9 +181,12 @@ class Parameter(Item):
 _NAMES = """connection_id integrity arq initial_max_data initial_max_stream_data
     initial_max_streams_bidi initial_max_streams_uni max_idle_timeout max_ack_delay max_datagram_size
     stateless_reset_token fec fec_arq active_connection_id_limit"""
-PARAMETERS = dict(enumerate(_NAMES.split(), start=0x01))
+PARAMETERS = dict(enumerate(_NAMES.split(), start=0x01)) | {0x0F: "ticket", 0x10: "early_accepted"}
 #: Parameters that are bytes, or one byte: everything else is a varint.
-_BYTES = ("connection_id", "integrity", "arq", "stateless_reset_token", "fec", "fec_arq")
+_BYTES = (
+    *("connection_id", "integrity", "arq", "stateless_reset_token", "fec", "fec_arq"),
+    *("ticket", "early_accepted"),
+)
 
 
 class Parameters(Packet):
@@ -211,6 +225,8 @@ class Strait(Packet):
             return StatelessReset
         if data[:1] == b"\x51":
             return Sealed
+        if data[:1] == b"\xc8":
+            return Early
         if data and data[0] in SETUP_KINDS:
             return SetUp
         return Raw
@@ -220,6 +236,7 @@ bind_bottom_up(UDP, Strait, sport=PORT)
 bind_bottom_up(UDP, Strait, dport=PORT)
 bind_top_down(UDP, SetUp, sport=PORT, dport=PORT)
 bind_top_down(UDP, Data, sport=PORT, dport=PORT)
+bind_top_down(UDP, Early, sport=PORT, dport=PORT)
 bind_top_down(UDP, Sealed, sport=PORT, dport=PORT)
 bind_top_down(UDP, StatelessReset, sport=PORT, dport=PORT)
 
@@ -238,16 +255,16 @@ def protect(packet: Packet, profile: str, key: bytes = b"", *, number: int | Non
 
 
 def unprotect(packet: Packet, profile: str, key: bytes = b"", *, largest: int = -1) -> Packet:
-    """Return ``Data / Frames`` of a dissected Data packet.
+    """Return ``Data / Frames`` of a dissected Data packet, ``Early / Frames`` of an Early one.
 
     Args:
-        packet: Data as dissected (also inside a captured frame).
+        packet: Data or Early as dissected (also inside a captured frame).
         profile, key: as its connection's line in the key log tells.
         largest: the largest packet number received before in this direction.
     Raises:
         TagError, MalformedError: the tag is wrong; the payload is not a sequence of frames.
     """
-    data = packet[Data]
+    data = packet[Early if Early in packet else Data]
     number = protection.full_packet_number(largest, data.packet_number)
     clear = bytes(protection.opener(profile, key)(bytes(data), number))
-    return Data(bytes(data)[: protection.HEADER_BYTES]) / Frames(clear)
+    return type(data)(bytes(data)[: protection.HEADER_BYTES]) / Frames(clear)

@@ -172,6 +172,16 @@ class Recovery:
         if self.observer is not None:
             self.observer.settled(self, now)
 
+    def send_again(self) -> None:
+        """What is out was not taken, and no path is to blame: all of it goes again (SPEC 15-7)."""
+        for record in self.sent:
+            mask = record.outstanding
+            record.lost |= mask
+            self.bytes_in_flight -= record.bytes_of(mask)
+            self._eliciting_in_flight -= mask.bit_count()
+            self._on_lost(record, mask)
+        self.sent.trim()
+
     def on_timeout(self, *, now: Instant) -> None:
         """The time that ``next_timeout`` gave has come."""
         if self.observer is not None:

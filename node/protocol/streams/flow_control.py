@@ -150,6 +150,10 @@ class ConnectionCredit:
         """Count stream bytes sent for the first time."""
         self._sent += fresh
 
+    def set_peer_maximum(self, maximum: int) -> None:
+        """Take over the window of the peer's transport parameters."""
+        self._peer_maximum = maximum
+
     def raise_peer_maximum(self, maximum: int) -> None:
-        """The peer extends its window (MAX_DATA, transport parameters)."""
+        """The peer extends its window (MAX_DATA)."""
         self._peer_maximum = max(self._peer_maximum, maximum)

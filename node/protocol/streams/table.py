@@ -77,6 +77,13 @@ class StreamTable:
         """Take over what the peer's transport parameters allow us."""
         self.peer_stream_window = stream_window
         self._peer_limit = [max_bidi, max_uni]
+        for sender in self.senders.values():  # of early data: they began with what was remembered
+            sender.max_data = stream_window
+
+    @property
+    def opened_by_us(self) -> tuple[int, int]:
+        """How many streams we opened so far: bidirectional, unidirectional."""
+        return self._opened_by_us[0], self._opened_by_us[1]
 
     def raise_peer_limit(self, maximum: int, *, unidirectional: bool) -> None:
         """The peer allows us more streams (MAX_STREAMS)."""

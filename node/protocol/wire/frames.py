@@ -7,7 +7,7 @@ bytes; everything else goes through here. Decoding checks every length once, at 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
 from node.protocol.ecn import EcnCounts
@@ -19,7 +19,7 @@ from node.protocol.wire.fec_frames import (
     parse_fec_recovered,
     parse_fec_repair,
 )
-from node.protocol.wire.parameters import CONNECTION_ID_BYTES
+from node.protocol.wire.parameters import CONNECTION_ID_BYTES, MAX_TICKET_BYTES
 from node.protocol.wire.varint import decode_varint, encode_varint
 
 #: SPEC 5-3: a receiver reports at most this many ranges.
@@ -27,6 +27,7 @@ MAX_ACK_RANGES = 64
 MAX_REASON_BYTES = 512
 #: RFC 9000 §19.17.
 CHALLENGE_BYTES = 8
+TICKET_SECRET_BYTES = 32
 
 Data: TypeAlias = bytes | bytearray | memoryview
 
@@ -241,6 +242,21 @@ class PathResponse:
 
 
 @dataclass(frozen=True, slots=True)
+class NewTicket:
+    """What its receiver needs to send early data when it comes back (0x20, SPEC 15-2)."""
+
+    #: For how long, in seconds.
+    lifetime: int
+    #: 32 bytes that early data is protected with.
+    secret: bytes = field(repr=False)
+    #: What the giver alone can read.
+    ticket: bytes = field(repr=False)
+
+    def encode(self) -> bytes:
+        return _encode(0x20, self.lifetime) + self.secret + encode_varint(len(self.ticket)) + self.ticket
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """The connection is over (0x1c)."""
 
@@ -271,6 +287,7 @@ Frame: TypeAlias = (
     | RetireConnectionId
     | PathChallenge
     | PathResponse
+    | NewTicket
     | Close
     | FecRepair
     | FecRecovered
@@ -379,6 +396,18 @@ def _bytes(data: memoryview, start: int, end: int) -> bytes:
     return bytes(data[start:end])
 
 
+def _parse_new_ticket(data: memoryview, position: int, kind: int) -> tuple[Frame, int]:
+    lifetime, position = decode_varint(data, position)
+    start = position + TICKET_SECRET_BYTES
+    if start >= len(data):
+        raise RemoteProtocolError(ErrorCode.FRAME_ENCODING, "truncated NEW_TICKET frame")
+    length, begin = decode_varint(data, start)
+    end = begin + length
+    if end > len(data) or not 0 < length <= MAX_TICKET_BYTES:
+        raise RemoteProtocolError(ErrorCode.FRAME_ENCODING, "truncated NEW_TICKET frame")
+    return NewTicket(lifetime, bytes(data[position:start]), bytes(data[begin:end])), end
+
+
 def _parse_padding(data: memoryview, position: int, kind: int) -> tuple[Frame, int]:
     rest = len(bytes(data[position:]).lstrip(b"\x00"))
     return Padding(len(data) - rest - position + 1), len(data) - rest
@@ -431,6 +460,7 @@ _PARSERS: dict[int, _Parser] = {
     0x1A: _parse_path,
     0x1B: _parse_path,
     0x1C: _parse_close,
+    0x20: _parse_new_ticket,
     0x30: parse_fec_repair,
     0x31: parse_fec_recovered,
 }

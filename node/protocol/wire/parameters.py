@@ -19,6 +19,8 @@ from node.protocol.time import MILLISECOND, Duration
 from node.protocol.wire.varint import decode_varint, encode_varint
 
 CONNECTION_ID_BYTES = 8
+#: SPEC 15-2: a ticket must fit into an INITIATION beside all else.
+MAX_TICKET_BYTES = 512
 #: IDs of the peer's that we keep at a time: one in use, one of the path left, two to move to. Each costs the
 #: peer an entry in the table it finds connections by.
 CONNECTION_ID_LIMIT = 4
@@ -49,6 +51,10 @@ class TransportParameters:
     #: Proof of a STATELESS_RESET of ``connection_id``; empty: there will be none (SPEC 4.3).
     stateless_reset_token: bytes = b""
     active_connection_id_limit: int = MIN_CONNECTION_ID_LIMIT
+    #: Of an initiator that sends early data (SPEC 15-3); empty: it does not.
+    ticket: bytes = b""
+    #: Of a responder: whether it takes the early data (SPEC 15-4).
+    early_accepted: bool = False
 
     @classmethod
     def of(cls, configuration: Configuration, connection_id: bytes) -> TransportParameters:
@@ -103,6 +109,10 @@ class TransportParameters:
                 (0x0C, bytes((FEC_CODES[self.fec],))),
                 (0x0D, bytes((FEC_ARQ_CODES[self.fec_arq],))),
             )
+        if self.ticket:
+            values += ((0x0F, self.ticket),)
+        if self.early_accepted:
+            values += ((0x10, b""),)
         return b"".join(encode_varint(key) + encode_varint(len(v)) + v for key, v in values)
 
 
@@ -147,6 +157,8 @@ def parse_parameters(data: bytes) -> TransportParameters:
         fec_arq=fec_arq,
         stateless_reset_token=token,
         active_connection_id_limit=limit,
+        ticket=_ticket(values),
+        early_accepted=_flag(values, 0x10, "early_accepted"),
     )
 
 
@@ -182,6 +194,19 @@ def _number(values: dict[int, bytes], key: int, name: str) -> int:
     if end != len(value):
         raise _error(name)
     return number
+
+
+def _ticket(values: dict[int, bytes]) -> bytes:
+    ticket = values.get(0x0F, b"")
+    if len(ticket) > MAX_TICKET_BYTES or (0x0F in values and not ticket):
+        raise _error("ticket")
+    return ticket
+
+
+def _flag(values: dict[int, bytes], key: int, name: str) -> bool:
+    if values.get(key):
+        raise _error(name)
+    return key in values
 
 
 def _choice(values: dict[int, bytes], key: int, names: dict[int, str], name: str) -> str:

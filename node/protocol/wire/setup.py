@@ -59,6 +59,7 @@ class SetupPacket:
             len(self.cookie),
         )
         clear = head + self.cookie + len(self.message).to_bytes(_LENGTH_BYTES, "big") + self.message
+        assert len(clear) <= self.size - _CRC_BYTES, "a message that no set-up packet holds"
         clear = clear.ljust(self.size - _CRC_BYTES, b"\x00")
         return clear + crc32c(clear).to_bytes(_CRC_BYTES, "big")
 

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from node.dissectors.protection import HEADER_BYTES, TAG_BYTES, TagError, full_packet_number
-from node.dissectors.scapy_layer import MalformedError, NewConnectionId, dissect_frames
+from node.dissectors.protection import HEADER_BYTES, TAG_BYTES, Bytes, TagError, full_packet_number, opener
+from node.dissectors.scapy_layer import (
+    EARLY,
+    MalformedError,
+    Message,
+    NewConnectionId,
+    Padding,
+    Ping,
+    ResetStream,
+    StopSending,
+    Stream,
+    dissect_frames,
+)
 from orchestrator.probes.wire.flow import Flow
 from orchestrator.probes.wire.key_log import Secrets
 from orchestrator.probes.wire.phases import PhaseReader
@@ -17,6 +28,8 @@ from orchestrator.topology.plan import NodePlan
 
 #: SPEC 3-3: what a responder may send for each byte received, before the initiator is validated.
 MAX_AMPLIFICATION = 3
+#: SPEC 15-3.
+_EARLY_FRAMES = (Padding, Ping, Stream, Message, ResetStream, StopSending)
 
 
 @dataclass(slots=True, eq=False)
@@ -102,6 +115,9 @@ class Connections:
             self._unknown(datagram)
             return
         connection, direction = found
+        is_early = payload[0] == EARLY
+        if is_early:  # SPEC 15-3: it carries its sender's ID
+            direction = 1 - direction
         if not self._fits(datagram, connection, direction):
             return
         flow = connection.flows[direction]
@@ -112,8 +128,15 @@ class Connections:
             )
             return
         number = full_packet_number(flow.largest, int.from_bytes(payload[9:HEADER_BYTES], "big"))
+        if is_early and connection.secrets.early is None:
+            self._report.note(f"no key log for the early data of connection {connection.name}")
+            return
         try:
-            clear = connection.readers[direction].open(payload, number)
+            clear = (
+                _open_early(connection, payload, number)
+                if is_early
+                else (connection.readers[direction].open(payload, number))
+            )
         except TagError as error:
             self._suspects.add(datagram, "4.1-4", str(error), f"a right tag ({connection.secrets.profile})")
             return
@@ -137,6 +160,9 @@ class Connections:
         except MalformedError as error:
             self._suspects.add(datagram, error.rule, str(error), "frames of section 5", intact=True)
             return
+        odd = [frame.name for frame in frames if not isinstance(frame, _EARLY_FRAMES)]
+        if datagram.payload[0] == EARLY and odd:
+            self._suspects.add(datagram, "15-3", f"{odd[0]} in an EARLY packet", "none", intact=True)
         flow.packets[number] = datagram
         flow.largest = max(flow.largest, number)
         self.good.append(datagram)
@@ -168,6 +194,11 @@ class Connections:
         found = f"a packet from {_shown(datagram.source)} to {_shown(datagram.destination)}"
         self._suspects.add(datagram, "2-3", found, f"from {nodes[0].ipv4} to {nodes[1].ipv4}")
         return False
+
+
+def _open_early(connection: Connection, payload: Bytes, number: int) -> bytes:
+    assert connection.secrets.early is not None
+    return bytes(opener(*connection.secrets.early)(payload, number))
 
 
 def _addresses(node: NodePlan) -> frozenset[bytes]:

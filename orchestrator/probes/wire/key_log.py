@@ -26,6 +26,8 @@ class Secrets:
     #: What the initiator, and the responder, let the other side send at first: (connection, each stream),
     #: in bytes; None: not in the logs.
     windows: tuple[tuple[int, int], tuple[int, int]] | None = None
+    #: Profile and key of its EARLY packets (SPEC 11-4); None: it has none, or they are not in the logs.
+    early: tuple[str, bytes] | None = None
 
 
 def read_key_logs(paths: Iterable[Path], report: WireReport) -> dict[tuple[bytes, bytes], Secrets]:
@@ -37,6 +39,7 @@ def read_key_logs(paths: Iterable[Path], report: WireReport) -> dict[tuple[bytes
         ProbeError: a file cannot be read.
     """
     found: dict[tuple[bytes, bytes], Secrets] = {}
+    early: dict[bytes, tuple[str, bytes]] = {}
     for path in paths:
         try:
             lines = path.read_text(encoding="ascii").splitlines()
@@ -44,13 +47,17 @@ def read_key_logs(paths: Iterable[Path], report: WireReport) -> dict[tuple[bytes
             raise ProbeError(f"key log {path}: {error}") from error
         for number, line in enumerate(lines, start=1):
             try:
-                _take(line.split(), found)
+                _take(line.split(), found, early)
             except ValueError as error:
                 report.note(f"key log {path.name}, line {number}: {error}")
+    for secrets in found.values():
+        secrets.early = early.get(secrets.initiator_cid)
     return found
 
 
-def _take(words: list[str], found: dict[tuple[bytes, bytes], Secrets]) -> None:
+def _take(
+    words: list[str], found: dict[tuple[bytes, bytes], Secrets], early: dict[bytes, tuple[str, bytes]]
+) -> None:
     match words:
         case ["STRAIT_DATA", initiator, responder, profile, forward, back]:
             if profile not in TAG_BYTES:
@@ -66,6 +73,10 @@ def _take(words: list[str], found: dict[tuple[bytes, bytes], Secrets]) -> None:
                 raise ValueError(f"windows of connection {initiator} {responder} before its keys")
             a, b, c, d = map(int, numbers)
             found[cids].windows = ((a, b), (c, d))
+        case ["STRAIT_EARLY", initiator, profile, key]:
+            if profile not in TAG_BYTES:
+                raise ValueError(f"unknown profile {profile!r}")
+            early[_hex(initiator, _CID_BYTES)] = profile, _hex(key, _KEY_BYTES)
         case ["STRAIT_SEALED", *_]:
             return  # the keys of datagrams follow from the plan
         case [word, *_] if word.startswith("STRAIT_"):

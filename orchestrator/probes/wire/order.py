@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from node.dissectors.scapy_layer import EARLY
 from orchestrator.probes.wire.connections import MAX_AMPLIFICATION, Connection
 from orchestrator.probes.wire.flow import Acknowledgement, Announcement, Claim, Flow, SentNumbers
 from orchestrator.probes.wire.sightings import Datagram
@@ -94,7 +95,8 @@ class OrderChecks:
         if initiation is None or response is None:
             return
         initiator, responder = connection.flows
-        proofs = list(initiator.packets.values())
+        # SPEC 15-6: early data proves no address.
+        proofs = [datagram for datagram in initiator.packets.values() if datagram.payload[0] != EARLY]
         if connection.completion is not None:
             proofs += connection.completion.by_number.values()
         validated = min((datagram.at for datagram in proofs), default=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node.dissectors.reset import STATELESS_RESET
-from node.dissectors.scapy_layer import COMPLETION, DATA, DATA_ODD, INITIATION, RESPONSE, RETRY
+from node.dissectors.scapy_layer import COMPLETION, DATA, DATA_ODD, EARLY, INITIATION, RESPONSE, RETRY
 from node.dissectors.sealed import SEALED
 from orchestrator.backends.base import Collected
 from orchestrator.probes.wire.connections import Connections
@@ -67,12 +67,12 @@ def _sort(datagrams: list[Datagram], suspects: Suspects, report: WireReport) -> 
             report.injected += 1
             continue
         kind = datagram.payload[0] if datagram.payload else None
-        kind = DATA if kind == DATA_ODD else kind
+        kind = DATA if kind in (DATA_ODD, EARLY) else kind
         if kind in by_type:
             by_type[kind].append(datagram)
         else:
             found = "an empty datagram" if kind is None else f"packet type 0x{kind:02x}"
-            known = ", ".join(f"0x{kind:02x}" for kind in sorted((*kinds, DATA_ODD)))
+            known = ", ".join(f"0x{kind:02x}" for kind in sorted((*kinds, DATA_ODD, EARLY)))
             suspects.add(datagram, "1-2", found, f"one of {known}")
     return by_type
 

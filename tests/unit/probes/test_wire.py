@@ -190,6 +190,20 @@ def _cookie_from_nowhere(wire: Wire) -> None:
     wire.send(0, wire.setup(0xC1, packet_number=1, cookie=bytes(16)))
 
 
+def _early_acknowledgement(wire: Wire) -> None:
+    wire.send(0, wire.early(Ack(largest=0, first_range=0)))
+
+
+def _early_with_another_key(wire: Wire) -> None:
+    wire.send(0, wire.early(Ping())[:-1] + b"?")
+
+
+def _early_number_reused(wire: Wire) -> None:
+    wire.send(0, wire.early(Ping()))
+    wire.numbers[0] -= 1
+    wire.data(0, Ping())
+
+
 def _bad_padding(wire: Wire) -> None:
     packet = wire.setup(0xC1, packet_number=1)
     wire.send(0, with_crc(packet[:1000] + b"\x01" + packet[1001:]))
@@ -312,6 +326,9 @@ WRONG: list[tuple[Callable[[Wire], None], str]] = [
     (_retry_to_nobody, "3.4-1"),
     (_retry_to_no_initiation, "3.4-1"),
     (_cookie_from_nowhere, "3.4-4"),
+    (_early_acknowledgement, "15-3"),
+    (_early_with_another_key, "4.1-4"),
+    (_early_number_reused, "4-1"),
     (_stranger, "2-2"),
     (_address_of_another, "2-1"),
     (_bad_padding, "3-1"),
@@ -428,6 +445,37 @@ def test_a_handshake_with_cookie_and_third_message_is_right(tmp_path: Path) -> N
     wire.data(1, Ping())
     wire.data(0, Ping())
     assert wire.verify().violations == []
+
+
+def test_early_data_before_the_handshake_is_right_and_validates_nobody(tmp_path: Path) -> None:
+    """SPEC 15-3, 15-6."""
+    wire = Wire(tmp_path)
+    wire.send(0, wire.setup(0xC1))
+    wire.send(0, wire.early(Stream(stream_id=0, offset=0, data=b"early")))
+    wire.send(1, wire.setup(0xC2))
+    wire.data(0, Stream(stream_id=0, offset=0, data=b"early"))
+    wire.data(1, Ack(largest=1, first_range=0))
+    assert wire.verify().violations == []
+
+    (tmp_path / "more").mkdir()
+    wire = Wire(tmp_path / "more")
+    wire.send(0, wire.setup(0xC1))
+    wire.send(0, wire.early(Ping()))
+    wire.send(1, wire.setup(0xC2))
+    wire.data(1, Ack(largest=0, first_range=0))
+    wire.data(0, Ping())
+    assert [violation.rule for violation in wire.verify().violations] == ["3.1-3"]
+
+
+def test_early_data_without_its_key_is_noted(tmp_path: Path) -> None:
+    """SPEC 11-4."""
+    wire = Wire(tmp_path)
+    wire.key_log = wire.key_log.partition("\n")[2]
+    wire.send(0, wire.setup(0xC1))
+    wire.send(0, wire.early(Ping()))
+    wire.send(1, wire.setup(0xC2))
+    wire.data(0, Ping())
+    assert any("no key log for the early data" in note for note in wire.verify().notes)
 
 
 def test_a_number_shared_by_initiation_and_completion_is_caught(tmp_path: Path) -> None:

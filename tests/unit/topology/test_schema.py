@@ -51,6 +51,7 @@ def test_settings_that_are_given_make_a_configuration() -> None:
             "handshake": "xx",
             "cipher": "chacha20-poly1305",
             "post-quantum": True,
+            "early-data": True,
             "max-datagram-size": 1452,
             "connection-window": "1MiB",
             "stream-window": "64KiB",
