@@ -59,6 +59,8 @@ class Endpoint:
         self._resets = StatelessResets(identity)
         self._windows = WindowBudget(MAX_GROWN_WINDOWS)
         self._sealed = None if sealed is None else SealedService(identity, sealed, rng=rng, key_log=key_log)
+        self._process: Callable[[], int] = (lambda: 0) if sealed is None else sealed.process
+        self._owner = self._process()
         self._tracer_of = tracer_of
         self._arena = Arena()
         self._table = ConnectionTable(rng, self._resets, identity.reset_token)
@@ -159,6 +161,8 @@ class Endpoint:
 
     def transmit(self, *, now: Instant) -> Transmit | None:
         """Return the next burst to send, or None; its buffer is reused by the next call."""
+        if self._process() != self._owner:
+            self._leave_to_the_original()
         reply = self._setting_up.reply() or self._resets.reply()
         if reply is not None:
             return reply
@@ -202,6 +206,16 @@ class Endpoint:
     def connections(self) -> tuple[Connection, ...]:
         """All connections that are not forgotten yet."""
         return tuple(self._table.connections)
+
+    def _leave_to_the_original(self) -> None:
+        """SPEC 3-8: this is a copy (``fork``), and what it sealed would use nonces a second time."""
+        self._owner = self._process()
+        for connection in self.connections:
+            connection.life.abandon("its endpoint was copied to another process")
+            connection.queued = False
+            self._forget(connection)
+            self.report(connection)
+        self._work.clear()
 
     # -- for the handshakes
 

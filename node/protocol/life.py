@@ -130,6 +130,13 @@ class Life:
         self.timers.clear_all()
         self.timers.set(Timer.CLOSE, now + CLOSING_PROBE_TIMEOUTS * probe_timeout)
 
+    def abandon(self, reason: str) -> None:
+        """End the connection without a word to the peer."""
+        self._tell(ErrorCode.INTERNAL, reason)
+        if self.state is not ConnectionState.CLOSED:
+            self._go("gone")
+        self.timers.clear_all()
+
     # -- helpers
 
     def _tell(self, code: int, reason: str, *, remote: bool = False) -> None:

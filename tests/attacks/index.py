@@ -18,6 +18,8 @@ _FLOODS = "attacks/test_floods.py::"
 _HOSTILE = "simulation/test_hostile_peer.py::"
 _SEALED = "simulation/test_sealed.py::"
 _RETRY = "simulation/test_retry.py::"
+_SET_UP = "attacks/test_set_up.py::"
+_EARLY = "simulation/test_early_data.py::"
 
 ENTRIES = (
     Entry(
@@ -45,6 +47,15 @@ ENTRIES = (
         (
             _HOSTILE + "test_a_flood_of_initiations_keeps_no_honest_peer_out",
             _RETRY + "test_a_flood_costs_no_key_exchange_no_memory_and_little_time",
+            _SET_UP + "test_a_full_house_of_half_open_connections_has_a_size",
+        ),
+    ),
+    Entry(
+        "downgrade by who changes set-up on the way",
+        (
+            "simulation/test_suites.py::test_a_suite_changed_on_the_way_opens_nothing",
+            "simulation/test_suites.py::test_a_field_changed_on_the_way_opens_nothing",
+            _RETRY + "test_an_attacker_that_changes_every_cookie_opens_nothing",
         ),
     ),
     Entry(
@@ -62,6 +73,8 @@ ENTRIES = (
         "amplification",
         (
             "simulation/test_connection.py::test_before_the_peer_proves_its_address_no_more_is_sent_than_was_received",
+            _RETRY + "test_set_up_never_sends_three_times_what_it_received",
+            _EARLY + "test_early_data_is_no_proof_of_an_address",
         ),
     ),
     Entry(
@@ -70,6 +83,16 @@ ENTRIES = (
             "simulation/test_connection.py::test_replayed_packets_change_nothing",
             _SEALED + "test_no_packet_is_taken_twice",
             _RETRY + "test_a_cookie_from_elsewhere_or_from_long_ago_opens_nothing",
+            _SET_UP + "test_every_set_up_packet_may_be_replayed_at_any_time",
+        ),
+    ),
+    Entry(
+        "replay of 0-RTT",
+        (
+            _EARLY + "test_a_replayed_flight_delivers_nothing_twice",
+            _EARLY + "test_a_flight_replayed_to_a_restarted_responder_delivers_nothing",
+            _EARLY + "test_a_flood_of_early_data_is_dropped_at_its_cap",
+            "unit/protocol/test_tickets.py::test_used_tickets_are_remembered_in_bounded_memory",
         ),
     ),
     Entry(
@@ -77,6 +100,8 @@ ENTRIES = (
         (
             _FLOODS + "test_a_failed_decryption_uses_up_no_number_and_no_nonce",
             _SEALED + "test_a_forked_copy_seals_under_a_key_of_its_own",
+            _SET_UP + "test_a_handshake_message_that_fails_uses_no_nonce_twice",
+            _SET_UP + "test_a_forked_copy_seals_nothing_of_its_connections",
         ),
     ),
     Entry(
