@@ -17,6 +17,7 @@ class Entry:
 _FLOODS = "attacks/test_floods.py::"
 _HOSTILE = "simulation/test_hostile_peer.py::"
 _SEALED = "simulation/test_sealed.py::"
+_RESET = "simulation/test_stateless_reset.py::"
 _RETRY = "simulation/test_retry.py::"
 _SET_UP = "attacks/test_set_up.py::"
 _EARLY = "simulation/test_early_data.py::"
@@ -128,6 +129,11 @@ ENTRIES = (
     ),
     Entry(
         "peer restart with the old connection id",
-        (_FLOODS + "test_an_old_connection_id_after_a_restart_stirs_nothing_up",),
+        (
+            _FLOODS + "test_an_old_connection_id_after_a_restart_stirs_nothing_up",
+            _RESET + "test_a_restarted_peer_ends_the_connection_at_the_other_end_at_once",
+            _RESET + "test_every_forged_reset_is_dropped",
+            _RESET + "test_resets_are_few_however_many_packets_ask_for_one",
+        ),
     ),
 )

@@ -70,6 +70,7 @@ def _own(drawn: Configuration, rng: Random) -> Configuration:
         key_update_packets=rng.choice([1 << 22, 200, 20, 1]),
         key_update_interval=rng.choice([0, 30 * MILLISECOND, SECOND, 3600 * SECOND]),
         fec_overhead_percent=rng.choice([1, 25, 100]),
+        ecn=rng.random() < 0.5,
     )
 
 

@@ -101,6 +101,14 @@ class Stream(Frame):
         CountedField("data", "length"),
     ]
 
+    def do_dissect(self, s: bytes) -> bytes:
+        """Dissect, and check what offset and data come to together."""
+        rest: bytes = super().do_dissect(s)
+        end = self.fields["offset"] + len(self.fields["data"])
+        if end >= 1 << 62:
+            raise MalformedError("5-7", f"STREAM: data up to {end}")
+        return rest
+
     @property
     def fin(self) -> bool:
         """Whether the stream ends with this frame."""

@@ -356,7 +356,7 @@ def _parse_stream(data: memoryview, position: int, kind: int) -> tuple[Frame, in
         end = position + length
         if end > len(data):
             raise RemoteProtocolError(ErrorCode.FRAME_ENCODING, "truncated STREAM frame")
-    if offset + (end - position) >= 1 << 62:
+    if offset + (end - position) >= 1 << 62:  # SPEC 5-7
         raise RemoteProtocolError(ErrorCode.FRAME_ENCODING, "stream offset beyond 2^62")
     make = Message if kind & 0x04 else Stream
     frame = make(stream_id, offset, data[position:end], bool(kind & 0x01), bool(kind & 0x02))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,6 +57,19 @@ def test_any_bytes_are_frames_to_both_or_to_none(payload: bytes) -> None:
             _name(type(frame).__name__) for frame in first if type(frame).__name__ != "Padding"
         ]
         assert dissect_frames(bytes(Frames(frames=second))) == second
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_both_refuse_a_stream_that_ends_at_2_to_the_62(length: int) -> None:
+    """SPEC 5-7: found by fuzzing; the second reading took it."""
+    frame = b"\x08\x00" + second_varint.encode_varint(2**62 - 2) + b"x" * length
+    if length == 1:
+        assert len(dissect_frames(frame)) == len(list(parse_frames(memoryview(frame)))) == 1
+        return
+    with pytest.raises(MalformedError, match="STREAM"):
+        dissect_frames(frame)
+    with pytest.raises(RemoteProtocolError, match="beyond"):
+        list(parse_frames(memoryview(frame)))
 
 
 def _name(name: str) -> str:

@@ -137,6 +137,7 @@ def test_malformed_frames_are_refused(payload: str) -> None:
 
 
 def test_a_stream_frame_may_not_end_beyond_2_to_the_62() -> None:
+    """SPEC 5-7."""
     frame = Stream(0, (1 << 62) - 2, b"ab").encode()
     with pytest.raises(RemoteProtocolError):
         list(parse_frames(memoryview(frame)))
