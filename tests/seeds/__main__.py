@@ -1,4 +1,4 @@
-"""``python -m tests.seeds FROM TO [--kind transfer|ends]``: walk seeds FROM … TO - 1 over all cores.
+"""``python -m tests.seeds FROM TO [--kind transfer|ends|messages]``: walk seeds FROM … TO - 1 over all cores.
 
 Each seed that fails is named as soon as it does; the status is 1 when one did. ``python -m tests.seeds N``
 alone runs the one seed N and shows its whole traceback.

@@ -19,6 +19,7 @@ FIXED = {
     "idle_timeout": "a seed must end by arriving, not by silence",
     "accepted_suites": "what is refused never becomes a connection",
     "pre_shared_key": "any one is as good, and both ends must have the same",
+    "max_message_size": "as long as a stream's window: nothing longer is sent",
     "handshake_timeout": "however much is lost, the handshake goes on",
 }
 

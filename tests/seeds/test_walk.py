@@ -17,7 +17,7 @@ from tests.seeds.settings import FIXED, further_settings, transfer_settings
 from tests.support.pair import Pair
 
 #: Chosen by measurement: 25 and 7 ms of CPU each, so together a minute and a half.
-SEEDS = {"transfer": 2500, "ends": 2000}
+SEEDS = {"transfer": 2000, "ends": 1500, "messages": 1000}
 #: Behind the seeds that tests/simulation runs.
 FIRST = 1000
 

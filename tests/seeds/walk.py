@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from itertools import repeat
 from types import FrameType
 
-from tests.seeds import ends, transfer
+from tests.seeds import ends, messages, transfer
 
 #: What a seed may be run as.
-KINDS: dict[str, Callable[[int], None]] = {"transfer": transfer.run, "ends": ends.run}
+KINDS: dict[str, Callable[[int], None]] = {
+    "transfer": transfer.run, "ends": ends.run, "messages": messages.run,
+}  # fmt: skip
 #: Seeds that one process takes at a time.
 CHUNK = 25
 #: Real seconds after which a seed hangs: the slowest takes half of one, a crowded machine ten times that.

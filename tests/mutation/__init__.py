@@ -1,0 +1,1 @@
+"""Rules broken on purpose, one at a time, and the named test that must notice each."""

@@ -1,0 +1,60 @@
+"""Every broken rule of the list is noticed by the test it names; and the list itself can be trusted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.lanes.machine import ROOT
+from tests.mutation.mutations import MUTATIONS, Change, Mutation
+from tests.mutation.run import applied, copy_sources, run, run_test
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("mutated")
+    copy_sources(directory)
+    return directory
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.rule.replace(" ", "-"))
+def test_each_change_still_has_its_place_in_the_source(mutation: Mutation) -> None:
+    texts = {change.file: (ROOT / change.file).read_text() for change in mutation.changes}
+    for change in mutation.changes:
+        assert applied(change, texts[change.file]) != texts[change.file]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.rule.replace(" ", "-"))
+def test_each_broken_rule_is_noticed(mutation: Mutation, copy: Path) -> None:
+    outcome = run(mutation, copy)
+    assert outcome.caught, str(outcome)
+
+
+@pytest.mark.slow
+def test_the_tests_pass_where_nothing_is_broken(copy: Path) -> None:
+    """Else they would notice nothing. All at once: it is the same process that fails otherwise."""
+    files = sorted({mutation.test.partition("::")[0] for mutation in MUTATIONS})
+    names = {mutation.test.partition("::")[2] for mutation in MUTATIONS}
+    for file in files:
+        status, said = run_test(file, copy)
+        assert status == 0, said[-2000:]
+        text = (ROOT / "tests" / file).read_text()
+        assert any(f"def {name}(" in text for name in names)
+
+
+def test_a_change_whose_place_is_gone_or_not_the_only_one_is_refused() -> None:
+    change = Change("x.py", "if a:", "if False:")
+    assert applied(change, "if a:\n") == "if False:\n"
+    for text in ("", "if a:\nif a:\n"):
+        with pytest.raises(ValueError, match="not once"):
+            applied(change, text)
+
+
+@pytest.mark.slow
+def test_a_change_that_breaks_no_rule_is_not_said_to_be_caught(copy: Path) -> None:
+    harmless = Change("node/protocol/recovery/loss.py", "PACKET_THRESHOLD = 3", "PACKET_THRESHOLD = 6 // 2")
+    test = "unit/protocol/test_recovery.py::test_three_later_packets_make_a_packet_lost_and_two_do_not"
+    assert not run(Mutation("none", test, (harmless,)), copy).caught
+    assert not run(Mutation("none", "unit/protocol/test_recovery.py::test_no_such", (harmless,)), copy).caught
