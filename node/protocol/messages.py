@@ -52,7 +52,9 @@ class Messages:
             LocalProtocolError: it is too long for us or the peer, or too many wait already.
         """
         c = self._connection
-        longest = min(c.configuration.max_message_size, c.streams.peer_stream_window)
+        assert c.parameters is not None
+        room = c.parameters.initial_max_data * 3 // 4  # SPEC 6.2-7: the peer always comes to give so much
+        longest = min(c.configuration.max_message_size, c.streams.peer_stream_window, room)
         if len(data) > longest:
             raise LocalProtocolError(f"a message of {len(data)} bytes, at most {longest} are allowed")
         if len(self._waiting) >= MAX_WAITING or self.waiting_bytes + len(data) > MAX_WAITING_BYTES:
@@ -123,6 +125,9 @@ class Messages:
             self.waiting_bytes -= next(len(data) for waiting, data in self._waiting if waiting == number)
             return
         del self._message_of[stream_id]
+        stream = c.streams.sender(stream_id)
+        if stream.high_water:
+            c.credit.on_sent(stream.high_water - stream.written)  # what was taken and is not sent
         c.reset_stream(stream_id, ErrorCode.MESSAGE)
 
     # -- receiving

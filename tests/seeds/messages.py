@@ -24,7 +24,10 @@ def run(seed: int) -> None:
     left, right = transfer_settings(rng), transfer_settings(rng)
     # Messages need streams of their peer's to go in, and to fit into one.
     streams = rng.choice([1, 5, 100])
-    largest = min(left.stream_window, right.stream_window)
+    largest = min(
+        left.stream_window, right.stream_window,
+        left.connection_window * 3 // 4, right.connection_window * 3 // 4,
+    )  # fmt: skip
     left, right = (
         replace(end, max_streams_uni=streams, max_message_size=largest)
         for end in further_settings(left, right, Random(f"messages/{seed}/later"))

@@ -275,3 +275,34 @@ def test_messages_may_overtake_the_header_of_their_flow() -> None:
     source, target = pair.run_until_finished("f")
     assert source["ok"], source["error"]
     assert target["results"] == {"messages": 100, "missing": 0}
+
+
+def test_messages_that_together_are_longer_than_the_window_all_become_whole() -> None:
+    """SPEC 6.2-7: begun all at once, each would hold a part of the window, and none would end."""
+    window = Configuration(connection_window=40_000, stream_window=30_000, max_message_size=30_000)
+    pair = Pair(left=window, right=window)
+    connection = pair.established()
+    sent = [Random(number).randbytes(30_000) for number in range(10)]
+    for data in sent:
+        connection.send_message(data, now=pair.now)
+    pair.drain()
+    pair.run_until(lambda: len(messages(pair.right_events)) == 10)
+    assert sorted(messages(pair.right_events)) == sorted(sent)
+    with pytest.raises(LocalProtocolError, match="at most 30000"):
+        connection.send_message(bytes(30_001), now=pair.now)
+
+
+def test_what_a_message_that_is_given_up_did_not_send_is_credit_for_others() -> None:
+    """SPEC 6.2-7: ten of them would have used up the window."""
+    window = Configuration(connection_window=40_000, stream_window=30_000, max_message_size=30_000)
+    pair = Pair(left=window, right=window)
+    connection = pair.established()
+    pair.run_for(SECOND)
+    for _ in range(10):
+        connection.send_message(bytes(30_000), pair.now + 2 * MILLISECOND, now=pair.now)
+        pair.drain()
+        pair.run_for(SECOND)
+    assert messages(pair.right_events) == []
+    connection.send_message(bytes(30_000), now=pair.now)
+    pair.drain()
+    pair.run_until(lambda: messages(pair.right_events) == [bytes(30_000)])

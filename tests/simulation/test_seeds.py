@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.seeds import ends, transfer
+from tests.seeds import ends, messages, transfer
 
 
 @pytest.mark.parametrize("seed", range(100))
@@ -26,3 +26,14 @@ def test_whatever_ends_a_connection_leaves_nothing_behind(seed: int) -> None:
 def test_a_burst_may_end_in_a_short_bulk_packet() -> None:
     """Seed 22: room was made for a negative count of bytes."""
     transfer.run(22)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_messages_arrive_whole_and_once_or_not_at_all(seed: int) -> None:
+    """SPEC 6.2-2, 6.2-4. Seed 3: a message that filled the connection's window could not become whole."""
+    messages.run(seed)
+
+
+def test_a_message_that_repair_could_not_bring_is_given_up_once() -> None:
+    """SPEC 12.5-4. Seed 261: at its deadline it was given up again, and that raised out of the core."""
+    messages.run(261)

@@ -78,8 +78,8 @@ class ReceiveWindow:
     def consume(self, count: int) -> bool:
         """Note that the application read ``count`` bytes; True: it is time to announce anew."""
         self.consumed += count
-        # A quarter of a window: few updates, and a sender that the window limits is left with three
-        # quarters of it on the way. At half, what came just before the mark waited a round trip more.
+        # SPEC 6.2-7. A quarter of a window: few updates, and a sender that the window limits is left with
+        # three quarters of it on the way. At half, what came just before the mark waited a round trip more.
         return self.maximum - self.consumed <= self.size * 3 // 4
 
     def raise_maximum(self, *, rtt: Duration, now: Instant) -> int:

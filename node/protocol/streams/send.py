@@ -84,6 +84,9 @@ class SendStream:
         if self.lost:
             return self.lost.first
         start = self.next_offset
+        if self.is_message and (self.high_water or connection_credit < self.written):
+            # SPEC 6.2-7: the credit for all of it was taken when it began, and it begins with no less.
+            connection_credit = self.written if self.high_water else 0
         limit = min(self.written, self.max_data, self.high_water + connection_credit)
         return start, max(start, limit)
 
@@ -108,10 +111,12 @@ class SendStream:
         return self.ended and end == self.written
 
     def on_sent(self, start: int, end: int, *, fin: bool) -> int:
-        """Note that a range was sent; return how many of its bytes went out for the first time."""
+        """Note that a range was sent; return how much of the connection's credit that takes."""
         self.lost.remove(start, end)
         self.next_offset = max(self.next_offset, end)
         fresh = max(0, end - max(self.high_water, start))
+        if self.is_message and fresh:  # SPEC 6.2-7: all of it at once
+            fresh = 0 if self.high_water else self.written
         self.high_water = max(self.high_water, end)
         if fin:
             self.fin_pending = False
