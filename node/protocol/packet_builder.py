@@ -30,6 +30,7 @@ from node.protocol.wire.frames import (
     MaxStreamData,
     MaxStreams,
     Message,
+    NewConnectionId,
     Ping,
     Stream,
 )
@@ -296,9 +297,10 @@ class PacketBuilder:
         if record is None:
             c.recovery.probes_due = 0
             return self.next_burst(now=now)
-        before = len(self.control)
         repeat_oldest(c, record)
-        if len(self.control) == before and c.streams.next_ready(c.credit.to_send) is None:
+        # SPEC 13.2-7: new connection IDs alone would not tell the peer where we are.
+        nothing = all(isinstance(frame, NewConnectionId) for frame in self.control)
+        if nothing and c.streams.next_ready(c.credit.to_send) is None:
             self.control.append(Ping())
         if c.arq.max_open_packets is not None:
             c.recovery.probes_due = 1

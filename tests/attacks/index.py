@@ -18,6 +18,8 @@ _FLOODS = "attacks/test_floods.py::"
 _HOSTILE = "simulation/test_hostile_peer.py::"
 _SEALED = "simulation/test_sealed.py::"
 _RESET = "simulation/test_stateless_reset.py::"
+_PATHS = "unit/protocol/test_paths.py::"
+_IDS = "unit/protocol/test_connection_ids.py::"
 _RETRY = "simulation/test_retry.py::"
 _SET_UP = "attacks/test_set_up.py::"
 _EARLY = "simulation/test_early_data.py::"
@@ -118,6 +120,26 @@ ENTRIES = (
         (
             _FLOODS + "test_a_flood_of_acknowledgements_costs_the_same_each_and_keeps_nothing",
             _FLOODS + "test_pings_without_end_are_answered_at_most_one_each",
+        ),
+    ),
+    Entry(
+        "path-challenge flood",
+        (_PATHS + "test_a_flood_of_challenges_is_answered_with_eight_packets_a_burst",),
+    ),
+    Entry(
+        "connection-id flood",
+        (
+            _IDS + "test_a_flood_of_connection_ids_closes_the_connection_and_no_more",
+            _IDS + "test_a_flood_of_retirements_that_are_never_acknowledged_closes_it_too",
+            _IDS + "test_one_more_than_the_limit_is_refused",
+        ),
+    ),
+    Entry(
+        "off-path spoofed migration",
+        (
+            _PATHS + "test_copies_of_packets_from_a_spoofed_address_do_not_take_the_connection_away",
+            _PATHS + "test_until_the_address_is_proven_three_times_what_came_from_it_may_go_there",
+            _PATHS + "test_an_answer_to_no_challenge_of_ours_proves_nothing",
         ),
     ),
     Entry(

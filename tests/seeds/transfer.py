@@ -12,6 +12,7 @@ from node.protocol.connection import Connection
 from node.protocol.errors import LocalProtocolError
 from node.protocol.events import SendingGivenUp, StreamAcknowledged, StreamDataReceived, StreamReset
 from node.protocol.time import MILLISECOND, SECOND, Duration
+from node.protocol.wire.frames import Ping
 from tests.seeds.leftovers import expect_nothing_left
 from tests.seeds.settings import further_settings, network, transfer_settings
 from tests.support.pair import Pair
@@ -92,7 +93,10 @@ class _Transfer:
     def __init__(self, seed: int) -> None:
         rng = self._rng = Random(f"seeds/{seed}")
         left, right = transfer_settings(rng), transfer_settings(rng)
-        left, right = further_settings(left, right, Random(f"seeds/{seed}/later"))
+        later = Random(f"seeds/{seed}/later")
+        left, right = further_settings(left, right, later)
+        # The initiator moves: its NAT gives it another port or address, or it says so itself.
+        self._moves = later if later.random() < 0.3 else None
         self.pair = Pair(
             left=left, right=right, to_right=network(rng), to_left=network(rng), seed=seed,
             read=False, coalesce=rng.random() < 0.5,
@@ -113,8 +117,25 @@ class _Transfer:
             rng.choice(self._ends).act()
             self.pair.drain()
             self._take()
+            self._move()
             if rng.random() < 0.5:
                 self._go_on(rng.randrange(80 * MILLISECOND))
+
+    def _move(self) -> None:
+        """Let the initiator be somewhere else, now and then."""
+        rng = self._moves
+        if rng is None or rng.random() < 0.8:
+            return
+        self.pair.left_address = (rng.choice(["left", "elsewhere"]), rng.randrange(1, 4))
+        if rng.random() < 0.5:
+            try:
+                self.pair.connection.migrate(now=self.pair.now)
+            except LocalProtocolError:
+                pass  # no ID of the peer's is left to move to
+        # Who is silent behind a new address is found by nobody: not the peer's fault, and not a seed's.
+        self.pair.connection.builder.control.append(Ping())
+        self.pair.connection.wake()
+        self.pair.drain()
 
     def finish(self) -> None:
         """End all streams, and wait until all is there."""

@@ -12,7 +12,7 @@ from node.protocol.paths import MAX_ANSWERS, MAX_OTHERS
 from node.protocol.time import MILLISECOND, SECOND
 from node.protocol.wire.frames import PathChallenge, PathResponse, Ping, Stream
 from tests.support.forge import Forger
-from tests.support.pair import LEFT, RIGHT, Pair, hostile
+from tests.support.pair import LEFT, RIGHT, Pair, hostile, perfect
 
 #: The left end behind another port of its NAT, and at another address.
 OTHER_PORT: SocketAddress = ("left", 9)
@@ -321,3 +321,16 @@ def test_a_stream_frame_from_elsewhere_moves_and_a_duplicate_of_it_does_not() ->
     pair.inject(packet, to_right=True)
     pair.inject(packet, to_right=True, source=ELSEWHERE)
     assert pair.accepted.remote == LEFT
+
+
+def test_a_peer_that_only_has_new_ids_to_repeat_is_followed_all_the_same() -> None:
+    """SPEC 13.2-7, found by seed 39: NEW_CONNECTION_ID does not move a path, and all else had arrived."""
+    # That the first flight came is never told.
+    pair = Pair(to_right=perfect(), to_left=lambda d, rng: [] if d[0] == 0x41 else [5 * MILLISECOND])
+    pair.established()
+    pair.run_for(200 * MILLISECOND)
+    pair.to_left = perfect()
+    pair.left_address = OTHER_PORT
+    pair.run_for(10 * SECOND)
+    assert pair.accepted is not None
+    assert pair.accepted.remote == OTHER_PORT
