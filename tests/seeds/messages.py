@@ -24,14 +24,14 @@ def run(seed: int) -> None:
     left, right = transfer_settings(rng), transfer_settings(rng)
     # Messages need streams of their peer's to go in, and to fit into one.
     streams = rng.choice([1, 5, 100])
+    left, right = further_settings(left, right, Random(f"messages/{seed}/later"))
     largest = min(
-        left.stream_window, right.stream_window,
-        left.connection_window * 3 // 4, right.connection_window * 3 // 4,
+        left.first_stream_window, right.first_stream_window,
+        left.first_connection_window * 3 // 4, right.first_connection_window * 3 // 4,
     )  # fmt: skip
     left, right = (
-        replace(end, max_streams_uni=streams, max_message_size=largest)
-        for end in further_settings(left, right, Random(f"messages/{seed}/later"))
-    )
+        replace(end, max_streams_uni=streams, max_message_size=largest) for end in (left, right)
+    )  # fmt: skip
     pair = Pair(
         left=left, right=right, to_right=network(rng), to_left=network(rng), seed=seed,
         coalesce=rng.random() < 0.5,

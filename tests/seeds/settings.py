@@ -72,6 +72,8 @@ def _own(drawn: Configuration, rng: Random) -> Configuration:
         key_update_interval=rng.choice([0, 30 * MILLISECOND, SECOND, 3600 * SECOND]),
         fec_overhead_percent=rng.choice([1, 25, 100]),
         ecn=rng.random() < 0.5,
+        initial_connection_window=rng.choice([2400, 10_000, 6 << 20]),
+        initial_stream_window=rng.choice([1200, 8000, 4 << 20]),
     )
 
 
