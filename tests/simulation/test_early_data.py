@@ -8,13 +8,15 @@ from random import Random
 
 import pytest
 
-from node.protocol.configuration import Configuration
+from node.protocol.configuration import ARQ_CODES, FEC_CODES, Configuration
+from node.protocol.congestion.base import CONTROLLERS
 from node.protocol.connection import Connection
 from node.protocol.datagrams import Burst
 from node.protocol.early_data import MAX_EARLY_BYTES
 from node.protocol.endpoint import Endpoint
 from node.protocol.errors import ErrorCode, LocalProtocolError
 from node.protocol.events import ConnectionEstablished, MessageReceived, StreamDataReceived, StreamOpened
+from node.protocol.suites import CIPHER_CODES
 from node.protocol.tickets import TICKET_LIFETIME
 from node.protocol.time import MILLISECOND, SECOND
 from node.protocol.wire.data import EARLY
@@ -128,6 +130,33 @@ def test_early_data_survives_loss_doubling_and_overtaking(arq: str, seed: int) -
     pair = acquainted(left=chosen, right=chosen, seed=seed)
     pair.to_right = pair.to_left = hostile(loss=0.3, duplicate=0.2, reorder=0.5, corrupt=0.05)
     data = Random(seed).randbytes(30_000)
+    _, stream = ask(pair, data)
+    pair.run_until(lambda: len(pair.right_data.get(stream, b"")) == len(data))
+    assert pair.right_data[stream] == data
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_early_data_arrives_whatever_else_is_chosen(seed: int) -> None:
+    """SPEC 15-7: over any network, taken or refused, behind a cookie or not, with any controller and FEC."""
+    rng = Random(f"early/{seed}")
+    arq = rng.choice(sorted(ARQ_CODES))
+    chosen = replace(
+        EARLY_DATA,
+        arq=arq,
+        cipher=rng.choice(sorted(CIPHER_CODES)),
+        congestion=rng.choice(CONTROLLERS.names()),
+        fec="none" if arq == "stop-and-wait" else rng.choice(sorted(FEC_CODES)),
+        handshake_timeout=100 * SECOND,
+    )
+    pair = acquainted(left=chosen, right=chosen, seed=seed, coalesce=rng.random() < 0.5)
+    pair.to_right = pair.to_left = hostile(
+        loss=rng.choice([0.0, 0.1, 0.4]), duplicate=0.2, reorder=0.5, corrupt=rng.choice([0.0, 0.05])
+    )
+    if rng.random() < 0.4:
+        pair.right = Endpoint(pair.right.identity, chosen, rng=Random("again"))
+    if rng.random() < 0.3:
+        pair.right.configuration = replace(chosen, retry_threshold=0)
+    data = rng.randbytes(rng.choice([1, 3000, 100_000]))
     _, stream = ask(pair, data)
     pair.run_until(lambda: len(pair.right_data.get(stream, b"")) == len(data))
     assert pair.right_data[stream] == data
