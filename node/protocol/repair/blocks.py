@@ -7,7 +7,7 @@ from collections import deque
 
 import numpy as np
 
-from node.protocol.arena import Arena, Slot
+from node.protocol.arena import HEADER_BYTES, Arena, Slot
 from node.protocol.fec.base import Encoder, FecScheme, Rows, Shape
 from node.protocol.recovery.manager import Recovery
 from node.protocol.repair.loss_meter import LossMeter
@@ -100,7 +100,9 @@ class BlockWriter:
     def set_packet_size(self, size: int, *, tag_size: int) -> int:
         """Set the bytes of a full packet; return those of one that is to be protected (SPEC 12.1-6)."""
         self.flush()
-        self._capacity = size - 13 - tag_size - REPAIR_HEAD_BYTES
+        self._capacity = size - HEADER_BYTES - tag_size - REPAIR_HEAD_BYTES
+        # Where the path has become smaller, repair of larger packets fits no more, as they themselves do not.
+        self.pending = deque(block for block in self.pending if block.width <= self._capacity)
         return size - REPAIR_HEAD_BYTES - self.layout.prefix
 
     # -- what is sent

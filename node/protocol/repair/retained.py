@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from node.protocol.arena import HEADER_BYTES
 from node.protocol.fec.base import Rows
 from node.protocol.ranges import RangeSet
 from node.protocol.repair.symbols import SymbolLayout, arena_rows
@@ -107,7 +108,7 @@ class Retained:
         whole = high - low - shorter
         for count, size in ((whole, kept.stride), (int(shorter), last)):
             if count:
-                width = size - self._tag_size - 13 + layout.prefix
+                width = size - self._tag_size - HEADER_BYTES + layout.prefix
                 if width > rows.shape[1]:
                     return False
                 found = rows[row : row + count, :width]

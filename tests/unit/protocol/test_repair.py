@@ -119,6 +119,22 @@ def test_symbols_of_a_block_take_bounded_memory(size: int) -> None:
     assert all(block.packets * block.width <= MAX_BLOCK_BYTES for block in made.pending)
 
 
+def test_repair_too_large_for_a_path_that_shrank_is_not_sent() -> None:
+    """SPEC 12.1-6: the block that is open is closed, and blocks of the new size begin."""
+    made = writer(size=4000)
+    made.add(0, bytes(100), now=0)
+    made.flush()
+    for number in range(1, 30):
+        made.add(number, bytes(3000), now=0)
+    assert made.set_packet_size(1200, tag_size=TAG) == 1200 - REPAIR_HEAD_BYTES - 2
+    assert [block.ranges for block in made.pending] == [[(0, 1)]]
+    for number in range(30, 60):
+        made.add(number, bytes(1100), now=0)
+    made.flush()
+    assert len(made.pending) > 1
+    assert made.pending[1].ranges[0][0] >= 30
+
+
 def test_repair_waits_until_it_is_earned_and_goes_as_soon_as_it_is() -> None:
     """SPEC 12.3-2, 12.3-4: a quarter of a repair packet for each protected one; the first is free."""
     made = writer(overhead=0.25)
