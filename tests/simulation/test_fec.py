@@ -31,7 +31,7 @@ every_scheme = pytest.mark.parametrize("scheme", FEC_SCHEMES.names())
 
 
 def dropping(lost: Callable[[int], bool], *, delay: Duration = DELAY) -> Fate:
-    """The n-th DATA packet of its direction, counted from 0, is lost if ``lost(n)``."""
+    """The n-th DATA packet from now on, counted from 0, is lost if ``lost(n)``."""
     seen = -1
 
     def fate(datagram: bytearray, rng: Random) -> list[Duration]:
@@ -56,6 +56,13 @@ def established(
         to_right=fate, to_left=back or perfect(DELAY), seed=seed, coalesce=coalesce,
     )  # fmt: skip
     pair.established()
+    return pair
+
+
+def settled(**settings: object) -> Pair:
+    """A connection over a perfect path, in which all that follows the handshake is over."""
+    pair = established(perfect(DELAY), **settings)  # type: ignore[arg-type]
+    pair.run_for(SECOND)
     return pair
 
 
@@ -121,7 +128,8 @@ def test_every_controller_carries_repair(scheme: str, congestion: str) -> None:
 @every_scheme
 def test_a_rebuilt_packet_is_lost_to_congestion_control_but_not_sent_again(scheme: str) -> None:
     """SPEC 12-1, 12.4-5: a packet of the first block never comes, its data does."""
-    pair = established(dropping(lambda n: n == 5), fec=scheme, congestion="new-reno")
+    pair = settled(fec=scheme, congestion="new-reno")
+    pair.to_right = dropping(lambda n: n == 5)
     stream_id = send(pair, 40 * 1200)
     window = pair.connection.statistics().congestion_window
     pair.run_until(lambda: StreamAcknowledged(stream_id) in pair.left_events)
@@ -136,9 +144,8 @@ def test_a_rebuilt_packet_is_lost_to_congestion_control_but_not_sent_again(schem
 
 def test_data_is_there_before_a_round_trip_has_told_of_its_loss() -> None:
     """Three packets and their repair leave together: the lost one is rebuilt when the repair arrives."""
-    pair = established(dropping(lambda n: n == 2), fec="xor")
-    pair.run_for(SECOND)
-    begin = pair.now
+    pair = settled(fec="xor")
+    begin, pair.to_right = pair.now, dropping(lambda n: n == 0)
     stream_id = send(pair, 3 * 1200)
     pair.run_until(lambda: arrived(pair, stream_id, 3 * 1200))
     assert pair.now - begin < DELAY + 5 * MILLISECOND
@@ -172,8 +179,8 @@ def test_an_original_that_comes_late_is_acknowledged_and_not_handled_again() -> 
 
 def test_what_go_back_n_dropped_for_its_order_is_taken_when_the_gap_is_rebuilt() -> None:
     """SPEC 12-3: one packet is lost, those behind it are kept as symbols: nothing is sent again."""
-    pair = established(dropping(lambda n: n == 2), fec="xor", arq="go-back-n")
-    pair.run_for(SECOND)
+    pair = settled(fec="xor", arq="go-back-n")
+    pair.to_right = dropping(lambda n: n == 0)
     stream_id = send(pair, 5 * 1200)
     pair.run_until(lambda: StreamAcknowledged(stream_id) in pair.left_events)
     left, right = statistics(pair)
@@ -250,8 +257,7 @@ def test_no_packet_is_longer_than_without_fec() -> None:
 
 def time_to_send_again(mode: str) -> Duration:
     """How long three packets take of which the first and the only repair symbol are lost."""
-    pair = established(perfect(DELAY), fec="xor", fec_arq=mode)
-    pair.run_for(SECOND)
+    pair = settled(fec="xor", fec_arq=mode)
     begin, pair.to_right = pair.now, dropping(lambda n: n in (0, 3))
     stream_id = send(pair, 3 * 1200)
     pair.run_until(lambda: arrived(pair, stream_id, 3 * 1200))
@@ -276,8 +282,8 @@ def never(fate: Fate, **settings: object) -> Pair:
 @every_scheme
 def test_never_sends_nothing_again_and_resets_what_stays_lost(scheme: str) -> None:
     """SPEC 12.5-3, 12.5-4: three packets of a short stream are lost, more than its repair mends."""
-    pair = never(dropping(lambda n: n in (2, 3, 4)), fec=scheme)
-    pair.run_for(SECOND)
+    pair = settled(fec=scheme, fec_arq="never")
+    pair.to_right = dropping(lambda n: n in (0, 1, 2))
     broken = send(pair, 4 * 1200)
     pair.run_until(lambda: SendingGivenUp(broken, ErrorCode.FEC) in pair.left_events)
     whole = send(pair, 4 * 1200)
@@ -290,10 +296,10 @@ def test_never_sends_nothing_again_and_resets_what_stays_lost(scheme: str) -> No
 
 def test_never_gives_up_a_message_of_which_something_stays_lost() -> None:
     """SPEC 12.5-4, 6.2-4: without a deadline as well; the messages before and after it arrive."""
-    pair = never(dropping(lambda n: n in (3, 4, 5)), fec="xor")
-    pair.run_for(SECOND)
+    pair = settled(fec="xor", fec_arq="never")
     sent = {}
     for size in (600, 4 * 1200, 700):
+        pair.to_right = dropping(lambda n: size > 1000 and n < 3)  # noqa: B023
         sent[size] = pair.connection.send_message(bytes(size), now=pair.now)
         pair.drain()
         pair.run_for(SECOND)
@@ -378,15 +384,15 @@ def test_damage_that_slipped_through_does_not_spread_by_repair() -> None:
     def fate(datagram: bytearray, rng: Random) -> list[Duration]:
         nonlocal seen
         seen += datagram[0] == 0x41
-        if seen == 2 and datagram[0] == 0x41:
+        if seen == 0 and datagram[0] == 0x41:
             return []
-        if seen == 3 and datagram[0] == 0x41:
+        if seen == 1 and datagram[0] == 0x41:
             datagram[500] ^= 0x10
             datagram[700] ^= 0x10
         return [DELAY]
 
-    pair = established(fate, fec="xor", integrity="xor")
-    pair.run_for(SECOND)
+    pair = settled(fec="xor", integrity="xor")
+    pair.to_right = fate
     stream_id = send(pair, 3 * 1200)
     pair.run_until(lambda: StreamAcknowledged(stream_id) in pair.left_events)
     right = statistics(pair)[1]
