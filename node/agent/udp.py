@@ -8,6 +8,7 @@ is made for a single datagram.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import selectors
@@ -33,6 +34,8 @@ _SOL_UDP = 17
 _UDP_SEGMENT = 103
 _UDP_GRO = 104
 _IP_RECVTOS = 13
+_IP_MTU_DISCOVER = 10
+_IP_PMTUDISC_PROBE = 3
 
 #: Bytes of socket buffer asked for, each way: without GRO one burst overflows the default.
 SOCKET_BUFFER_BYTES = 8 << 20
@@ -132,6 +135,7 @@ class UdpDriver:
             self.gso = gso and not no_udp_checksum and _has_gso(self._socket)
             self.gro = gro and _enable_gro(self._socket)
             self.ecn = ecn and _enable_ecn(self._socket)
+            _forbid_fragments(self._socket)
             self._socket.bind((host, port))
         except OSError:
             self._socket.close()
@@ -294,6 +298,7 @@ class UdpDriver:
         if transmit.ecn != self._codepoint and self.ecn:
             self._mark(transmit.ecn)
         size = len(buffer)
+        refused: OSError | None = None
         if size > segment and self.gso:
             try:
                 self.counters.send_calls += 1
@@ -301,7 +306,7 @@ class UdpDriver:
                 self._count_sent(size, segment)
             except OSError as error:
                 if error.errno in _NO_SEGMENTATION:
-                    self._give_up_gso(error)
+                    refused = error
                 else:
                     self._on_send_error(error, transmit)
                     return
@@ -313,6 +318,9 @@ class UdpDriver:
                 self.counters.send_calls += 1
                 self._socket.sendto(piece, destination)
                 self._count_sent(len(piece), segment)
+                if refused is not None:  # else the datagrams are too long for the interface, cut or not
+                    self._give_up_gso(refused)
+                    refused = None
             except OSError as error:
                 if error.errno in _FULL:
                     self._wait(transmit, start)
@@ -397,6 +405,12 @@ def _enable_ecn(sock: socket.socket) -> bool:
     except OSError:
         return False
     return True
+
+
+def _forbid_fragments(sock: socket.socket) -> None:
+    """SPEC 13.4-5: Don't Fragment, and no belief in what ICMP says of sizes."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_PROBE)
 
 
 def _enable_gro(sock: socket.socket) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from node.protocol.configuration import MIN_DATAGRAM_SIZE
 from node.protocol.errors import ErrorCode
 from node.protocol.events import SendingGivenUp, StreamAcknowledged, StreamWritable
 from node.protocol.recovery.sent_packets import SentBurst, runs
@@ -33,7 +34,14 @@ def on_acked(c: Connection, record: SentBurst, mask: int) -> None:
     """The packets in ``mask`` were acknowledged."""
     if c.fec is not None:
         c.fec.on_acked(record, mask)
+    if c.paths.active.mtu.in_doubt and record.path == c.recovery.path:
+        c.paths.on_acked(record.size)
     deliver(c, record, mask)
+
+
+def _note_large_loss(c: Connection, record: SentBurst) -> None:
+    if record.size > MIN_DATAGRAM_SIZE and record.path == c.recovery.path:
+        c.paths.large_lost = record.time_sent
 
 
 def deliver(c: Connection, record: SentBurst, mask: int) -> None:
@@ -56,6 +64,7 @@ def deliver(c: Connection, record: SentBurst, mask: int) -> None:
 
 def on_lost(c: Connection, record: SentBurst, mask: int) -> None:
     """The packets in ``mask`` are lost: what they carried goes again unless repair may bring it."""
+    _note_large_loss(c, record)
     if c.fec is not None:
         mask = c.fec.on_lost(record, mask)
     if mask:

@@ -27,6 +27,8 @@ MAX_KEY_UPDATE_PACKETS = 1 << 22
 MAX_HALF_OPEN = 1024
 #: Longest message that may be configured: a message is held in memory at both ends.
 MAX_MESSAGE_SIZE = 1 << 30
+#: More often than this, keeping a binding alive would be a flow of its own.
+MIN_KEEP_ALIVE: Duration = 100 * MILLISECOND
 #: Names in topologies and on the wire (SPEC 3.2).
 INTEGRITY_CODES = {"aead": 1, "crc32c": 2, "xor": 3}
 ARQ_CODES = {"selective-repeat": 1, "stop-and-wait": 2, "go-back-n": 3}
@@ -74,8 +76,10 @@ class Configuration:
     retry_threshold: int = 256
     #: Whether to keep and use peers' tickets, and to give tickets and take early data: it may be a replay.
     early_data: bool = False
-    #: UDP payload bytes of a full packet we send and accept.
+    #: UDP payload bytes of the largest packet we send and accept; what of it the path carries is found out.
     max_datagram_size: int = 1452
+    #: ... and of full packets before that; a path that swallows them shows within two probe time-outs.
+    initial_datagram_size: int = 1452
     #: Receive windows in bytes: whole connection, each stream.
     connection_window: int = 96 * 1024 * 1024
     stream_window: int = 64 * 1024 * 1024
@@ -90,6 +94,8 @@ class Configuration:
     max_message_size: int = 1 << 20
     #: No packet for this long ends the connection silently; 0: never.
     idle_timeout: Duration = 30 * SECOND
+    #: An end on which nothing happens sends PING this often, so that no NAT forgets it; 0: never.
+    keep_alive: Duration = 0
     #: The initiator gives up after this long.
     handshake_timeout: Duration = 10 * SECOND
     #: How long an acknowledgement may be held back.
@@ -125,6 +131,9 @@ class Configuration:
             _check(profile in INTEGRITY_CODES, "accepted_integrity", profile, list(INTEGRITY_CODES))
         self._check_suite()
         _check_range("max_datagram_size", self.max_datagram_size, MIN_DATAGRAM_SIZE, MAX_DATAGRAM_SIZE)
+        _check_range(
+            "initial_datagram_size", self.initial_datagram_size, MIN_DATAGRAM_SIZE, MAX_DATAGRAM_SIZE
+        )
         _check_range("connection_window", self.connection_window, 2 * MIN_DATAGRAM_SIZE, 1 << 40)
         _check_range("stream_window", self.stream_window, MIN_DATAGRAM_SIZE, 1 << 40)
         for name in ("initial_connection_window", "initial_stream_window"):
@@ -133,6 +142,9 @@ class Configuration:
         _check_range("max_streams_uni", self.max_streams_uni, 0, MAX_STREAMS)
         _check_range("max_message_size", self.max_message_size, 0, MAX_MESSAGE_SIZE)
         _check_range("idle_timeout", self.idle_timeout, 0, 1 << 62)
+        _check_range("keep_alive", self.keep_alive, 0, 1 << 62)
+        if self.keep_alive:
+            _check_range("keep_alive", self.keep_alive, MIN_KEEP_ALIVE, 1 << 62)
         _check_range("handshake_timeout", self.handshake_timeout, MILLISECOND, 1 << 62)
         _check_range("retry_threshold", self.retry_threshold, 0, MAX_HALF_OPEN)
         _check_range("max_ack_delay", self.max_ack_delay, 0, 16 * SECOND)

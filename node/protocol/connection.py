@@ -128,7 +128,7 @@ class Connection(StreamCalls):
             self.begin_windows(rtt)
         if ping:
             self.builder.control.append(Ping())
-        self.paths.issue_ids()
+        self.paths.ids_due = True
         if self.give_ticket is not None:
             self.builder.control.append(self.give_ticket(now))
         taken = self.early is not None and self.early.accepted
@@ -175,6 +175,8 @@ class Connection(StreamCalls):
         if self.life.handle_timeout(now=now):
             return
         if self.state is ConnectionState.ESTABLISHED:
+            if self.life.needs_sign(now=now):
+                self.builder.control.append(Ping())
             forget_old_keys(self, now=now)
             self.messages.expire(now=now)
             self.paths.handle_timeout(now=now)
@@ -182,6 +184,7 @@ class Connection(StreamCalls):
             deadline = self.recovery.next_timeout()
             if deadline is not None and deadline <= now:
                 self.recovery.on_timeout(now=now)
+                self.paths.on_probe_timeout(self.recovery.pto_count)
             if self.fec is not None:
                 self.fec.handle_timeout(now=now)
         self.wake()

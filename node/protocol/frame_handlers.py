@@ -49,6 +49,10 @@ def _ack(c: Connection, frame: Ack, now: Instant) -> None:
     if c.keys is not None and c.keys.updates:
         c.keys.check_ack(frame.ranges[0][1] - 1)
     c.recovery.on_ack(frame, now=now)
+    if c.paths.active.mtu.probe_number is not None:
+        c.paths.on_ack(frame.ranges, now=now)
+    if c.paths.large_lost is not None:
+        c.paths.after_losses(now=now)
     c.builder.ask_ack_frequency()
 
 

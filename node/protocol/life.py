@@ -45,6 +45,7 @@ class Life:
         self._events = events
         self._after_close = 0
         self._idle_timeout: Duration = configuration.idle_timeout
+        self._keep_alive: Duration = configuration.keep_alive
         self._eliciting_since_receipt = False
         # A responder waits as long as an idle connection: the initiator may hold it for established.
         patience = configuration.handshake_timeout
@@ -98,6 +99,13 @@ class Life:
             self.timers.clear_all()
         return self.state is ConnectionState.CLOSED
 
+    def needs_sign(self, *, now: Instant) -> bool:
+        """Whether a sign of life is due (SPEC 9-4); the next one is a whole interval later."""
+        if not self._keep_alive or Timer.KEEP_ALIVE not in self.timers.due(now):
+            return False
+        self.timers.set(Timer.KEEP_ALIVE, now + self._keep_alive)
+        return True
+
     # -- the end
 
     def end(self, code: int, reason: str, *, probe_timeout: Duration, now: Instant) -> None:
@@ -148,6 +156,8 @@ class Life:
     def _restart_idle(self, now: Instant) -> None:
         if self._idle_timeout:
             self.timers.set(Timer.IDLE, now + self._idle_timeout)
+        if self._keep_alive:
+            self.timers.set(Timer.KEEP_ALIVE, now + self._keep_alive)
 
     def _go(self, event: str) -> None:
         before, self.state = self.state, TRANSITIONS[self.state, event]

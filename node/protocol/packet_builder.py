@@ -80,6 +80,10 @@ class PacketBuilder:
     def configure(self, connection_id: bytes, size: int) -> None:
         """Set what packets carry as their target, and the bytes of a full one."""
         self.set_destination(connection_id)
+        self.resize(size)
+
+    def resize(self, size: int) -> None:
+        """Set the bytes of a full packet."""
         self.size = size
         #: UDP payload bytes of a full packet with stream data: FEC leaves room for what repair has besides.
         self.protected_size = size
@@ -117,9 +121,12 @@ class PacketBuilder:
             return self._probe(now)
         # SPEC 5-5: they are in flight as well; a peer that never acknowledges gets a window of them.
         fec = c.fec
+        ack_due = c.acks.deadline is not None and c.acks.deadline <= now
+        if c.paths.ids_due and (ack_due or self.control):
+            c.paths.issue_ids()
         control = bool(self.control) or (fec is not None and fec.rebuilder.report_due)
         control = control and c.recovery.window_left >= self.size
-        if control or (c.acks.deadline is not None and c.acks.deadline <= now):
+        if control or ack_due:
             return self._single(now, control=control, stream_bytes=self._allowance(self.size, now))
         if fec is not None and fec.writer.pending:
             return self._repairs(fec, now)

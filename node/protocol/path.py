@@ -6,6 +6,7 @@ from collections import deque
 
 from node.protocol.connection_ids import PeerId
 from node.protocol.datagrams import SocketAddress
+from node.protocol.pmtu import PathMtu
 from node.protocol.recovery.estimates import Estimates
 from node.protocol.time import Duration, Instant
 
@@ -21,16 +22,20 @@ class Path:
     Args:
         peer_id: what packets on it carry.
         our_id: what the peer's packets on it carry.
+        mtu: what is known of the datagrams that it carries; shared by paths to one address.
         validated: whether the peer has proven that it receives there.
     """
 
     __slots__ = (
-        "_challenges", "_interval", "estimates", "gives_up", "is_own_move", "next_challenge", "number",
+        "_challenges", "_interval", "estimates", "gives_up", "is_own_move", "mtu", "next_challenge", "number",
         "our_id", "peer_id", "received", "remote", "replaces", "sent", "validated",
     )  # fmt: skip
 
-    def __init__(self, remote: SocketAddress, peer_id: PeerId, our_id: bytes, *, validated: bool) -> None:
+    def __init__(
+        self, remote: SocketAddress, peer_id: PeerId, our_id: bytes, mtu: PathMtu, *, validated: bool
+    ) -> None:
         self.remote = remote
+        self.mtu = mtu
         self.peer_id = peer_id
         self.our_id = our_id
         self.validated = validated

@@ -23,6 +23,7 @@ from node.protocol.datagrams import SocketAddress, Transmit
 from node.protocol.errors import ErrorCode, LocalProtocolError
 from node.protocol.events import PathChanged, PathFailed
 from node.protocol.path import Path
+from node.protocol.pmtu import PathMtu
 from node.protocol.recovery.estimates import fresh_estimates
 from node.protocol.recovery.rtt import INITIAL_RTT
 from node.protocol.time import SECOND, Duration, Instant
@@ -32,6 +33,7 @@ from node.protocol.wire.frames import (
     NewConnectionId,
     PathChallenge,
     PathResponse,
+    Ping,
 )
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ MIN_PATIENCE: Duration = 3 * 3 * INITIAL_RTT
 OWN_MOVE_PATIENCE: Duration = 30 * SECOND
 #: Addresses kept beside the active one: the peer's last, and what it may be looking at.
 MAX_OTHERS = 4
+#: Probes of the MTU count as lost after so many probe time-outs, if nothing tells before.
+PROBE_PTOS = 2
 #: Challenges of the peer's to answer; of more the oldest are dropped. Each answer is a packet of 1200 bytes.
 MAX_ANSWERS = 8
 
@@ -64,13 +68,19 @@ class Paths:
         first = connection.connection_id
         self.issued = IssuedIds(first, lambda: table.issue(connection))
         #: Where packets go.
-        self.active = Path(remote, PeerId(0, b""), first, validated=True)
+        self._ceiling = MIN_DATAGRAM_SIZE
+        self.active = Path(remote, PeerId(0, b""), first, self._new_mtu(), validated=True)
         #: Where the burst at hand came from.
         self.source = remote
         #: Whether ``next_packet`` may have one.
         self.waiting = False
+        #: Whether the peer is to be given its first IDs, with the next packet that goes anyway: one of their
+        #: own would acknowledge the peer's first packet ahead of its flight, and cost BBR a round trip.
+        self.ids_due = False
         #: When to look at challenges again.
         self.deadline: Instant | None = None
+        #: When the newest lost packet went out that was larger than the base; None: none was lost.
+        self.large_lost: Instant | None = None
         #: Paths that the connection has changed to and that proved to work.
         self.changes = 0
         self._previous: Path | None = None
@@ -78,8 +88,15 @@ class Paths:
         self._answers: deque[tuple[SocketAddress, bytes]] = deque(maxlen=MAX_ANSWERS)
         self._numbers = 0
 
-    def start(self, peer_connection_id: bytes, reset_token: bytes) -> None:
-        """Take the connection ID of the peer's handshake, and its token if it came with one."""
+    def start(self, peer_connection_id: bytes, reset_token: bytes, *, ceiling: int) -> None:
+        """Take the connection ID of the peer's handshake, and its token if it came with one.
+
+        Args:
+            ceiling: the largest datagram that both ends accept.
+        """
+        self._ceiling = ceiling
+        self.active.mtu = self._new_mtu()
+        self.waiting = True
         self.peer_ids = PeerIds(peer_connection_id, reset_token)
         self.active.peer_id = self.peer_ids.active[0]
         if reset_token:
@@ -89,6 +106,7 @@ class Paths:
         """Give the peer as many IDs as it keeps (SPEC 13.1-1)."""
         c = self._connection
         assert c.parameters is not None
+        self.ids_due = False
         c.builder.control += self.issued.issue(c.parameters.active_connection_id_limit)
 
     # -- what the world did
@@ -147,11 +165,42 @@ class Paths:
             self._table.drop(value)
             self.issue_ids()
 
+    def on_ack(self, ranges: tuple[tuple[int, int], ...], *, now: Instant) -> None:
+        """Look for a probe of the path's MTU among what was acknowledged; only while one is out."""
+        mtu = self.active.mtu
+        if mtu.on_ack(ranges, now=now):
+            self._connection.builder.resize(mtu.current)
+        if mtu.probe_number is None:
+            self.waiting = True
+            self._set_deadline()
+
+    def on_acked(self, size: int) -> None:
+        """Packets of ``size`` bytes arrived over the path in use, which was in doubt."""
+        self.active.mtu.on_acked(size)
+        self.waiting = True
+
+    def after_losses(self, *, now: Instant) -> None:
+        """Large packets were lost on the path in use; the newest of them went out at ``large_lost``."""
+        mtu, sent, self.large_lost = self.active.mtu, self.large_lost, None
+        assert sent is not None
+        if mtu.on_large_lost(time_sent=sent, now=now):
+            self._connection.builder.resize(mtu.current)
+
+    def on_probe_timeout(self, count: int) -> None:
+        """Nothing was acknowledged for ``count`` probe time-outs in a row."""
+        mtu = self.active.mtu
+        if mtu.on_probe_timeouts(count):
+            self._connection.builder.resize(mtu.current)
+            self._set_deadline()
+
     def handle_timeout(self, *, now: Instant) -> None:
         """Send the challenges that are due, give up what was not answered in time."""
         if self.deadline is None or now < self.deadline:
             return
         self.waiting = True
+        mtu = self.active.mtu
+        if mtu.deadline is not None and mtu.deadline <= now:
+            mtu.handle_timeout(now=now)
         for path in list(self._validating()):
             if path.gives_up is not None and path.gives_up <= now:
                 self._on_failed(path, now)
@@ -171,7 +220,7 @@ class Paths:
                 "the peer has given no connection ID for another path yet; try again later"
             )
         old = self.active
-        path = Path(old.remote, peer_id, old.our_id, validated=True)
+        path = Path(old.remote, peer_id, old.our_id, self._new_mtu(), validated=True)
         path.is_own_move = True
         self._leave_for(path, fresh=True, now=now)
         old.end_validation()
@@ -196,9 +245,22 @@ class Paths:
                 found = self._send(path, PathChallenge(data), now)
                 if found is not None:
                     return found
-        self.waiting = False
+        found = self._mtu_probe(now)
+        if found is None:
+            self.waiting = False
         self._set_deadline()
-        return None
+        return found
+
+    def _mtu_probe(self, now: Instant) -> Transmit | None:
+        """SPEC 13.4-1: one at a time, and none before the address is proven."""
+        c, path = self._connection, self.active
+        size = path.mtu.probe_size
+        if size is None or not path.validated:
+            return None
+        path.mtu.on_probe_sent(
+            c.recovery.next_packet_number, now=now, patience=PROBE_PTOS * c.recovery.probe_timeout
+        )
+        return c.builder.apart(Ping(), path, size=size, now=now)
 
     @property
     def blocked(self) -> bool:
@@ -254,7 +316,8 @@ class Paths:
         else:
             path.number = old.number
         self.active = path
-        self._connection.builder.set_destination(path.peer_id.value)
+        c.builder.set_destination(path.peer_id.value)
+        c.builder.resize(path.mtu.current)
         if c.observer is not None:
             c.observer.took_to(path, old, now)
 
@@ -267,6 +330,7 @@ class Paths:
         if path is not self.active:
             return
         self.changes += 1
+        self.waiting = True  # larger datagrams may be tried now
         self._connection.events.append(PathChanged(path.remote))
         if path.replaces is not None:
             self._retire(path.replaces)
@@ -305,8 +369,13 @@ class Paths:
         peer_id = self.active.peer_id
         if our_id != self.active.our_id:
             peer_id = self.peer_ids.take_unused() or peer_id
-        path = self._others[remote] = Path(remote, peer_id, our_id, validated=False)
+        mtu = self.active.mtu if remote[0] == self.active.remote[0] else self._new_mtu()
+        path = self._others[remote] = Path(remote, peer_id, our_id, mtu, validated=False)
         return path
+
+    def _new_mtu(self) -> PathMtu:
+        initial = self._connection.configuration.initial_datagram_size
+        return PathMtu(initial=initial, ceiling=self._ceiling)
 
     def _forget(self, path: Path) -> None:
         self._others.pop(path.remote, None)
@@ -330,7 +399,8 @@ class Paths:
         self.deadline = now
 
     def _set_deadline(self) -> None:
-        self.deadline = earliest(*(at for path in self._validating() for at in path.deadlines))
+        validating = (at for path in self._validating() for at in path.deadlines)
+        self.deadline = earliest(self.active.mtu.deadline, *validating)
 
     def _send(self, path: Path, frame: PathChallenge | PathResponse, now: Instant) -> Transmit | None:
         """Return a packet with a frame alone, padded as far as is allowed (SPEC 13.2-2)."""

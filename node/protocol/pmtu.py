@@ -6,7 +6,7 @@
       └────── larger packets vanish, smaller ones arrive ─────────────┘
 
 A probe is PING and PADDING in a packet of the size in question. It is no part of what loss recovery and
-congestion control know: its loss says that the size does not fit, nothing else. The set-up packets, which are
+congestion control know (SPEC 13.4-3): its loss says that the size does not fit. The set-up packets, which are
 padded to 1200 bytes, have proven the base. ICMP is not read, so none that is forged can lower the size.
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from enum import Enum
 
+from node.protocol.configuration import MIN_DATAGRAM_SIZE
 from node.protocol.time import SECOND, Duration, Instant
 
 #: RFC 8899 §5.1.2: so many probes of one size must be lost before it counts as too large.
@@ -49,20 +50,21 @@ class PathMtu:
     """Finds the largest size, and notices when it fits no more.
 
     Args:
-        base: bytes of UDP payload that fit without trying.
+        initial: bytes of UDP payload to begin with.
         ceiling: what both ends accept at most.
     """
 
-    def __init__(self, *, base: int, ceiling: int) -> None:
+    def __init__(self, *, initial: int, ceiling: int) -> None:
         #: Bytes of a full packet now.
-        self.current = min(base, ceiling)
+        self.current = min(initial, ceiling)
         self.state = PmtuState.SEARCHING
+        #: Whether an acknowledgement of what was sent on this path would be news (``on_acked``).
+        self.in_doubt = False
         #: Packet number of the probe that is out.
         self.probe_number: int | None = None
         #: When the probe counts as lost, or when to try larger sizes again.
         self.deadline: Instant | None = None
-        self._base = self.current
-        self._sizes = [*(rung for rung in RUNGS if self._base < rung < ceiling), ceiling]
+        self._sizes = [*(rung for rung in RUNGS if MIN_DATAGRAM_SIZE < rung < ceiling), ceiling]
         self._trying = self._too_large = ceiling
         self._tries = self._suspicions = 0
         self._suspected_at: Instant = 0
@@ -109,7 +111,7 @@ class PathMtu:
             self._settle(now)
 
     def _search(self) -> None:
-        """Try the ceiling first: it is what nearly every path carries."""
+        """Try the ceiling first: it is what nearly every path carries (SPEC 13.4-2)."""
         self.state = PmtuState.SEARCHING
         self._too_large = self._sizes[-1] + 1
         self._trying = self._sizes[-1]
@@ -136,25 +138,28 @@ class PathMtu:
         """Packets of this size have arrived."""
         if self.state is PmtuState.BASE:
             self._search()
-        if size > self._base:
+        if size > MIN_DATAGRAM_SIZE:
             self._suspicions = 0
+        self.in_doubt = self.state is PmtuState.BASE or self._suspicions > 0
 
-    def on_lost(self, size: int, *, time_sent: Instant, now: Instant) -> bool:
-        """Packets of this size are lost; True: the path is held for smaller, and ``current`` has fallen."""
+    def on_large_lost(self, *, time_sent: Instant, now: Instant) -> bool:
+        """Packets larger than the base are lost; True: the path counts as smaller, ``current`` has fallen."""
         # What went out before the last suspicion says nothing new.
-        if self.current == self._base or size <= self._base or time_sent < self._suspected_at:
+        if self.current <= MIN_DATAGRAM_SIZE or time_sent < self._suspected_at:
             return False
         self._suspected_at = now
         self._suspicions += 1
+        self.in_doubt = True
         return self._suspicions >= SUSPICIOUS_LOSSES and self._fall_back()
 
-    def on_probe_timeouts(self, count: int) -> bool:
+    def on_probe_timeouts(self, count: int) -> bool:  # SPEC 13.4-4
         """So many probe time-outs in a row; True: ``current`` has fallen."""
-        return count >= SUSPICIOUS_TIMEOUTS and self.current > self._base and self._fall_back()
+        return count >= SUSPICIOUS_TIMEOUTS and self.current > MIN_DATAGRAM_SIZE and self._fall_back()
 
     def _fall_back(self) -> bool:
-        self.current = self._base
+        self.current = MIN_DATAGRAM_SIZE
         self.state = PmtuState.BASE
+        self.in_doubt = True
         self.probe_number = self.deadline = None
         self._suspicions = 0
         return True

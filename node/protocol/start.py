@@ -36,7 +36,7 @@ def start(c: Connection, ours: TransportParameters, peer: TransportParameters, k
         return False
     c.protection, c.keys = make_protection(ours.integrity, keys, c.configuration, initiator=c.initiator)
     c.is_authenticated = ours.integrity == "aead"
-    c.paths.start(peer.connection_id, peer.stateless_reset_token)
+    c.paths.start(peer.connection_id, peer.stateless_reset_token, ceiling=_packet_size(c, peer))
     c.recovery.max_ack_delay = 0 if c.arq.acknowledge_at_once else peer.max_ack_delay
     _take_limits(c, peer)
     c.life.agree_on_idle_timeout(peer.max_idle_timeout)
@@ -44,7 +44,7 @@ def start(c: Connection, ours: TransportParameters, peer: TransportParameters, k
         from node.protocol.repair.fec import Fec  # brings numpy, which nobody else needs
 
         c.fec = Fec(c, ours.fec, ours.fec_arq)
-    c.builder.configure(peer.connection_id, _packet_size(c, peer))
+    c.builder.configure(peer.connection_id, c.paths.active.mtu.current)
     return True
 
 
@@ -58,7 +58,8 @@ def start_early(
     c.is_authenticated = True
     most = min(remembered.initial_max_data, MAX_EARLY_BYTES)
     _take_limits(c, replace(remembered, initial_max_data=most))
-    c.builder.configure_early(c.connection_id, _packet_size(c, remembered))
+    size = min(_packet_size(c, remembered), c.configuration.initial_datagram_size)
+    c.builder.configure_early(c.connection_id, size)
     c.early = EarlyData(c, protection)
 
 
@@ -66,7 +67,6 @@ def _make_parts(c: Connection, ours: TransportParameters, peer: TransportParamet
     c.arq = ARQ_MODES[ours.arq]()
     size = _packet_size(c, peer)
     c.acks = Acknowledgements(max_ack_delay=c.configuration.max_ack_delay, at_once=c.arq.acknowledge_at_once)
-    c.paths.start(peer.connection_id, peer.stateless_reset_token)
     c.recovery = Recovery(
         # Its chance only spreads probes: the ID is drawn by the endpoint, and need not be secret.
         CONTROLLERS[c.configuration.congestion](size, rng=Random(c.connection_id)),

@@ -20,6 +20,8 @@ class Timer(Enum):
     HANDSHAKE = "handshake"
     #: When to drop a connection on which nothing happens.
     IDLE = "idle"
+    #: When to send something, so that nothing on the way forgets an idle connection (SPEC 9-4).
+    KEEP_ALIVE = "keep alive"
     #: When to forget a connection that was closed.
     CLOSE = "close"
     #: When to forget the keys of the phase before (SPEC 4.2-6).

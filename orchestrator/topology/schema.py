@@ -157,6 +157,10 @@ class Transport(Closed):
         default=None, description="The sender changes its keys after so many packets."
     )
     key_update_interval: DurationText = Field(default=None, validate_default=False)
+    initial_datagram_size: Annotated[int, Field(ge=MIN_DATAGRAM_SIZE, le=MAX_DATAGRAM_SIZE)] | None = Field(
+        default=None, description="UDP payload bytes of a full packet before the path's MTU is found."
+    )
+    keep_alive: DurationText = Field(default=None, validate_default=False)
     ecn: bool | None = Field(default=None, description="Use explicit congestion notification; on by default.")
 
     def given(self) -> dict[str, object]:

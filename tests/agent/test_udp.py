@@ -256,6 +256,36 @@ def test_gso_that_fails_half_way_loses_nothing_and_is_said_once(
     run(test)
 
 
+def test_a_burst_too_long_for_the_interface_is_lost_and_gso_goes_on() -> None:
+    """The path's MTU fell: neither cut nor whole would it go, and the core finds out."""
+
+    async def test() -> None:
+        sender, receiver = RawCore(), RawCore()
+        left, right = driver(sender), driver(receiver)
+        left.gso = True
+        broken = BrokenSocket(left._socket)
+        left._socket = broken  # type: ignore[assignment]
+        broken.sendmsg_errors = [errno.EINVAL, 0]
+        broken.sendto_errors = [errno.EMSGSIZE] * 3
+        sender.to_send.extend(burst(right.address, 1200, 1200 * 3, seed) for seed in range(2))
+        left.drain()
+        await receiver.until(lambda: len(receiver.received) == 3)
+        assert left.gso
+        assert left.counters.errors == {"EMSGSIZE": 3}
+
+    run(test)
+
+
+def test_datagrams_are_never_cut_on_the_way_whatever_icmp_says() -> None:
+    """SPEC 13.4-5. Attack: forged ICMP. IP_PMTUDISC_PROBE: Don't Fragment, and no MTU from ICMP is used."""
+
+    async def test() -> None:
+        made = driver(RawCore())
+        assert made._socket.getsockopt(socket.IPPROTO_IP, 10) == 3
+
+    run(test)
+
+
 @pytest.mark.parametrize("gso", [True, False])
 def test_a_full_socket_keeps_the_burst_and_the_order(gso: bool) -> None:
     async def test() -> None:

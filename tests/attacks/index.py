@@ -18,6 +18,8 @@ _FLOODS = "attacks/test_floods.py::"
 _HOSTILE = "simulation/test_hostile_peer.py::"
 _SEALED = "simulation/test_sealed.py::"
 _RESET = "simulation/test_stateless_reset.py::"
+_PMTU = "unit/protocol/test_pmtu.py::"
+_UDP = "agent/test_udp.py::"
 _PATHS = "unit/protocol/test_paths.py::"
 _IDS = "unit/protocol/test_connection_ids.py::"
 _RETRY = "simulation/test_retry.py::"
@@ -156,6 +158,25 @@ ENTRIES = (
             _RESET + "test_a_restarted_peer_ends_the_connection_at_the_other_end_at_once",
             _RESET + "test_every_forged_reset_is_dropped",
             _RESET + "test_resets_are_few_however_many_packets_ask_for_one",
+        ),
+    ),
+    Entry(
+        "rebinding in mid transfer",
+        (_PATHS + "test_rebinding_every_five_seconds_in_mid_transfer_delivers_exactly",),
+    ),
+    Entry(
+        "PMTU black hole",
+        (
+            _PMTU + "test_a_path_whose_mtu_falls_in_mid_transfer_carries_the_transfer_on",
+            _PMTU + "test_a_black_hole_one_way_shows_though_small_packets_go_on_both_ways",
+        ),
+    ),
+    Entry("ICMP forged", (_UDP + "test_datagrams_are_never_cut_on_the_way_whatever_icmp_says",)),
+    Entry(
+        "GSO failing half-way",
+        (
+            _UDP + "test_gso_that_fails_half_way_loses_nothing_and_is_said_once",
+            _UDP + "test_a_burst_too_long_for_the_interface_is_lost_and_gso_goes_on",
         ),
     ),
 )

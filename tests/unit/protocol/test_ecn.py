@@ -186,7 +186,7 @@ def test_a_path_that_drops_marked_packets_works_after_the_test() -> None:
     pair.mark_to_right = mark
     transfer(pair)
     assert pair.connection.statistics().ecn_state == "failed"
-    assert dropped == TESTING_PACKETS
+    assert TESTING_PACKETS <= dropped < 2 * TESTING_PACKETS  # what went out in a burst with the tenth, too
 
 
 def test_switched_off_nothing_is_marked_and_marks_of_the_peer_are_reported_all_the_same() -> None:
