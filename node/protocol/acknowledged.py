@@ -106,8 +106,8 @@ def _give_up(c: Connection, stream: SendStream) -> None:
     c.events.append(SendingGivenUp(stream.stream_id, ErrorCode.FEC))
 
 
-def repeat_oldest(c: Connection, record: SentBurst) -> None:
-    """Queue again what the first outstanding packet of ``record`` carried; it is not lost yet."""
+def repeat(c: Connection, record: SentBurst, *, newest: bool) -> None:
+    """Queue again what a packet of ``record`` carried that is in flight: the newest or the oldest of them."""
     if _never_repeats(c):
         _repeat_frames(c, record.frames)
         return
@@ -122,7 +122,8 @@ def repeat_oldest(c: Connection, record: SentBurst) -> None:
         _repeat_frames(c, record.frames)
         return
     if record.stream is not None:
-        low, _ = next(runs(record.outstanding))
+        waiting = record.outstanding
+        low = waiting.bit_length() - 1 if newest else (waiting & -waiting).bit_length() - 1
         start, end, fin = record.data_of(low, low + 1)
         record.stream.requeue(start, end, fin=fin)
         c.streams.mark_ready(record.stream)

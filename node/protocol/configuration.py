@@ -59,6 +59,8 @@ class Configuration:
     fec_overhead_percent: int = 25
     #: Congestion controller: a name in ``CONTROLLERS``.
     congestion: str = "new-reno"
+    #: Whether a connection begins with half of what an earlier one to the same peer found the path to carry.
+    remember_path: bool = False
     #: Profiles that a responder accepts.
     accepted_integrity: tuple[str, ...] = ("aead", "crc32c", "xor")
     #: Noise pattern of connections we begin: ``ik`` (the peer's key is known), ``xx`` (only its address is),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from random import Random
 from typing import TYPE_CHECKING
 
 from node.protocol.arena import Arena
@@ -70,6 +71,8 @@ class Connection(StreamCalls):
     is_authenticated: bool
     #: None in the profiles without keys.
     keys: KeyPhases | None
+    #: The endpoint's chance, which peers do not know.
+    rng: Random
     arq: ArqMode
     acks: Acknowledgements
     recovery: Recovery

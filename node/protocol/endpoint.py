@@ -17,6 +17,7 @@ from node.protocol.errors import LocalProtocolError
 from node.protocol.events import DatagramReceived, Event
 from node.protocol.handshake import new_connection_id
 from node.protocol.identity import Identity, Peer
+from node.protocol.recovery.remembered import PathMemory
 from node.protocol.sealed.service import SealedService, SealedSettings
 from node.protocol.setting_up import SettingUp
 from node.protocol.stateless_reset import STATELESS_RESET, StatelessResets
@@ -71,6 +72,7 @@ class Endpoint:
         self._timed: dict[bytes, Connection] = {}
         self._work: deque[Connection] = deque()
         self._reporting: deque[Connection] = deque()
+        self._paths = PathMemory()
         self._setting_up = SettingUp(self, rng, key_log)
 
     # -- what the world did
@@ -244,6 +246,7 @@ class Endpoint:
             connection_id=connection_id, table=self._table, on_work=self.wake, now=now, tracer=tracer,
             budget=self._windows,
         )  # fmt: skip
+        connection.rng = self._rng
         self._by_id[connection.connection_id] = connection
         (self._timed if initiator else self._half_open)[connection.connection_id] = connection
         self.wake(connection)
@@ -265,7 +268,11 @@ class Endpoint:
 
     def report(self, connection: Connection) -> None:
         """Note that a connection may have events."""
-        if connection.events and connection not in self._reporting:
+        if not connection.events:
+            return
+        if connection.configuration.remember_path:
+            self._paths.look(connection)
+        if connection not in self._reporting:
             self._reporting.append(connection)
 
     # -- helpers

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from node.protocol import trace
 from node.protocol.congestion.base import initial_window
 from node.protocol.datagrams import Transmit
-from node.protocol.recovery.loss import PACKET_THRESHOLD
+from node.protocol.recovery.reordering import PACKET_THRESHOLD
 from node.protocol.recovery.rtt import GRANULARITY, INITIAL_RTT
 from node.protocol.recovery.sent_packets import SentBurst, runs
 from node.protocol.states import ConnectionState

@@ -11,7 +11,7 @@ import struct
 from collections import deque
 from typing import TYPE_CHECKING
 
-from node.protocol.acknowledged import repeat_oldest
+from node.protocol.acknowledged import repeat
 from node.protocol.arena import BULK_FRAME_BYTES, HEADER_BYTES, Arena, Slot
 from node.protocol.datagrams import Transmit
 from node.protocol.ecn import NOT_ECT
@@ -223,9 +223,9 @@ class PacketBuilder:
         if not paced:
             self.limited_by = "pacing"
             # RFC 9002 §7.8: it counts as used if without pacing it would be; half a window in flight
-            # between bursts says so, while one far beyond the path's capacity never fills.
+            # some time in the last round trip says so, while one far beyond the path's capacity never fills.
             congestion_window = c.recovery.congestion.congestion_window
-            c.recovery.window_used = 2 * c.recovery.bytes_in_flight >= congestion_window
+            c.recovery.window_used = 2 * c.recovery.rate.most_in_flight >= congestion_window
             self.paced_until = pacer.next_time(packet_size=self.size, wanted=wanted, now=now)
         return min(window, paced)
 
@@ -298,19 +298,29 @@ class PacketBuilder:
     # -- single packets
 
     def _probe(self, now: Instant) -> Transmit | None:
-        """SPEC 8-2: repeat what is out longest, or ask with a PING."""
+        """SPEC 8-2: send something new, repeat the newest or oldest packet in flight, or ask with a PING."""
         c = self._connection
         record = c.recovery.oldest_outstanding()
         if record is None:
             c.recovery.probes_due = 0
             return self.next_burst(now=now)
-        repeat_oldest(c, record)
+        if c.arq.in_order_only or c.arq.max_open_packets is not None or c.recovery.probes_due == 1:
+            repeat(c, record, newest=False)
+        elif c.streams.next_ready(c.credit.to_send) is None:
+            # The end of what was sent is what no later packet can prove lost (RFC 8985 §7).
+            repeat(c, c.recovery.newest_outstanding() or record, newest=True)
         # SPEC 13.2-7: new connection IDs alone would not tell the peer where we are.
         nothing = all(isinstance(frame, NewConnectionId) for frame in self.control)
         if nothing and c.streams.next_ready(c.credit.to_send) is None:
             self.control.append(Ping())
         if c.arq.max_open_packets is not None:
             c.recovery.probes_due = 1
+        stream = c.streams.next_ready(c.credit.to_send)
+        if stream is not None and not self.control and c.acks.deadline is None:
+            start, end = stream.sendable(c.credit.to_send)
+            # A full packet of bulk data has no room for the longer head of a single one.
+            if end - start >= self._data_size and stream.stream_id <= _MAX_BULK_STREAM_ID:
+                return self._bulk(stream, start, end, self.size, now)
         return self._single(now, control=True, stream_bytes=self.size)
 
     def _single(self, now: Instant, *, control: bool, stream_bytes: int) -> Transmit | None:

@@ -64,6 +64,7 @@ def _recovery(recovery: Recovery) -> dict[str, Any]:
     rtt, congestion = recovery.rtt, recovery.congestion
     found: dict[str, Any] = {
         "packets_lost": recovery.packets_lost,
+        "spurious_losses": recovery.reordering.spurious,
         "acks_received": recovery.acks,
         "probe_timeouts": recovery.probe_timeouts,
         "congestion_window": congestion.congestion_window,

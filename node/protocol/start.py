@@ -71,6 +71,7 @@ def _make_parts(c: Connection, ours: TransportParameters, peer: TransportParamet
         # Its chance only spreads probes: the ID is drawn by the endpoint, and need not be secret.
         CONTROLLERS[c.configuration.congestion](size, rng=Random(c.connection_id)),
         initial_window=initial_window(size),
+        rng=c.rng,
         on_acked=lambda record, mask: on_acked(c, record, mask),
         on_lost=lambda record, mask: on_lost(c, record, mask),
         ecn=c.configuration.ecn,

@@ -19,6 +19,8 @@ class Statistics:
     bytes_received: int
     #: Packets declared lost by the sender (RFC 9002 §6).
     packets_lost: int
+    #: Of these, packets acknowledged after all (SPEC 8-6).
+    spurious_losses: int
     #: Packets sent that repeat earlier stream data or control frames.
     retransmitted_packets: int
     #: Stream bytes in them that had been sent before.

@@ -129,6 +129,9 @@ class Transport(Closed):
         ]
         | None
     ) = Field(default=None, description="Congestion controller.")
+    remember_path: bool | None = Field(
+        default=None, description="Begin with half of what the last connection to this peer could send."
+    )
     handshake: Literal["ik", "xx", "ik-psk2"] | None = Field(
         default=None, description="Noise pattern of the handshake; ik-psk2's secret follows from the seed."
     )

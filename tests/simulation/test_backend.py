@@ -278,6 +278,7 @@ def test_captures_hold_every_frame_at_both_ends_of_each_link_in_virtual_time(tmp
         async with deployed(plan, tmp_path / "run", capture=True) as deployment:
             await start(deployment, bulk(200_000))
             assert all(event.data["ok"] for event in await finished(deployment))
+            await deployment.sleep(SECOND)  # what is on the second link arrives
             collected = await deployment.collect(tmp_path)
         assert sorted(collected.captures) == ["a:eth1--r1:eth1", "r1:eth2--b:eth1"]
         counted = {}

@@ -69,3 +69,19 @@ def test_fifty_small_transfers_survive_heavy_losses_in_runs() -> None:
     for _ in range(50):
         network.flow(1000, configuration=configuration)
     network.run(limit=60 * SECOND)
+
+
+#: picoquic's satellite: a quarter of a gigabit down, 3 Mbit/s up, 300 ms each way.
+SATELLITE = Path(rate=250 * MBIT, back_rate=3 * MBIT, delay=300 * MILLISECOND)
+
+
+def test_a_hundred_megabytes_over_a_satellite_and_again_with_the_path_remembered() -> None:
+    network = Bottleneck(SATELLITE)
+    configuration = Configuration(congestion="cubic", remember_path=True)
+    first = network.flow(100 * MB, configuration=configuration)
+    network.run()
+    assert first.seconds <= 6.5
+    start = network.scheduler.now + 5 * SECOND
+    second = network.flow(100 * MB, configuration=configuration, start=start, after=first)
+    network.run()
+    assert second.seconds <= 4.9

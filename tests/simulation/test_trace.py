@@ -56,7 +56,8 @@ def test_each_sent_packet_is_told_once_and_arrives_once() -> None:
     pair = transferred(Pair(coalesce=True, traced=True))
     for left in (True, False):
         sent = numbers(pair.traced(trace.PacketSent, left=left))
-        assert sent == list(range(len(sent)))
+        assert sent == sorted(set(sent))
+        assert sent[-1] < 1.02 * len(sent)  # numbers are skipped but rarely (SPEC 4-5)
         assert numbers(pair.traced(trace.PacketReceived, left=not left)) == sent
 
 

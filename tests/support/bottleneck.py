@@ -76,6 +76,7 @@ class Bottleneck:
         self.recovery = Recovery(
             self.controller,
             initial_window=initial_window(SIZE),
+            rng=Random(f"{seed}/recovery"),
             on_acked=lambda record, mask: None,
             on_lost=lambda record, mask: None,
         )

@@ -30,7 +30,7 @@ class Forger:
         #: The type of the packets made, which tells their key phase.
         self.kind = 0x41
         #: The number of the next packet.
-        self.number = pair.connection.statistics().packets_sent
+        self.number = pair.connection.recovery.next_packet_number
 
     def packet(self, payload: bytes, *, number: int | None = None) -> bytes:
         """Return a sealed packet; without ``number`` it takes the next one."""

@@ -54,6 +54,15 @@ class CongestionController(Protocol):
         """Take the round trip of the handshake, before anything is sent."""
         ...
 
+    def on_remembered_path(self, window: int, *, rtt: Duration, now: Instant) -> None:
+        """Begin with a window that an earlier connection makes likely; nothing else has grown it yet.
+
+        Args:
+            window: bytes, more than the window now.
+            rtt: of this connection.
+        """
+        ...
+
     def on_sent(self, size: int, *, now: Instant, prior_in_flight: int, is_app_limited: bool) -> None:
         """Note a burst that goes out.
 

@@ -75,6 +75,11 @@ class Bbr:
         self.model.min_rtt.update(rtt, now)
         self._init_pacing_rate(rtt)
 
+    def on_remembered_path(self, window: int, *, rtt: Duration, now: Instant) -> None:
+        """SPEC 8-7: Startup begins there. It lowers neither window nor rate before it has filled the pipe."""
+        self.congestion_window = max(self.congestion_window, window)
+        self.pacing_rate = max(self.pacing_rate or 1, window * SECOND // max(1, rtt))
+
     def on_sent(self, size: int, *, now: Instant, prior_in_flight: int, is_app_limited: bool) -> None:
         """§5.2.2: a flow that was idle paces at what it knows of the path."""
         if not prior_in_flight and is_app_limited:

@@ -9,9 +9,10 @@ from random import Random
 
 from node.protocol.congestion.base import MINIMUM_WINDOW_PACKETS, initial_window
 from node.protocol.loss_based.hystart import HyStart
+from node.protocol.loss_based.jump import Jump, PacketTrain
 from node.protocol.loss_based.prr import ProportionalRateReduction
 from node.protocol.recovery.samples import AckSample, LossSample
-from node.protocol.time import Duration, Instant
+from node.protocol.time import SECOND, Duration, Instant
 
 
 class LossBased:
@@ -30,6 +31,8 @@ class LossBased:
         self.send_quantum: int | None = None
         #: Watches the first slow start; later ones know where to end.
         self._hystart = HyStart()
+        self._jump = Jump()
+        self._train = PacketTrain(max_datagram_size)
         self._recovery_start: Instant | None = None
         #: Says the window as long as a recovery period goes on.
         self._prr: ProportionalRateReduction | None = None
@@ -62,8 +65,16 @@ class LossBased:
         if self._prr is not None:
             self._prr.on_sent(size)
 
+    def on_remembered_path(self, window: int, *, rtt: Duration, now: Instant) -> None:
+        """SPEC 8.1.1-4: go to the window at once, paced over a round trip."""
+        self._jump.begin(window, before=self.congestion_window, now=now)
+        self.congestion_window = window
+        self.pacing_rate = max(1, window * SECOND // max(1, rtt))
+
     def on_ack(self, sample: AckSample) -> None:
         """Reduce on in recovery, grow otherwise."""
+        if self._jump.is_open and self._jump.on_ack(sample):
+            self.pacing_rate = None
         if self._prr is not None:
             if self._in_recovery(sample.newest_sent):
                 window = self._prr.on_acked(
@@ -80,6 +91,10 @@ class LossBased:
                 self.ssthresh = self.congestion_window
             else:
                 self.congestion_window += growth
+                self._train.on_ack(sample)
+                window = self._train.window(sample)
+                if window > self.congestion_window:  # SPEC 8.1.1-5
+                    self.on_remembered_path(window, rtt=sample.rtt.min_rtt, now=sample.now)
         elif self.congestion_window < self.ssthresh:
             self.congestion_window += sample.acked_bytes
         else:
@@ -109,6 +124,7 @@ class LossBased:
         """RFC 9002 §7.6.2."""
         self.congestion_window = self.minimum_window
         self._recovery_start = self._before = self._prr = None
+        self._end_jump()
 
     @property
     def phase(self) -> str:
@@ -135,11 +151,18 @@ class LossBased:
             self._leave_recovery()
         self._before = self.congestion_window, self.ssthresh
         self._recovery_start = now
+        if self._jump.is_open:
+            self.congestion_window = min(self.congestion_window, self._jump.validated)
+        self._end_jump()
         self.ssthresh = max(self.reduced_window(), self.minimum_window)
         self._prr = ProportionalRateReduction(
             ssthresh=self.ssthresh, flight=flight, packet_size=self.max_datagram_size
         )
         return True
+
+    def _end_jump(self) -> None:
+        self._jump.end()
+        self.pacing_rate = None
 
     def _leave_recovery(self) -> None:
         assert self.ssthresh is not None

@@ -12,6 +12,9 @@ from typing import NamedTuple
 from node.protocol.recovery.sent_packets import SentBurst
 from node.protocol.time import SECOND, Duration, Instant
 
+#: Round trips for which the largest rate is kept, once or twice.
+PEAK_ROUNDS = 8
+
 
 class RateSample(NamedTuple):
     """What one acknowledgement says about the rate; ``AckSample`` tells of the fields."""
@@ -34,8 +37,23 @@ class DeliveryRate:
         #: Bytes declared lost so far [C.lost].
         self.lost = 0
         self._first_send_time: Instant = 0
+        # The largest rate of the last round trips that nothing but the path limited, and of those before.
+        self._peak = self._earlier_peak = 0
+        self._next_round = self._rounds = 0
+        # The most bytes that were in flight in this round trip and in the one before.
+        self._most = self._earlier_most = 0
         #: Until so much is delivered, samples show the application's rate [C.app_limited]; 0: none do.
         self._app_limited = 0
+
+    @property
+    def peak(self) -> int:
+        """The largest rate lately, bytes a second; 0: there is none."""
+        return max(self._peak, self._earlier_peak)
+
+    @property
+    def most_in_flight(self) -> int:
+        """The most bytes in flight in this round trip and the one before."""
+        return max(self._most, self._earlier_most)
 
     @property
     def is_app_limited(self) -> bool:
@@ -52,6 +70,7 @@ class DeliveryRate:
         record.lost_before = self.lost
         record.is_app_limited = self._app_limited > 0
         record.tx_in_flight = prior_in_flight + size
+        self._most = max(self._most, record.tx_in_flight)
 
     def on_app_limited(self, bytes_in_flight: int) -> None:
         """The sender has nothing to send and the window is not full (§4.1.2.4)."""
@@ -60,6 +79,11 @@ class DeliveryRate:
     def on_lost(self, size: int) -> None:
         """Count bytes declared lost."""
         self.lost += size
+
+    def on_late(self, size: int, *, now: Instant) -> None:
+        """Count bytes that were declared lost and have arrived after all."""
+        self.delivered += size
+        self._delivered_time = now
 
     def on_acked(self, newly: Sequence[tuple[SentBurst, int]], size: int, *, now: Instant) -> RateSample:
         """Take the sample of one acknowledgement (§4.1.2.3).
@@ -79,6 +103,14 @@ class DeliveryRate:
         # trip, since numbers are used once: the draft's check against min_rtt has nothing to find.
         interval = max(send_elapsed, now - newest.delivered_time, 1)
         rate = (self.delivered - newest.delivered) * SECOND // interval
+        if not newest.is_app_limited:
+            self._peak = max(self._peak, rate)
+        if newest.delivered >= self._next_round:
+            self._next_round = self.delivered
+            self._rounds += 1
+            self._earlier_most, self._most = self._most, 0
+            if self._rounds % PEAK_ROUNDS == 0:
+                self._earlier_peak, self._peak = self._peak, 0
         return RateSample(
             newest.delivered, rate, interval, newest.is_app_limited, newest.tx_in_flight,
             self.lost - newest.lost_before,

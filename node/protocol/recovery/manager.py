@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 from typing import TYPE_CHECKING
 
 from node.protocol.congestion.base import CongestionController
@@ -10,12 +11,15 @@ from node.protocol.ecn import EcnValidator
 from node.protocol.errors import ErrorCode, RemoteProtocolError
 from node.protocol.recovery.delivery_rate import DeliveryRate
 from node.protocol.recovery.estimates import Estimates
-from node.protocol.recovery.loss import PACKET_THRESHOLD, detect_lost
+from node.protocol.recovery.loss import detect_lost
 from node.protocol.recovery.pacer import Pacer
 from node.protocol.recovery.persistent_congestion import is_persistent
+from node.protocol.recovery.remembered import RememberedPath
+from node.protocol.recovery.reordering import Reordering
 from node.protocol.recovery.rtt import RttEstimator
 from node.protocol.recovery.samples import AckSample, LossSample, LostBurst
 from node.protocol.recovery.sent_packets import SentBurst, SentPackets
+from node.protocol.recovery.skipping import SkippedNumbers
 from node.protocol.time import MICROSECOND, SECOND, Duration, Instant
 from node.protocol.wire.frames import Ack
 
@@ -37,6 +41,7 @@ class Recovery:
     Args:
         congestion: the controller.
         initial_window: tokens the pacer starts with, bytes.
+        rng: chance that the peer does not know (SPEC 4-5); None: no packet number is skipped.
         on_acked, on_lost: told of a record and the mask of its packets, once for each packet.
         ecn: whether to mark packets and react to congestion that the peer reports.
     """
@@ -46,6 +51,7 @@ class Recovery:
         congestion: CongestionController,
         *,
         initial_window: int,
+        rng: Random | None = None,
         on_acked: OnPackets,
         on_lost: OnPackets,
         ecn: bool = False,
@@ -56,6 +62,8 @@ class Recovery:
         self.pacer = Pacer(initial_window)
         self.rate = DeliveryRate()
         self.sent = SentPackets()
+        self.reordering = Reordering()
+        self._skipped = SkippedNumbers(rng)
         #: Number of the path in use: packets of others count for none of the estimates (SPEC 13.2-6).
         self.path = 0
         #: ... bytes in flight included.
@@ -77,7 +85,10 @@ class Recovery:
         self._known_ranges: frozenset[tuple[int, int]] = frozenset()
         self._loss_time: Instant | None = None
         self._pto_count = 0
-        self._last_eliciting: Instant = 0
+        #: When something ack-eliciting was last sent.
+        self.last_sent: Instant = 0
+        #: Whether it has begun with what was known of the path.
+        self.is_resumed = False
         self._eliciting_in_flight = 0
         self._first_sample: Instant | None = None
         #: Whether the sender, when it last tried, would have sent more but for the congestion window
@@ -90,7 +101,7 @@ class Recovery:
     def on_sent(self, record: SentBurst) -> None:
         """Note a burst; its packet numbers are taken from ``next_packet_number`` (SPEC 3-4, 4-1)."""
         assert record.first == self.next_packet_number
-        self.next_packet_number += record.count
+        self.next_packet_number = self._skipped.after(record.first + record.count)
         record.path = self.path
         if record.ecn:
             self.ecn.on_sent(record.count)
@@ -104,7 +115,7 @@ class Recovery:
         self.sent.append(record)
         self.bytes_in_flight = record.tx_in_flight
         self._eliciting_in_flight += record.count
-        self._last_eliciting = record.time_sent
+        self.last_sent = record.time_sent
         self.pacer.on_sent(size)  # SPEC 8-3: probes and control frames as well
         if self.probes_due:
             self.probes_due -= 1
@@ -126,8 +137,20 @@ class Recovery:
         self.bytes_in_flight = sum(record.bytes_of(record.outstanding) for record in flying)
         self._pto_count = 0
         self.ecn.restart()
+        self.reordering.restart()
         self._update_pacer()
         return left
+
+    def resume(self, path: RememberedPath | None) -> None:
+        """Begin with what is known of the path, once its round trip is confirmed (SPEC 8-7)."""
+        if self._first_sample is None:
+            return
+        self.is_resumed = True
+        window = 0 if path is None else path.window(self.rtt.min_rtt, now=self._first_sample)
+        if window > self.congestion.congestion_window:
+            rtt, now = self.rtt.min_rtt, self._first_sample
+            self.congestion.on_remembered_path(window, rtt=rtt, now=now)
+            self._update_pacer()
 
     def on_app_limited(self) -> None:
         """The sender has nothing more to send although the window would let it."""
@@ -139,17 +162,23 @@ class Recovery:
         """Take an acknowledgement.
 
         Raises:
-            RemoteProtocolError: it acknowledges a packet that was never sent (SPEC 5-2).
+            RemoteProtocolError: it acknowledges a packet that was never sent (SPEC 5-2, 4-5).
         """
         largest = ack.ranges[0][1] - 1
         if largest >= self.next_packet_number:
             raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, "ACK of a packet never sent")
         self.acks += 1
-        newly = self._newly_acked(ack)
+        # Through loss most ranges are those of the acknowledgement before.
+        known, self._known_ranges = self._known_ranges, frozenset(ack.ranges)
+        fresh = [found for found in reversed(ack.ranges) if found not in known]
+        newly = self._newly_acked(fresh)
         advances = largest > self._largest_acked
         if advances:
             self._largest_acked = largest
+        late = self._take_late(fresh, now)
         if not newly:
+            if late:
+                self._update_pacer()
             return
         prior, lost_before = self.bytes_in_flight, self.rate.lost
         measured = self._take_rtt_sample(newly, largest, ack, now)
@@ -206,7 +235,7 @@ class Recovery:
         if not self._eliciting_in_flight or self.probes_due:
             return None
         longest = max(MAX_PROBE_INTERVAL, 4 * self.probe_timeout)
-        return self._last_eliciting + min(self.probe_timeout << self._pto_count, longest)
+        return self.last_sent + min(self.probe_timeout << self._pto_count, longest)
 
     @property
     def probe_timeout(self) -> Duration:
@@ -234,20 +263,20 @@ class Recovery:
         return self._eliciting_in_flight
 
     def oldest_outstanding(self) -> SentBurst | None:
-        """Return the oldest record with packets in flight: what a probe repeats."""
-        for record in self.sent:
-            if record.outstanding:
-                return record
-        return None
+        """Return the oldest record with packets in flight."""
+        return next((record for record in self.sent if record.outstanding), None)
+
+    def newest_outstanding(self) -> SentBurst | None:
+        """Return the newest record with packets in flight."""
+        return next((record for record in reversed(self.sent) if record.outstanding), None)
 
     # -- the steps
 
-    def _newly_acked(self, ack: Ack) -> list[tuple[SentBurst, int]]:
+    def _newly_acked(self, ranges: list[tuple[int, int]]) -> list[tuple[SentBurst, int]]:
         newly: list[tuple[SentBurst, int]] = []
-        known, self._known_ranges = self._known_ranges, frozenset(ack.ranges)
-        for start, end in reversed(ack.ranges):
-            if (start, end) in known:
-                continue  # through loss most ranges are those of the acknowledgement before
+        for start, end in ranges:
+            if self._skipped.any_in(start, end):
+                raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, "ACK of a packet never sent")
             for record in self.sent.overlapping(start, end):
                 low = max(0, start - record.first)
                 high = min(record.count, end - record.first)
@@ -255,6 +284,19 @@ class Recovery:
                 if mask:
                     newly.append((record, mask))
         return newly
+
+    def _take_late(self, ranges: list[tuple[int, int]], now: Instant) -> bool:
+        """Take back what was declared lost and is acknowledged; whether there was any (SPEC 8-6)."""
+        late, all_of_it = self.reordering.take_late(ranges, largest_acked=self._largest_acked, now=now)
+        if late and self.observer is not None:
+            self.observer.acked(late, now)
+        for record, mask in late:
+            record.acked |= mask
+            self.rate.on_late(record.bytes_of(mask), now=now)
+            self._on_acked(record, mask)
+        if all_of_it:
+            self.congestion.on_spurious_loss()
+        return bool(late)
 
     def _take_rtt_sample(
         self, newly: list[tuple[SentBurst, int]], largest: int, ack: Ack, now: Instant
@@ -312,13 +354,19 @@ class Recovery:
         )
 
     def _detect_lost(self, now: Instant) -> None:
+        thresholds = self.reordering
+        loss_delay = self.rtt.loss_delay(thresholds.time_threshold_eighths)
         lost, self._loss_time = detect_lost(
-            self.sent, largest_acked=self._largest_acked, loss_delay=self.rtt.loss_delay, now=now
+            self.sent,
+            largest_acked=self._largest_acked,
+            packet_threshold=thresholds.packet_threshold,
+            loss_delay=loss_delay,
+            now=now,
         )
         if not lost:
             return
         if self.observer is not None:
-            self.observer.lost(lost, self._largest_acked, PACKET_THRESHOLD, now)
+            self.observer.lost(lost, self._largest_acked, thresholds.packet_threshold, now)
         for record, mask in lost:
             record.lost |= mask
             self.packets_lost += mask.bit_count()
@@ -326,6 +374,7 @@ class Recovery:
             self._on_lost(record, mask)
         lost = [found for found in lost if found[0].path == self.path]
         if lost:
+            thresholds.on_lost(lost, loss_delay=loss_delay, keep=2 * self.probe_timeout, now=now)
             self._tell_of_losses(lost, now)
 
     def _tell_of_losses(self, lost: list[tuple[SentBurst, int]], now: Instant) -> None:

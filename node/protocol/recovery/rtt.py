@@ -39,8 +39,11 @@ class RttEstimator:
         """Return the PTO without backoff (RFC 9002 §6.2.1)."""
         return self.smoothed_rtt + max(4 * self.rttvar, GRANULARITY) + max_ack_delay
 
-    @property
-    def loss_delay(self) -> Duration:
-        """How long after a later packet's acknowledgement one counts as lost (RFC 9002 §6.1.2)."""
+    def loss_delay(self, eighths: int) -> Duration:
+        """How long after its sending a packet counts as lost if a later one has arrived (RFC 9002 §6.1.2).
+
+        Args:
+            eighths: of a round trip by which it may be late.
+        """
         longest = max(self.latest_rtt, self.smoothed_rtt) if self.has_sample else self.smoothed_rtt
-        return max(longest * 9 // 8, GRANULARITY)
+        return max(longest * (8 + eighths) // 8, GRANULARITY)

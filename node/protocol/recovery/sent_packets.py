@@ -138,5 +138,10 @@ class SentPackets:
         for index in range(self._begin, len(self._records)):
             yield self._records[index]
 
+    def __reversed__(self) -> Iterator[SentBurst]:
+        """Yield the kept records, newest first."""
+        for index in range(len(self._records) - 1, self._begin - 1, -1):
+            yield self._records[index]
+
     def __len__(self) -> int:
         return len(self._records) - self._begin

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from node.protocol.congestion.new_reno import NewReno
 from node.protocol.recovery.manager import Recovery
 from node.protocol.recovery.samples import AckSample, LossSample
@@ -40,6 +42,7 @@ class Sender:
         self.recovery = Recovery(
             self.controller,
             initial_window=10 * SIZE,
+            rng=Random(1),
             on_acked=lambda record, mask: None,
             on_lost=lambda record, mask: None,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from node.protocol.congestion.new_reno import NewReno
 from node.protocol.recovery.ack_frequency import wanted_frequency
 from node.protocol.recovery.acknowledgements import MAX_KEPT_RANGES, Acknowledgements
@@ -53,7 +55,7 @@ def test_the_probe_timeout_is_srtt_plus_four_rttvar_plus_ack_delay() -> None:
 def test_three_later_packets_make_a_packet_lost_and_two_do_not() -> None:
     record = burst(0, 10, time_sent=0)
     record.acked = 1 << 4
-    lost, again = detect_lost([record], largest_acked=4, loss_delay=SECOND, now=1)
+    lost, again = detect_lost([record], largest_acked=4, packet_threshold=3, loss_delay=SECOND, now=1)
     assert lost == [(record, 0b00011)]  # 0 and 1 are three or more behind
     assert again == SECOND  # 2 and 3 are looked at when the time threshold comes
 
@@ -61,14 +63,16 @@ def test_three_later_packets_make_a_packet_lost_and_two_do_not() -> None:
 def test_time_makes_an_earlier_packet_lost() -> None:
     record = burst(0, 3, time_sent=0)
     record.acked = 0b100
-    lost, again = detect_lost([record], largest_acked=2, loss_delay=SECOND, now=SECOND - 1)
+    lost, again = detect_lost(
+        [record], largest_acked=2, packet_threshold=3, loss_delay=SECOND, now=SECOND - 1
+    )
     assert (lost, again) == ([], SECOND)
-    lost, again = detect_lost([record], largest_acked=2, loss_delay=SECOND, now=SECOND)
+    lost, again = detect_lost([record], largest_acked=2, packet_threshold=3, loss_delay=SECOND, now=SECOND)
     assert (lost, again) == ([(record, 0b011)], None)
 
 
 def test_packets_after_the_largest_acknowledged_are_not_lost() -> None:
-    lost, _ = detect_lost([burst(5, 4, 0)], largest_acked=4, loss_delay=1, now=SECOND)
+    lost, _ = detect_lost([burst(5, 4, 0)], largest_acked=4, packet_threshold=3, loss_delay=1, now=SECOND)
     assert lost == []
 
 
@@ -243,6 +247,7 @@ def recovery() -> Recovery:
     return Recovery(
         NewReno(SIZE),
         initial_window=10 * SIZE,
+        rng=Random(1),
         on_acked=lambda record, mask: None,
         on_lost=lambda record, mask: None,
     )

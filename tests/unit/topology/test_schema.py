@@ -48,6 +48,7 @@ def test_settings_that_are_given_make_a_configuration() -> None:
             "integrity": "crc32c",
             "arq": "stop-and-wait",
             "congestion": "new-reno",
+            "remember-path": True,
             "handshake": "xx",
             "cipher": "chacha20-poly1305",
             "post-quantum": True,
