@@ -48,18 +48,20 @@ def further_settings(
 ) -> tuple[Configuration, Configuration]:
     """Return the settings with what came later, from chance of its own (``rng``: one for each seed)."""
     threshold = 0 if rng.random() < 0.2 else 256
+    early = rng.random() < 0.4
     left = replace(
         left,
         pre_shared_key=PRE_SHARED_KEY,
         handshake=rng.choice(sorted(HANDSHAKE_CODES)),
         cipher=rng.choice(sorted(CIPHER_CODES)),
         retry_threshold=threshold,
+        early_data=early,
         fec="none" if left.arq == "stop-and-wait" else rng.choice(sorted(FEC_CODES)),
         fec_arq=rng.choice(sorted(FEC_ARQ_CODES)),
     )
     if left.max_datagram_size >= POST_QUANTUM_SETUP_BYTES and has_ml_kem():
         left = replace(left, post_quantum=rng.random() < 0.1)
-    right = replace(right, pre_shared_key=PRE_SHARED_KEY, retry_threshold=threshold)
+    right = replace(right, pre_shared_key=PRE_SHARED_KEY, retry_threshold=threshold, early_data=early)
     return _own(left, rng), _own(right, rng)
 
 

@@ -10,7 +10,13 @@ from random import Random
 
 from node.protocol.connection import Connection
 from node.protocol.errors import LocalProtocolError
-from node.protocol.events import SendingGivenUp, StreamAcknowledged, StreamDataReceived, StreamReset
+from node.protocol.events import (
+    ConnectionEstablished,
+    SendingGivenUp,
+    StreamAcknowledged,
+    StreamDataReceived,
+    StreamReset,
+)
 from node.protocol.time import MILLISECOND, SECOND, Duration
 from node.protocol.wire.frames import Ping
 from tests.seeds.leftovers import expect_nothing_left
@@ -102,13 +108,45 @@ class _Transfer:
             read=False, coalesce=rng.random() < 0.5,
         )  # fmt: skip
         self.pair.established()
+        early = self._again(rng) if left.early_data and right.early_data else {}
         assert self.pair.accepted is not None
         self._ends = (
             End(self.pair.connection, rng, patient=rng.random() < 0.3),
             End(self.pair.accepted, rng, patient=rng.random() < 0.3),
         )
+        self._ends[0].sent |= early
         self._news: tuple[list[object], list[object]] = ([], [])
         self._taken = [0, 0]
+
+    def _again(self, rng: Random) -> dict[int, bytearray]:
+        """End the connection and begin another with its ticket: data goes with the first flight.
+
+        Returns:
+            What was sent early, by stream.
+        """
+        pair = self.pair
+        pair.run_for(SECOND)
+        for endpoint in (pair.left, pair.right):
+            endpoint.close(now=pair.now)
+        pair.drain()
+        pair.run_for(600 * SECOND)
+        for events in (pair.left_events, pair.right_events):
+            events.clear()
+        pair.accepted = None
+        connection = pair.connection = pair.left.connect(pair.peer, now=pair.now)
+        sent: dict[int, bytearray] = {}
+        try:
+            stream_id = connection.open_stream()
+            sent[stream_id] = bytearray(rng.randbytes(rng.choice([0, 10, 3000, 20_000])))
+            connection.write(stream_id, bytes(sent[stream_id]), end=True)
+        except LocalProtocolError:
+            pass  # there is no ticket: the first connection was too short, or its ticket was lost
+        pair.drain()
+        pair.run_until(
+            lambda: any(isinstance(e, ConnectionEstablished) for e in pair.right_events),
+            limit=pair.now + 3600 * SECOND,
+        )
+        return sent
 
     def write_and_read(self) -> None:
         """Let both ends do what they like, while time goes on by leaps."""
