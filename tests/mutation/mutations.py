@@ -166,6 +166,40 @@ MUTATIONS = (
         ),
     ),
     _mutation(
+        "a ticket opens early data twice",
+        "unit/protocol/test_tickets.py::test_a_ticket_gives_its_secret_once",
+        ("tickets.py", "if nonce in self._used:", "if False:"),
+    ),
+    _mutation(
+        "an address that is not proven gets all that there is",
+        "unit/protocol/test_paths.py::test_until_the_address_is_proven_three_times_what_came_from_it_may_go_there",
+        ("path.py", "AMPLIFICATION = 3", "AMPLIFICATION = 1000"),
+    ),
+    _mutation(
+        "any answer proves a path",
+        "unit/protocol/test_paths.py::test_an_answer_to_no_challenge_of_ours_proves_nothing",
+        ("path.py", "return data in self._challenges", "return True"),
+    ),
+    _mutation(
+        "messages begin without the credit to end",
+        "simulation/test_messages.py::test_messages_that_together_are_longer_than_the_window_all_become_whole",
+        (
+            "streams/send.py",
+            "if self.is_message and (self.high_water or connection_credit < self.written):",
+            "if False:",
+        ),
+        ("streams/send.py", "if self.is_message and fresh:", "if False:"),
+    ),
+    _mutation(
+        "a probe may hold new connection IDs alone",
+        "unit/protocol/test_paths.py::test_a_peer_that_only_has_new_ids_to_repeat_is_followed_all_the_same",
+        (
+            "packet_builder.py",
+            "nothing = all(isinstance(frame, NewConnectionId) for frame in self.control)",
+            "nothing = not self.control",
+        ),
+    ),
+    _mutation(
         "a sealed datagram is accepted twice",
         "simulation/test_sealed.py::test_no_packet_is_taken_twice",
         ("sealed/replay.py", "behind >= WINDOW_BITS or bool(self._bits >> behind & 1)", "False"),
