@@ -17,6 +17,8 @@ from node.protocol.identity import Peer, address_of
 from node.protocol.suites import SUITES, Suite
 from node.protocol.time import MILLISECOND, SECOND
 from node.protocol.wire.crc32c import crc32c
+from node.protocol.wire.packet_number import MAX_PACKET_NUMBER
+from node.protocol.wire.protection import AeadProtection
 from node.protocol.wire.setup import COMPLETION, INITIATION, RESPONSE, SetupPacket, parse_setup
 from tests.support.pair import RIGHT, Pair, hostile, perfect
 
@@ -75,6 +77,30 @@ def test_every_suite_opens_through_loss_doubling_and_overtaking(suite: Suite, se
     connection.write(stream, b"x" * 3000, end=True)
     pair.drain()
     pair.run_until(lambda: pair.right_data.get(stream, b"") == b"x" * 3000)
+
+
+@pytest.mark.parametrize(
+    ("cipher", "sealed", "forged"), [("aes-gcm", 1 << 23, 1 << 52), ("chacha20-poly1305", None, 1 << 36)]
+)
+def test_each_cipher_changes_its_keys_and_has_its_limits(
+    cipher: str, sealed: int | None, forged: int
+) -> None:
+    """SPEC 4.2-2, 4.2-8: ChaCha20-Poly1305 seals what there are numbers for, and bears fewer forgeries."""
+    suite = Suite("xx", cipher)
+    pair = pair_of(suite)
+    connection = pair.established(configuration(suite, key_update_packets=20))
+    stream = connection.open_stream(unidirectional=True)
+    connection.write(stream, bytes(300_000), end=True)
+    pair.drain()
+    pair.run_until(lambda: len(pair.right_data.get(stream, b"")) == 300_000)
+    assert connection.statistics().key_updates >= 3
+    protection = connection.protection
+    assert isinstance(protection, AeadProtection)
+    if sealed is None:
+        assert protection.confidentiality_limit > MAX_PACKET_NUMBER
+    else:
+        assert protection.confidentiality_limit == sealed
+    assert protection.integrity_limit == forged
 
 
 @pytest.mark.parametrize("profile", ["crc32c", "xor"])
