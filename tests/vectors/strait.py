@@ -250,9 +250,66 @@ def reset() -> list[dict[str, Any]]:
     return made
 
 
+def times(a: int, b: int) -> int:
+    """Product in GF(256) with 0x11d, bit by bit."""
+    product = 0
+    for bit in range(8):
+        product ^= a << bit if b >> bit & 1 else 0
+    for bit in range(14, 7, -1):
+        product ^= 0x11D << (bit - 8) if product >> bit & 1 else 0
+    return product
+
+
+def over(a: int, b: int) -> int:
+    """Quotient in GF(256): what times ``b`` is ``a``."""
+    return next(c for c in range(256) if times(b, c) == a)
+
+
+def fec() -> list[dict[str, Any]]:
+    """Blocks of both schemes, without and with checks, of packets of several lengths (SPEC 12.1, 12.2)."""
+    made = []
+    for scheme in ("xor", "reed-solomon"):
+        for checked, count, total in ((False, 1, 1), (False, 5, 2), (True, 5, 3), (False, 128, 32)):
+            first = 1000 if count < 100 else (1 << 40) - 5
+            payloads = [bytes((7 * n + k) % 256 for k in range(1 + (13 * n) % 40)) for n in range(count)]
+            symbols = []
+            for number, payload in enumerate(payloads, first):
+                check = hashlib.blake2s(number.to_bytes(8, "big") + payload, digest_size=4).digest()
+                symbols.append(len(payload).to_bytes(2, "big") + (check if checked else b"") + payload)
+            size = max(map(len, symbols))
+            repairs = []
+            for i in range(total):
+                repair = bytearray(size)
+                for j, symbol in enumerate(symbols):
+                    if scheme == "xor":
+                        factor = int(j % total == i)
+                    else:
+                        factor = over(255 ^ j, (255 - i) ^ j)
+                    for k, byte in enumerate(symbol):
+                        repair[k] ^= times(factor, byte)
+                repairs.append(repair.hex())
+            made.append(
+                {
+                    "scheme": scheme,
+                    "checked": checked,
+                    "first_packet_number": first,
+                    "payloads": [payload.hex() for payload in payloads],
+                    "repairs": repairs,
+                }
+            )
+    return made
+
+
 def texts() -> dict[str, str]:
     """The files by name, as they must be."""
-    made = {"frames": frames(), "data": data(), "setup": setup(), "sealed": sealed(), "reset": reset()}
+    made = {
+        "frames": frames(),
+        "data": data(),
+        "setup": setup(),
+        "sealed": sealed(),
+        "fec": fec(),
+        "reset": reset(),
+    }
     return {
         f"{name}.json": json.dumps(vectors, indent=1, ensure_ascii=False) + "\n"
         for name, vectors in made.items()
