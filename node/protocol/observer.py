@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from node.protocol.connection import Connection
     from node.protocol.path import Path
     from node.protocol.recovery.manager import Recovery
+    from node.protocol.recovery.reordering import Reordering
 
 DATA = "data"
 EARLY = "early"
@@ -210,6 +211,13 @@ class Observer:
     def recovered(self, record: SentBurst, mask: int) -> None:
         """The peer says that it has rebuilt packets of ours."""
         self.emit(self.now, trace.FecPacketsRecovered(_ranges([(record, mask)])))
+
+    def spurious(
+        self, late: list[tuple[SentBurst, int]], reordering: Reordering, now: Instant, *, undone: bool
+    ) -> None:
+        """Packets that were declared lost were acknowledged after all."""
+        thresholds = reordering.packet_threshold, reordering.time_threshold_eighths
+        self.emit(now, trace.SpuriousLoss(_ranges(late), *thresholds, undone))
 
     def lost(
         self, lost: list[tuple[SentBurst, int]], largest_acked: int, threshold: int, now: Instant

@@ -337,6 +337,19 @@ class PacketLost(TraceEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class SpuriousLoss(TraceEvent):
+    """Packets that were declared lost were acknowledged after all (SPEC 8-6)."""
+
+    name: ClassVar[str] = "recovery:spurious_loss"
+    ranges: tuple[Range, ...]
+    #: What makes a packet lost from now on: so many later ones, so many eighths of the round trip.
+    packet_threshold: int
+    time_threshold_eighths: int
+    #: Whether what the losses led to is undone, since all of them were spurious.
+    undone: bool
+
+
+@dataclass(frozen=True, slots=True)
 class MarkedForRetransmit(TraceEvent):
     """Stream data is to be sent again."""
 

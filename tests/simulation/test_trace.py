@@ -80,6 +80,19 @@ def test_lost_packets_are_those_that_did_not_arrive() -> None:
         pair.expect_no(trace.PacketLost)
 
 
+def test_losses_that_were_none_are_told() -> None:
+    """SPEC 8-6."""
+    pair = Pair(to_right=hostile(reorder=0.3), to_left=perfect(), coalesce=True, traced=True)
+    transferred(pair)
+    told = pair.traced(trace.SpuriousLoss, left=True)
+    count = sum(len(numbers_of(event.ranges)) for event in told)
+    assert count == pair.connection.statistics().spurious_losses > 0
+    lost = {n for event in pair.traced(trace.PacketLost, left=True) for n in numbers_of(event.ranges)}
+    assert {n for event in told for n in numbers_of(event.ranges)} <= lost
+    assert told[-1].packet_threshold > 3 or told[-1].time_threshold_eighths > 9
+    assert any(event.undone for event in told)
+
+
 def test_damaged_and_doubled_packets_are_dropped_with_the_reason() -> None:
     """SPEC 16-5."""
     pair = transferred(Pair(to_right=hostile(corrupt=0.05, duplicate=0.05), traced=True))

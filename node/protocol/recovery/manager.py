@@ -294,6 +294,8 @@ class Recovery:
             record.acked |= mask
             self.rate.on_late(record.bytes_of(mask), now=now)
             self._on_acked(record, mask)
+        if late and self.observer is not None:
+            self.observer.spurious(late, self.reordering, now, undone=all_of_it)
         if all_of_it:
             self.congestion.on_spurious_loss()
         return bool(late)
