@@ -19,7 +19,14 @@ from node.protocol.congestion.base import CONTROLLERS
 from node.protocol.connection import Connection
 from node.protocol.datagrams import Burst
 from node.protocol.errors import LocalProtocolError
-from node.protocol.events import ConnectionClosed, StreamAcknowledged, StreamReset
+from node.protocol.events import (
+    ConnectionClosed,
+    MessageAcknowledged,
+    MessageExpired,
+    MessageReceived,
+    StreamAcknowledged,
+    StreamReset,
+)
 from node.protocol.recovery.acknowledgements import MAX_KEPT_RANGES
 from node.protocol.time import MILLISECOND, SECOND, Duration
 from node.protocol.wire.frames import Ping
@@ -60,6 +67,8 @@ class HeldDatagrams(RuleBasedStateMachine):
         self.pair.to_left = lambda datagram, rng: self._hold(datagram, to_right=False)
         self.sent: dict[bool, dict[int, bytearray]] = {True: {}, False: {}}
         self.received: dict[bool, dict[int, bytearray]] = {True: {}, False: {}}
+        #: What each side sent as messages, by number.
+        self.messages: dict[bool, dict[int, bytes]] = {True: {}, False: {}}
         self.given_up: set[tuple[bool, int]] = set()
         self.open: list[tuple[bool, int]] = []
         self.chance = Random(seed)
@@ -98,6 +107,16 @@ class HeldDatagrams(RuleBasedStateMachine):
         self.sent[left][stream_id] += data
         if end:
             self.open.remove((left, stream_id))
+        self.pair.drain()
+
+    @precondition(lambda self: not self.ended)
+    @rule(left=st.booleans(), size=st.integers(0, 900), patience=st.sampled_from([None, 1, 50, 2000]))
+    def send_message(self, left: bool, size: int, patience: int | None) -> None:
+        """A message, which arrives whole and once or not at all."""
+        data = len(self.messages[left]).to_bytes(2, "big") + self.chance.randbytes(size)
+        deadline = None if patience is None else self.pair.now + patience * MILLISECOND
+        number = self.side(left).send_message(data, deadline, now=self.pair.now)
+        self.messages[left][number] = data
         self.pair.drain()
 
     @precondition(lambda self: not self.ended)
@@ -234,6 +253,15 @@ class HeldDatagrams(RuleBasedStateMachine):
                 assert self.sent[left][stream_id].startswith(data)
 
     @invariant()
+    def messages_come_whole_and_at_most_once(self) -> None:
+        if not hasattr(self, "pair"):
+            return
+        for left, there in ((True, self.pair.right_events), (False, self.pair.left_events)):
+            arrived = [event.data for event in there if isinstance(event, MessageReceived)]
+            assert len(arrived) == len(set(arrived))
+            assert set(arrived) <= set(self.messages[left].values())
+
+    @invariant()
     def each_end_is_told_of_one_end_at_most_and_then_of_nothing(self) -> None:
         if not hasattr(self, "pair"):
             return
@@ -317,6 +345,9 @@ class HeldDatagrams(RuleBasedStateMachine):
         for left in (True, False):
             events: list[Any] = self.pair.left_events if left else self.pair.right_events
             there = self.pair.right_events if left else self.pair.left_events
+            told = [e for e in events if isinstance(e, MessageAcknowledged | MessageExpired)]
+            if len(told) < len(self.messages[left]):
+                return False
             for stream_id, data in self.sent[left].items():
                 got = self.received[left].get(stream_id, b"")
                 given_up = (left, stream_id) in self.given_up
