@@ -159,7 +159,8 @@ class Messages:
         if stream is None:
             return
         if opened:
-            stream.is_message = True
+            # Announced already: nobody is to be told of its data before it is whole.
+            stream.is_message = stream.announced = True
         elif not stream.is_message:
             raise RemoteProtocolError(ErrorCode.MESSAGE, "MESSAGE frame on a stream of bytes")
         c.keep(stream, frame)

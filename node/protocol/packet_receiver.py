@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 
 HEADER_BYTES = 13
 _NUMBER = struct.Struct(">I")
-#: A STREAM frame without length and FIN, with the id in four bytes and the offset in eight: what
-#: the bulk path sends. The rest of the packet is data.
+#: A STREAM or MESSAGE frame without length and FIN, with the id in four bytes and the offset in eight:
+#: what the bulk path sends. The rest of the packet is data.
 _BULK_PACKET = struct.Struct(">BIQ")
-_BULK_KIND = 0x08
+_BULK_KINDS = (Stream.KIND, Message.KIND)
 _BULK_HEAD = _BULK_PACKET.size
 _BULK_DATA = HEADER_BYTES + _BULK_HEAD
 _ID_LENGTH, _ID_IN_FOUR = 0xC000_0000, 0x8000_0000
@@ -69,6 +69,7 @@ class PacketReceiver:
         self._eliciting = 0
         # The STREAM frame that the next bulk packet is expected to be, ids and offsets as on the wire.
         self._bulk_stream: ReceiveStream | None = None
+        self._bulk_kind = Stream.KIND
         self._bulk_id = self._bulk_offset = self._bulk_room = 0
         self._run_offset = 0
         # Where the current burst lies, if its views are made already.
@@ -203,6 +204,7 @@ class PacketReceiver:
         open_slot = self._connection.protection.open_slot
         number_of, frame_of = _NUMBER.unpack_from, _BULK_PACKET.unpack_from
         stream_id, offset, number = self._bulk_id, self._bulk_offset, self._run_end
+        kind = self._bulk_kind
         length = len(slots[0].data) if slots else 0
         passed, going, opened = 0, length > 0, False
         for slot in slots[: self._bulk_room // length] if length else ():
@@ -213,7 +215,7 @@ class PacketReceiver:
                 self._drop_damaged(len(slot.packet), number)
                 passed, going = 1, False
                 break
-            if frame_of(slot.payload) != (_BULK_KIND, stream_id, offset):
+            if frame_of(slot.payload) != (kind, stream_id, offset):
                 going, opened = False, True
                 break
             buffer[filled : filled + length] = slot.data
@@ -238,7 +240,7 @@ class PacketReceiver:
             self._drop_damaged(end - position, self._run_end)
             return 1, False, False
         frame = _BULK_PACKET.unpack_from(packets, position + HEADER_BYTES)
-        if length > self._bulk_room or frame != (_BULK_KIND, self._bulk_id, offset):
+        if length > self._bulk_room or frame != (self._bulk_kind, self._bulk_id, offset):
             return 0, False, True
         data = position + _BULK_DATA
         buffer[offset + shift : offset + shift + length] = packets[data : data + length]
@@ -289,9 +291,9 @@ class PacketReceiver:
         Behind a gap as well: through loss almost every packet comes while an earlier one is missing.
         """
         self._bulk_stream = None
-        if len(payload) <= _BULK_HEAD or payload[0] != _BULK_KIND:
+        if len(payload) <= _BULK_HEAD or payload[0] not in _BULK_KINDS:
             return False
-        _, stream_id, offset = _BULK_PACKET.unpack_from(payload)
+        kind, stream_id, offset = _BULK_PACKET.unpack_from(payload)
         if stream_id & _ID_LENGTH != _ID_IN_FOUR or offset & _OFFSET_LENGTH != _OFFSET_LENGTH:
             return False
         c = self._connection
@@ -302,10 +304,15 @@ class PacketReceiver:
         if start > stream.contiguous_end and (c.arq.in_order_only or len(stream.early) >= MAX_GAPS):
             return False  # SPEC 6-6, 7-3
         room = min(stream.window.maximum - start, c.credit.to_receive - (start - stream.highest))
+        if stream.is_message:
+            room = min(room, c.configuration.max_message_size - start)  # SPEC 6.2-3
+        if stream.is_message is not (kind == Message.KIND):
+            return False  # SPEC 6.2-1
         if len(payload) - _BULK_HEAD > room or not stream.extend_to(start):
             return False
         self._bulk_stream = stream
-        self._bulk_id, self._bulk_offset, self._bulk_room = stream_id, offset, room
+        self._bulk_kind, self._bulk_id = kind, stream_id
+        self._bulk_offset, self._bulk_room = offset, room
         self._run_offset = start
         return True
 
@@ -392,7 +399,14 @@ class PacketReceiver:
         count = self._run_end - first
         head = _BULK_DATA + self._connection.protection.tag_size
         length = (self._bulk_offset & ~_OFFSET_LENGTH) - self._run_offset
-        run = StreamRun(stream.stream_id, self._run_offset, self._run_offset + length, size - head, False)
+        run = StreamRun(
+            stream.stream_id,
+            self._run_offset,
+            self._run_offset + length,
+            size - head,
+            False,
+            stream.is_message,
+        )
         last_size = length - (count - 1) * (size - head) + head
         observer.received_run(stream, run, first, count, size, last_size, now)
 

@@ -55,6 +55,37 @@ def test_messages_of_any_size_come_whole_and_once_through_a_bad_network(arq: str
     assert not [event for event in pair.right_events if isinstance(event, StreamOpened | StreamDataReceived)]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_long_messages_come_whole_out_of_bursts(seed: int) -> None:
+    """SPEC 1-1, 6.2-2: on the fast path, whole bursts at a time, among streams and small messages."""
+    fate = hostile(loss=0.02, duplicate=0.02, reorder=0.05)
+    pair = Pair(to_right=fate, to_left=fate, seed=seed, coalesce=True)
+    connection = pair.established()
+    rng = Random(seed)
+    sent = [rng.randbytes(size) for size in (300_000, 10, 200_000, 1_000_000, 20, 70_000)]
+    stream = connection.open_stream()
+    connection.write(stream, bytes(500_000), end=True)
+    for data in sent:
+        connection.send_message(data, now=pair.now)
+    pair.drain()
+    pair.run_until(lambda: sum(isinstance(e, MessageAcknowledged) for e in pair.left_events) == len(sent))
+    pair.run_until(lambda: len(pair.right_data.get(stream, b"")) == 500_000)
+    assert sorted(messages(pair.right_events)) == sorted(sent)
+    assert {e.stream_id for e in pair.right_events if isinstance(e, StreamDataReceived)} == {stream}
+
+
+def test_a_burst_that_goes_beyond_the_limit_is_refused_on_the_fast_path_too() -> None:
+    """SPEC 6.2-3."""
+    pair = Pair(right=Configuration(max_message_size=100_000), coalesce=True)
+    connection = pair.established()
+    long = connection.send_message(bytes(300_000), now=pair.now)
+    pair.drain()
+    pair.run_for(5 * SECOND)
+    assert MessageExpired(long, refused=True) in pair.left_events
+    assert messages(pair.right_events) == []
+    assert pair.closed(right=True) is None
+
+
 def test_messages_and_streams_share_a_connection() -> None:
     pair = Pair()
     connection = pair.established()
