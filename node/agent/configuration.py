@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import TypeVar
 
@@ -223,11 +224,15 @@ def _key(value: object) -> bytes:
 
 
 def _address(value: object) -> SocketAddress:
-    """Take ``"host:port"`` or ``{"host": …, "port": …}``."""
+    """Take ``"host:port"``, ``"[IPv6]:port"`` or ``{"host": …, "port": …}``."""
     host: object = None
     port: object = None
     if isinstance(value, str):
         host, _, port = value.rpartition(":")
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+        elif ":" in host:
+            raise _ValueError("", f"found {value!r:.100}, must be '[{host}]:{port}'")
         port = int(port) if port.isascii() and port.isdecimal() else port
     elif isinstance(value, Mapping):
         host, port = value.get("host"), value.get("port")
@@ -235,7 +240,16 @@ def _address(value: object) -> SocketAddress:
         raise _ValueError("", f"found {value!r:.100}, must be 'host:port'")
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65_535:
         raise _ValueError("", f"port: found {port!r:.100}, must be a whole number from 0 to 65535")
-    return host, port
+    return _canonical(host), port
+
+
+def _canonical(host: str) -> str:
+    """Return an IPv6 address as the kernel writes it: the peer's packets are known by it."""
+    address, percent, scope = host.partition("%")
+    try:
+        return str(IPv6Address(address)) + percent + scope
+    except ValueError:
+        return host
 
 
 def _peers(value: object) -> Mapping[str, Peer]:

@@ -8,7 +8,6 @@ is made for a single datagram.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
 import selectors
@@ -20,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from node.agent.address_family import CODEPOINT_MESSAGES, ECN_MASK, address_family
 from node.protocol.arena import Arena
 from node.protocol.datagrams import Burst, SocketAddress, Transmit
 from node.protocol.time import SECOND, Instant
@@ -27,22 +27,16 @@ from node.protocol.time import SECOND, Instant
 _logger = logging.getLogger(__name__)
 
 # Linux's numbers; the socket module does not name them.
-_SO_NO_CHECK = 11
 _SO_SNDBUFFORCE = 32
 _SO_RCVBUFFORCE = 33
 _SOL_UDP = 17
 _UDP_SEGMENT = 103
 _UDP_GRO = 104
-_IP_RECVTOS = 13
-_IP_MTU_DISCOVER = 10
-_IP_PMTUDISC_PROBE = 3
 
 #: Bytes of socket buffer asked for, each way: without GRO one burst overflows the default.
 SOCKET_BUFFER_BYTES = 8 << 20
 #: Room for the control messages of a receive: the segment size, and the IP header's TOS in either family.
 _ANCILLARY_BYTES = 3 * socket.CMSG_SPACE(4)
-#: The two ECN bits of TOS.
-_ECN_MASK = 0x03
 #: Bursts taken before the core is drained, and batches taken in one wake-up, so that a flood starves neither
 #: timers nor the control interface.
 BURSTS_PER_BATCH = 16
@@ -98,7 +92,7 @@ class UdpDriver:
 
     Args:
         core: what is driven.
-        host: IPv4 address to bind.
+        host: address to bind; an IPv6 one makes an IPv6 socket, ``::`` one that takes IPv4 as well.
         port: UDP port to bind; 0: any free one.
         on_drained: called after each drain of ``transmit``: take the core's events here. When it returns
             True, or calls ``drain``, the core was mutated and is drained again.
@@ -127,21 +121,23 @@ class UdpDriver:
         self.core = core
         self.counters = UdpCounters()
         self._on_drained = on_drained
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._family = address_family(family)
         try:
             _enlarge_buffers(self._socket)
             if no_udp_checksum:
-                self._socket.setsockopt(socket.SOL_SOCKET, _SO_NO_CHECK, 1)
+                self._family.leave_checksum_out(self._socket)
             self.gso = gso and not no_udp_checksum and _has_gso(self._socket)
             self.gro = gro and _enable_gro(self._socket)
-            self.ecn = ecn and _enable_ecn(self._socket)
-            _forbid_fragments(self._socket)
+            self.ecn = ecn and self._family.report_codepoints(self._socket)
+            self._family.forbid_fragments(self._socket)
+            self._family.take_both(self._socket, host)
             self._socket.bind((host, port))
         except OSError:
             self._socket.close()
             raise
-        name = self._socket.getsockname()
-        self.address: SocketAddress = (name[0], name[1])
+        self.address: SocketAddress = self._family.name_of(self._socket.getsockname())
         #: The codepoint that the socket puts on what it sends.
         self._codepoint = 0
         self._arena = Arena()
@@ -223,6 +219,7 @@ class UdpDriver:
     def _receive_batch(self) -> bool:
         """Give the core a batch of bursts; return whether there may be more."""
         receive, counters, core = self._socket.recvmsg_into, self.counters, self.core
+        name_of = self._family.name_of
         for _ in range(BURSTS_PER_BATCH):
             counters.receive_calls += 1
             try:
@@ -238,13 +235,13 @@ class UdpDriver:
             for level, kind, data in ancillary:
                 if level == _SOL_UDP and kind == _UDP_GRO:
                     segment = int.from_bytes(data[:4], sys.byteorder)
-                elif level == socket.IPPROTO_IP and kind == socket.IP_TOS:
+                elif (level, kind) in CODEPOINT_MESSAGES:
                     # GRO merges only packets of equal TOS: one value holds for all of a burst.
-                    ecn = data[0] & _ECN_MASK
+                    ecn = int.from_bytes(data, sys.byteorder) & ECN_MASK
             counters.bursts_received += 1
             counters.bytes_received += size
             counters.datagrams_received += -(-size // segment)
-            burst = Burst(source, self._arena.view[:size], segment, ecn, self._arena)
+            burst = Burst(name_of(source), self._arena.view[:size], segment, ecn, self._arena)
             core.receive(burst, now=time.monotonic_ns())
         return True
 
@@ -294,7 +291,8 @@ class UdpDriver:
 
     def _send(self, transmit: Transmit) -> None:
         """Send a burst: whole if the kernel cuts it, else piecewise; keep what the socket will not take."""
-        buffer, segment, destination = transmit.buffer, transmit.segment_size, transmit.destination
+        buffer, segment = transmit.buffer, transmit.segment_size
+        destination = self._family.address_of(transmit.destination)
         if transmit.ecn != self._codepoint and self.ecn:
             self._mark(transmit.ecn)
         size = len(buffer)
@@ -348,7 +346,7 @@ class UdpDriver:
         so it hardly ever changes.
         """
         try:
-            self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, codepoint)
+            self._family.mark(self._socket, codepoint)
         except OSError as error:
             self.ecn = False
             self._count_error(error)
@@ -397,20 +395,6 @@ def _has_gso(sock: socket.socket) -> bool:
     except OSError:
         return False
     return True
-
-
-def _enable_ecn(sock: socket.socket) -> bool:
-    try:
-        sock.setsockopt(socket.IPPROTO_IP, _IP_RECVTOS, 1)
-    except OSError:
-        return False
-    return True
-
-
-def _forbid_fragments(sock: socket.socket) -> None:
-    """SPEC 13.4-5: Don't Fragment, and no belief in what ICMP says of sizes."""
-    with contextlib.suppress(OSError):
-        sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_PROBE)
 
 
 def _enable_gro(sock: socket.socket) -> bool:

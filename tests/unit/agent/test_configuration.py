@@ -47,6 +47,23 @@ def test_a_full_file_is_read(tmp_path: Path) -> None:
     assert found.gso
 
 
+@pytest.mark.parametrize(
+    ("listen", "found"),
+    [
+        ("[::1]:4433", ("::1", 4433)),
+        ({"host": "::1", "port": 4433}, ("::1", 4433)),
+        ({"host": "2001:0DB8::0:1", "port": 1}, ("2001:db8::1", 1)),
+        ("[fe80::1%eth0]:4433", ("fe80::1%eth0", 4433)),
+    ],
+)
+def test_ipv6_addresses_are_read_as_the_kernel_writes_them(
+    tmp_path: Path, listen: object, found: tuple[str, int]
+) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps({**GOOD, "listen": listen}))
+    assert load_file(path).node.listen == found
+
+
 def test_the_environment_says_the_same_as_a_file(tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     path.write_text(
@@ -68,6 +85,7 @@ def test_the_environment_says_the_same_as_a_file(tmp_path: Path) -> None:
         ({"private_key": "11"}, "private_key: must be 64 hex digits, found a text that is not"),
         ({"private_key": "zz" * 32}, "private_key: must be 64 hex digits, found a text that is not"),
         ({"listen": "10.0.0.1"}, "listen: found '10.0.0.1', must be 'host:port'"),
+        ({"listen": "::1:4433"}, "listen: found '::1:4433', must be '[::1]:4433'"),
         ({"listen": "10.0.0.1:x"}, "listen: port: found 'x', must be a whole number from 0 to 65535"),
         ({"listen": "10.0.0.1:65536"}, "listen: port: found 65536, must be a whole number from 0 to 65535"),
         (
