@@ -169,6 +169,15 @@ def test_what_ecn_comes_to_is_told() -> None:
     assert sum(event.count for event in marked) >= 10
 
 
+def test_size_that_a_path_proves_to_carry_is_told() -> None:
+    """SPEC 13.4."""
+    both = Configuration(max_datagram_size=8972)
+    pair = transferred(Pair(left=both, right=both, traced=True))
+    told = pair.traced(trace.MtuUpdated, left=True)
+    assert told[-1].new == 8972 == pair.connection.statistics().datagram_size
+    assert all(event.old != event.new for event in told)
+
+
 def test_moves_are_told_at_both_ends() -> None:
     """SPEC 13.2, 13.3: the initiator moves by a call, and takes another ID of the peer's."""
     pair = Pair(traced=True)
