@@ -15,8 +15,12 @@ from node.protocol.time import SECOND, Duration, Instant
 
 #: So many acknowledgements after the first one make a train: fewer say more of chance than of the path.
 MIN_ACKNOWLEDGEMENTS = 3
-#: The first flight's round trip, the jump's own, and that of its acknowledgements.
-FIRST_ROUND, LAST_ROUND = 1, 3
+#: After a jump, so many acknowledgements in a row of packets that took longer than min_rtt by this part of
+#: it say that the pipe is full. Three round trips without growth would say it too, a buffer later.
+QUEUE_ACKNOWLEDGEMENTS = 4
+QUEUE_PART = 4
+#: The round trip in which the first flight is acknowledged.
+FIRST_ROUND = 1
 
 
 class Jump:
@@ -26,18 +30,33 @@ class Jump:
         self.over = False
         #: Bytes that the jump lets be in flight; 0: it has not begun.
         self.window = 0
+        #: The round trip in which it is sent; its acknowledgements come in the next.
+        self._round = FIRST_ROUND
         self._sent: Instant | None = None
         self._since: Instant = 0
+        self._last: Instant = 0
         self._bytes = self._acknowledgements = 0
+        self._queued = 0
+
+    def sees_queue(self, rtt: Duration, min_rtt: Duration) -> bool:
+        """Take the round trip of an acknowledgement; return whether the jump has filled the pipe."""
+        late = self.window > 0 and rtt > min_rtt + min_rtt // QUEUE_PART
+        self._queued = self._queued + 1 if late else 0
+        return self._queued >= QUEUE_ACKNOWLEDGEMENTS
 
     def update(self, sample: AckSample, *, round_count: int, min_rtt: Duration) -> None:
         """Take an acknowledgement."""
-        if min_rtt < LONG_PATH or round_count > (LAST_ROUND if self.window else FIRST_ROUND):
+        if round_count > (self._round + 2 if self.window else FIRST_ROUND):
             self.over = True
-        elif round_count == FIRST_ROUND:
-            self._measure(sample, min_rtt)
-        elif round_count == LAST_ROUND - 1:
+        elif round_count == self._round + 1:
             self.window += sample.acked_bytes
+        elif round_count == FIRST_ROUND and min_rtt >= LONG_PATH:
+            self._measure(sample, min_rtt)
+
+    def resume(self, window: int) -> None:
+        """Go to a window that is known from an earlier connection, with the first flight (SPEC 8-7)."""
+        self.window = window
+        self._round = FIRST_ROUND - 1
 
     def pacing_rate(self, min_rtt: Duration) -> int:
         """Return the rate that sends the window in a round trip, bytes/s."""
@@ -46,13 +65,15 @@ class Jump:
     def _measure(self, sample: AckSample, min_rtt: Duration) -> None:
         """Size the jump by what came after the first acknowledgement of packets sent together."""
         if sample.newest_sent != self._sent:
-            self._sent, self._since = sample.newest_sent, sample.now
+            self._sent, self._since, self._last = sample.newest_sent, sample.now, sample.now
             self._bytes = self._acknowledgements = 0
             return
+        span_before = self._last - self._since
+        self._last, span = sample.now, sample.now - self._since
         self._bytes += sample.acked_bytes
         self._acknowledgements += 1
-        span = sample.now - self._since
-        if self._acknowledgements >= MIN_ACKNOWLEDGEMENTS and span > 0:
-            found = min(self._bytes * min_rtt // span, MAX_JUMP_BYTES)
-            # An odd packet at the train's end is acknowledged late: that says nothing of the path.
-            self.window = max(self.window, found)
+        if self._acknowledgements < MIN_ACKNOWLEDGEMENTS or not span:
+            return
+        if self._acknowledgements > MIN_ACKNOWLEDGEMENTS and span > 2 * span_before:
+            return  # the last packet waited for another to be acknowledged with, not for the link
+        self.window = min(self._bytes * min_rtt // span, MAX_JUMP_BYTES)

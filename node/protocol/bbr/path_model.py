@@ -77,6 +77,7 @@ class PathModel:
             max_bandwidth=self.max_bandwidth.value,
             min_rtt=self.min_rtt.value or 0,
             counts=not app_limited and state in (State.PROBE_BW_DOWN, State.PROBE_BW_CRUISE),
+            now=sample.now,
         ):
             self.short_term.reset()
             self.short_term.loss_in_round = False

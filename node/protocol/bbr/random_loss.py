@@ -13,7 +13,7 @@ from __future__ import annotations
 from math import sqrt
 
 from node.protocol.bbr.constants import LOSS_THRESHOLD
-from node.protocol.time import Duration
+from node.protocol.time import Duration, Instant
 
 #: Slowed down means to this part of the bandwidth that the path has shown.
 SLOWED = 0.85
@@ -27,6 +27,8 @@ MIN_SLOW_ROUNDS = 3
 MAX_PACKETS = 2000
 #: Loss is by chance if it has not fallen below this part of what it was.
 UNCHANGED = 0.6
+#: ... and less arrives, at most this part: a policer or a full link lets through as much as before.
+ARRIVES = 0.94
 #: Less than this the draft's own rules live with: it is what others of a shared, shallow queue cause as
 #: well, whom a sender that stands firm would push aside. More than that is never taken for chance.
 MIN_RATIO, MAX_RATIO = LOSS_THRESHOLD, 0.1
@@ -44,15 +46,22 @@ class _Rounds:
 
     def __init__(self) -> None:
         self.lost = self.acked = self.rounds = 0
+        self.elapsed: Duration = 0
 
-    def add(self, lost: int, acked: int) -> None:
+    def add(self, lost: int, acked: int, elapsed: Duration) -> None:
         self.lost += lost
         self.acked += acked
+        self.elapsed += elapsed
         self.rounds += 1
 
     def join(self, other: _Rounds) -> None:
         self.lost += other.lost
         self.acked += other.acked
+        self.elapsed += other.elapsed
+
+    def rate(self) -> float:
+        """Return what arrived in a nanosecond, bytes."""
+        return self.acked / max(1, self.elapsed)
 
     def ratio(self, least: int) -> float | None:
         """Return the share lost; None: less than ``least`` bytes were sent."""
@@ -64,6 +73,7 @@ class _Rounds:
         while self.lost + self.acked > most:
             self.lost //= 2
             self.acked //= 2
+            self.elapsed //= 2
 
 
 class RandomLoss:
@@ -83,6 +93,7 @@ class RandomLoss:
         self._cycles_left = 0
         self._fast, self._slow = _Rounds(), _Rounds()
         self._lost = self._acked = 0
+        self._began: Instant = 0
         self._least_rtt: Duration = 1 << 62
         #: The most of the last rounds' least round trips, forgotten slowly.
         self._most_rtt: Duration = 0
@@ -104,7 +115,9 @@ class RandomLoss:
         self._acked += acked
         self._least_rtt = min(self._least_rtt, rtt)
 
-    def end_round(self, *, bandwidth: int, max_bandwidth: int, min_rtt: Duration, counts: bool) -> bool:
+    def end_round(
+        self, *, bandwidth: int, max_bandwidth: int, min_rtt: Duration, counts: bool, now: Instant
+    ) -> bool:
         """End a round trip; return whether what was lost of late proves to be chance.
 
         Args:
@@ -115,14 +128,18 @@ class RandomLoss:
         margin = max(min_rtt // QUIET_MARGIN, (self._most_rtt - min_rtt) // 2)
         if counts and self._least_rtt <= min_rtt + margin:
             kind = self._slow if bandwidth <= SLOWED * max_bandwidth else self._fast
-            kind.add(self._lost, self._acked)
+            kind.add(self._lost, self._acked, now - self._began)
         self._lost = self._acked = 0
+        self._began = now
         self._least_rtt = 1 << 62
         before, after = self._fast.ratio(self._least_fast), self._slow.ratio(self._least_slow)
         if before is None or after is None or self._slow.rounds < MIN_SLOW_ROUNDS:
             return False
+        less_arrived = self._slow.rate() <= ARRIVES * self._fast.rate()
         self._fast.join(self._slow)
         self._slow = _Rounds()
+        if not less_arrived:
+            return False
         if not max(UNCHANGED * before, MIN_RATIO) <= after <= MAX_RATIO:
             return False
         found = self.ratio == 0.0

@@ -58,6 +58,7 @@ class Bbr:
         #: The window before recovery or ProbeRTT lowered it.
         self._prior_window = 0
         self._drain_start_round = 0
+        self._startup_left: Instant = -1
         self._probe_rtt_done: Instant | None = None
         self._probe_rtt_round_done = False
         self._marked = False
@@ -77,8 +78,10 @@ class Bbr:
 
     def on_remembered_path(self, window: int, *, rtt: Duration, now: Instant) -> None:
         """SPEC 8-7: Startup begins there. It lowers neither window nor rate before it has filled the pipe."""
+        self._jump.resume(window)
         self.congestion_window = max(self.congestion_window, window)
-        self.pacing_rate = max(self.pacing_rate or 1, window * SECOND // max(1, rtt))
+        self.pacing_rate = max(self.pacing_rate or 1, self._jump.pacing_rate(rtt))
+        self._set_send_quantum()
 
     def on_sent(self, size: int, *, now: Instant, prior_in_flight: int, is_app_limited: bool) -> None:
         """§5.2.2: a flow that was idle paces at what it knows of the path."""
@@ -118,7 +121,10 @@ class Bbr:
         """§5.2.4: HandleLostPacket() for each burst with losses."""
         chance = self.model.random_loss
         chance.note_lost(sample.lost_bytes)
-        counts = any(burst.lost > chance.allowance(burst.tx_in_flight) for burst in sample.bursts)
+        # What Startup sent and lost has been answered by its end.
+        counts = sample.newest_sent > self._startup_left and any(
+            burst.lost > chance.allowance(burst.tx_in_flight) for burst in sample.bursts
+        )
         self._note_loss(sample.now, ranges=sum(burst.ranges for burst in sample.bursts), counts=counts)
         for burst in sample.bursts:
             if self.cycle.is_probe_sample and self._is_too_high(burst):
@@ -164,9 +170,14 @@ class Bbr:
                 self.undo.state = State.STARTUP
                 model.full_pipe.fill()
                 model.long_term.inflight = max(model.bdp(), model.short_term.inflight_latest)
+        if self.state is State.STARTUP and self._jump.sees_queue(
+            sample.now - sample.newest_sent, model.min_rtt.value or 0
+        ):
+            model.full_pipe.fill()
         if self.state is State.STARTUP and model.full_pipe.reached:
             self._go(Event.PIPE_FULL)
             self._drain_start_round = model.rounds.count
+            self._startup_left = sample.now
 
     def _jump_ahead(self, sample: AckSample) -> None:
         """SPEC 8.1.3-9: on a long path the first flight says how large the next may be."""

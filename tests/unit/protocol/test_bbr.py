@@ -108,6 +108,7 @@ def test_loss_while_cruising_lowers_the_short_term_model_once_a_round_trip() -> 
     """SPEC 8.1.3-3."""
     driven = Driven()
     bbr = driven.to(State.PROBE_BW_CRUISE)
+    driven.round_trip()
     driven.round_trip(RATE * 9 // 10, lost=5 * SIZE)
     assert bbr.model.short_term.bandwidth == UNBOUNDED
     driven.round_trip(RATE * 9 // 10, lost=5 * SIZE)
@@ -118,6 +119,22 @@ def test_loss_while_cruising_lowers_the_short_term_model_once_a_round_trip() -> 
     assert bbr.model.bandwidth == RATE * 9 // 10
     driven.round_trip(RATE * 8 // 10)
     assert bbr.model.short_term.bandwidth == RATE * 9 // 10  # nothing was lost
+
+
+def test_what_startup_sent_and_lost_is_not_answered_again_after_it() -> None:
+    """SPEC 8.1.3-3"""
+    driven = Driven()
+    bbr = driven.to(State.PROBE_BW_CRUISE)  # Drain is over with the acknowledgement that begins it
+    sent = driven.now
+    for _ in range(6):
+        driven.bbr.on_lost(loss_sample(5 * SIZE, sent=sent, now=driven.now, prior_in_flight=60 * SIZE))
+        driven.round_trip(RATE // 2)
+    assert bbr.model.short_term.bandwidth == UNBOUNDED
+    for _ in range(4):
+        now = driven.now
+        driven.bbr.on_lost(loss_sample(5 * SIZE, sent=sent + 1, now=now, prior_in_flight=60 * SIZE))
+        driven.round_trip(RATE // 2)
+    assert bbr.model.short_term.bandwidth < RATE
 
 
 def test_the_next_probe_forgets_what_loss_lowered() -> None:

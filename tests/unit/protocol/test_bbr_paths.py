@@ -8,7 +8,7 @@ from node.protocol.bbr.constants import MAX_JUMP_BYTES
 from node.protocol.bbr.jump import Jump
 from node.protocol.bbr.min_rtt import MinRtt
 from node.protocol.bbr.random_loss import PROOF_CYCLES, TRUSTED, RandomLoss
-from node.protocol.time import MILLISECOND, SECOND, Duration
+from node.protocol.time import MILLISECOND, SECOND, Duration, Instant
 from tests.support.samples import ack_sample
 
 SIZE = 1200
@@ -33,6 +33,24 @@ def test_the_first_flights_dispersion_sizes_the_next_flight() -> None:
     assert not jump.over
 
 
+def test_a_queue_after_a_jump_says_that_the_pipe_is_full() -> None:
+    """SPEC 8.1.3-9"""
+    jump = Jump()
+    assert not any(jump.sees_queue(2 * RTT, RTT) for _ in range(10))  # there was no jump
+    first_flight(jump, gap=MILLISECOND)
+    seen = [jump.sees_queue(rtt, RTT) for rtt in (2 * RTT, 2 * RTT, 2 * RTT, RTT * 5 // 4, 2 * RTT)]
+    seen += [jump.sees_queue(RTT * 5 // 4 + 1, RTT) for _ in range(3)]
+    assert seen == [False] * 7 + [True]
+
+
+def test_an_acknowledgement_that_was_held_back_is_not_of_the_train() -> None:
+    jump = Jump()
+    first_flight(jump, gap=MILLISECOND)
+    before = jump.window
+    jump.update(ack_sample(SIZE, sent=0, now=RTT + 29 * MILLISECOND), round_count=1, min_rtt=RTT)
+    assert jump.window == before
+
+
 @pytest.mark.parametrize(
     ("gap", "acks", "min_rtt"),
     [(MILLISECOND, 3, RTT), (0, 10, RTT), (MILLISECOND, 10, 99 * MILLISECOND)],
@@ -54,6 +72,18 @@ def test_a_jump_is_bounded_and_one_after_the_first_round_trip_is_none() -> None:
     assert late.over
 
 
+def test_a_window_that_is_known_is_the_first_flights_and_grows_with_its_acknowledgements() -> None:
+    """SPEC 8-7, on a short path as well."""
+    jump = Jump()
+    jump.resume(100 * SIZE)
+    first_flight(jump, gap=MILLISECOND, min_rtt=10 * MILLISECOND)
+    assert jump.window == (100 + 10) * SIZE
+    jump.update(ack_sample(SIZE, sent=RTT, now=2 * RTT), round_count=2, min_rtt=10 * MILLISECOND)
+    jump.update(ack_sample(SIZE, sent=RTT, now=3 * RTT), round_count=3, min_rtt=10 * MILLISECOND)
+    assert jump.over
+    assert jump.window == (100 + 10) * SIZE
+
+
 def test_the_acknowledgements_of_the_jump_raise_it_for_one_round_trip() -> None:
     jump = Jump()
     first_flight(jump, gap=MILLISECOND)
@@ -66,23 +96,39 @@ def test_the_acknowledgements_of_the_jump_raise_it_for_one_round_trip() -> None:
     assert jump.over
 
 
+class Path(RandomLoss):
+    """A path's estimate, and a clock."""
+
+    def __init__(self) -> None:
+        super().__init__(SIZE)
+        self.clock: Instant = 0
+
+
 def rounds(
-    chance: RandomLoss, count: int, *, share: float, bandwidth: float, rtt: Duration = RTT, sent: int = 100
+    chance: Path, count: int, *, share: float, bandwidth: float, rtt: Duration = RTT, arrives: float = 1
 ) -> bool:
-    """Spend round trips that lose ``share`` of ``sent`` packets; return whether that proved to be chance."""
+    """Spend round trips at a part of the bandwidth that lose ``share``; return whether that proved chance.
+
+    Args:
+        arrives: how much of what is not lost arrives within the round trip; the rest makes it longer.
+    """
     found = False
     for _ in range(count):
-        chance.note_lost(int(sent * share) * SIZE)
-        chance.take(acked=(sent - int(sent * share)) * SIZE, rtt=rtt)
+        sent = int(100 * SIZE * bandwidth)
+        lost = int(sent * share)
+        chance.note_lost(lost)
+        chance.take(acked=sent - lost, rtt=rtt)
+        chance.clock += int(RTT / arrives)
         found |= chance.end_round(
-            bandwidth=int(bandwidth * 1000), max_bandwidth=1000, min_rtt=RTT, counts=True
-        )
+            bandwidth=int(bandwidth * 1000), max_bandwidth=1000, min_rtt=RTT, counts=True,
+            now=chance.clock,
+        )  # fmt: skip
     return found
 
 
 def test_loss_that_slowing_down_does_not_change_is_chance() -> None:
     """SPEC 8.1.3-10"""
-    chance = RandomLoss(SIZE)
+    chance = Path()
     assert not rounds(chance, 3, share=0.05, bandwidth=1)
     assert not rounds(chance, 2, share=0.05, bandwidth=0.85)
     assert rounds(chance, 1, share=0.05, bandwidth=0.85)
@@ -102,24 +148,32 @@ def test_loss_that_slowing_down_does_not_change_is_chance() -> None:
 )
 def test_other_loss_is_not_chance(before: float, after: float, bandwidth: float, rtt: Duration) -> None:
     """SPEC 8.1.3-10"""
-    chance = RandomLoss(SIZE)
+    chance = Path()
     rounds(chance, 4, share=before, bandwidth=1)
     assert not rounds(chance, 6, share=after, bandwidth=bandwidth, rtt=rtt)
     assert chance.ratio == 0
 
 
+def test_loss_on_a_link_that_stays_full_is_not_chance() -> None:
+    """SPEC 8.1.3-10: a seventh less is sent, and as much arrives: others, or a policer, take the rest."""
+    chance = Path()
+    rounds(chance, 4, share=0.05, bandwidth=1)
+    assert not rounds(chance, 6, share=0.05, bandwidth=0.8, arrives=1.25)
+    assert chance.ratio == 0
+
+
 def test_loss_while_a_queue_shows_is_not_chance() -> None:
     """SPEC 8.1.3-10: the queue of a loss-based flow is full when it overflows."""
-    chance = RandomLoss(SIZE)
+    chance = Path()
     rounds(chance, 4, share=0.0, bandwidth=1)
     rounds(chance, 4, share=0.05, bandwidth=1, rtt=2 * RTT)
     assert not rounds(chance, 6, share=0.05, bandwidth=0.8, rtt=2 * RTT)
     assert chance.ratio == 0
 
 
-def proved(share: float) -> RandomLoss:
+def proved(share: float) -> Path:
     """Return a path whose loss by chance has been proved."""
-    chance = RandomLoss(SIZE)
+    chance = Path()
     rounds(chance, 3, share=share, bandwidth=1)
     assert rounds(chance, 3, share=share, bandwidth=0.8)
     return chance
@@ -146,7 +200,7 @@ def test_what_is_lost_later_is_followed_but_not_trusted_without_end(later: float
 
 
 def test_chance_may_lose_its_mean_and_three_deviations() -> None:
-    chance = RandomLoss(SIZE)
+    chance = Path()
     assert chance.allowance(1000 * SIZE) == 0
     rounds(chance, 3, share=0.04, bandwidth=1)
     rounds(chance, 3, share=0.04, bandwidth=0.8)
