@@ -71,8 +71,8 @@ MUTATIONS = (
         "simulation/test_on_the_wire.py::test_a_packet_number_is_used_once_and_they_rise_by_one",
         (
             "recovery/manager.py",
-            "self.next_packet_number += record.count",
-            "self.next_packet_number += record.count * (record.first != 4)",
+            "self._skipped.after(record.first + record.count)",
+            "self._skipped.after(record.first + record.count * (record.first != 4))",
         ),
     ),
     _mutation(
@@ -106,7 +106,7 @@ MUTATIONS = (
     _mutation(
         "two later packets make a packet lost",
         "unit/protocol/test_recovery.py::test_three_later_packets_make_a_packet_lost_and_two_do_not",
-        ("recovery/loss.py", "PACKET_THRESHOLD = 3", "PACKET_THRESHOLD = 2"),
+        ("recovery/reordering.py", "\nPACKET_THRESHOLD = 3", "\nPACKET_THRESHOLD = 2"),
     ),
     _mutation(
         "time makes no packet lost",

@@ -54,7 +54,9 @@ def test_a_change_whose_place_is_gone_or_not_the_only_one_is_refused() -> None:
 
 @pytest.mark.slow
 def test_a_change_that_breaks_no_rule_is_not_said_to_be_caught(copy: Path) -> None:
-    harmless = Change("node/protocol/recovery/loss.py", "PACKET_THRESHOLD = 3", "PACKET_THRESHOLD = 6 // 2")
+    harmless = Change(
+        "node/protocol/recovery/reordering.py", "\nPACKET_THRESHOLD = 3", "\nPACKET_THRESHOLD = 6 // 2"
+    )
     test = "unit/protocol/test_recovery.py::test_three_later_packets_make_a_packet_lost_and_two_do_not"
     assert not run(Mutation("none", test, (harmless,)), copy).caught
     assert not run(Mutation("none", "unit/protocol/test_recovery.py::test_no_such", (harmless,)), copy).caught

@@ -15,6 +15,7 @@ MAY_STAY = {
     "drops": "counters, one a reason",
     "identity": "who the endpoint is",
     "configuration": "what it is told",
+    "_paths._paths": "paths that it was told to remember, so many at most",
     "_arena": "its views of buffers, so many at most",
 }
 

@@ -19,6 +19,7 @@ FIXED = {
     "idle_timeout": "a seed must end by arriving, not by silence",
     "accepted_suites": "what is refused never becomes a connection",
     "pre_shared_key": "any one is as good, and both ends must have the same",
+    "keep_alive": "only ends that move need it, and get it",
     "max_message_size": "as long as a stream's window: nothing longer is sent",
     "handshake_timeout": "however much is lost, the handshake goes on",
 }
@@ -74,6 +75,8 @@ def _own(drawn: Configuration, rng: Random) -> Configuration:
         key_update_interval=rng.choice([0, 30 * MILLISECOND, SECOND, 3600 * SECOND]),
         fec_overhead_percent=rng.choice([1, 25, 100]),
         ecn=rng.random() < 0.5,
+        remember_path=rng.random() < 0.5,
+        initial_datagram_size=min(drawn.max_datagram_size, rng.choice([1200, 1452, 4000])),
         initial_connection_window=rng.choice([2400, 10_000, 6 << 20]),
         initial_stream_window=rng.choice([1200, 8000, 4 << 20]),
     )

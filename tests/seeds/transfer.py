@@ -6,6 +6,7 @@ faults, and a script of both ends.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from node.protocol.connection import Connection
@@ -18,7 +19,6 @@ from node.protocol.events import (
     StreamReset,
 )
 from node.protocol.time import MILLISECOND, SECOND, Duration
-from node.protocol.wire.frames import Ping
 from tests.seeds.leftovers import expect_nothing_left
 from tests.seeds.settings import further_settings, network, transfer_settings
 from tests.support.pair import Pair
@@ -103,6 +103,9 @@ class _Transfer:
         left, right = further_settings(left, right, later)
         # The initiator moves: its NAT gives it another port or address, or it says so itself.
         self._moves = later if later.random() < 0.3 else None
+        if self._moves is not None:
+            # Who moves and is silent is found by nobody, least of all through such a network.
+            left = replace(left, keep_alive=5 * SECOND)
         self.pair = Pair(
             left=left, right=right, to_right=network(rng), to_left=network(rng), seed=seed,
             read=False, coalesce=rng.random() < 0.5,
@@ -170,9 +173,6 @@ class _Transfer:
                 self.pair.connection.migrate(now=self.pair.now)
             except LocalProtocolError:
                 pass  # no ID of the peer's is left to move to
-        # Who is silent behind a new address is found by nobody: not the peer's fault, and not a seed's.
-        self.pair.connection.builder.control.append(Ping())
-        self.pair.connection.wake()
         self.pair.drain()
 
     def finish(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from node.protocol.configuration import Configuration
+from node.protocol.congestion.base import CONTROLLERS
 from node.protocol.datagrams import SocketAddress
 from node.protocol.errors import ErrorCode, LocalProtocolError
 from node.protocol.events import PathChanged, PathFailed
@@ -334,3 +335,20 @@ def test_a_peer_that_only_has_new_ids_to_repeat_is_followed_all_the_same() -> No
     pair.run_for(10 * SECOND)
     assert pair.accepted is not None
     assert pair.accepted.remote == OTHER_PORT
+
+
+@pytest.mark.parametrize("congestion", CONTROLLERS.names())
+def test_the_least_window_of_a_new_path_holds_the_largest_packets_that_it_may_carry(congestion: str) -> None:
+    """SPEC 8.1-1, found by seed 30007: made for the size at first, it was less than one packet later."""
+    pair = settled(Configuration(congestion=congestion, max_datagram_size=4000))
+    assert pair.accepted is not None
+    pair.left_address = ELSEWHERE
+    write(pair, 1000)
+    pair.run_for(30 * SECOND)
+    assert pair.accepted.statistics().datagram_size == 4000
+    pair.accepted.recovery.congestion.on_persistent_congestion()
+    assert pair.accepted.statistics().congestion_window >= 2 * 4000
+    stream = pair.accepted.open_stream()
+    pair.accepted.write(stream, bytes(100_000), end=True)
+    pair.drain()
+    pair.run_until(lambda: len(pair.left_data.get(stream, b"")) == 100_000)
