@@ -135,7 +135,7 @@ class PacketBuilder:
             if fec is not None and fec.writer.on_idle():
                 return self._repairs(fec, now)
             c.recovery.on_app_limited()
-            if c.streams.ready or c.streams.blocked:
+            if c.streams.ready or c.streams.ready_messages or c.streams.blocked:
                 self.limited_by = "flow-control"
             return None
         start, end = stream.sendable(c.credit.to_send)
@@ -260,7 +260,7 @@ class PacketBuilder:
             self.retransmitted_packets += count
             self.retransmitted_bytes += min(end, stream.high_water) - start
         self._connection.on_sent(record, stream.on_sent(start, end, fin=fin))
-        self._connection.streams.take_turns()
+        self._connection.streams.take_turns(stream)
         return self._sent(self._arena.view[: (count - 1) * size + last_size], size, ecn)
 
     def _fill(self, stream: SendStream, slots: list[Slot], start: int, end: int) -> None:
@@ -381,7 +381,7 @@ class PacketBuilder:
             self.retransmitted_packets += 1
             self.retransmitted_bytes += min(end, stream.high_water) - start
         c.credit.on_sent(stream.on_sent(start, end, fin=fin))
-        c.streams.take_turns()
+        c.streams.take_turns(stream)
         return len(encoded)
 
     def _finish(

@@ -86,6 +86,23 @@ def test_a_burst_that_goes_beyond_the_limit_is_refused_on_the_fast_path_too() ->
     assert pair.closed(right=True) is None
 
 
+def test_messages_go_one_after_the_other_and_take_turns_with_streams() -> None:
+    """SPEC 6.2-8: in order where nothing is lost; a stream neither waits for them nor holds them up."""
+    pair = Pair(to_right=lambda datagram, rng: [50 * MILLISECOND])
+    connection = pair.established()
+    stream = connection.open_stream()
+    connection.write(stream, bytes(200_000), end=True)
+    sent = [bytes([number]) * 20_000 for number in range(10)]
+    for data in sent:
+        connection.send_message(data, now=pair.now)
+    pair.drain()
+    pair.run_until(lambda: len(messages(pair.right_events)) == 5)
+    assert messages(pair.right_events) == sent[:5]
+    assert 80_000 < len(pair.right_data[stream]) < 150_000
+    pair.run_until(lambda: len(messages(pair.right_events)) == 10)
+    assert messages(pair.right_events) == sent
+
+
 def test_messages_and_streams_share_a_connection() -> None:
     pair = Pair()
     connection = pair.established()

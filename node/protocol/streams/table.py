@@ -49,8 +49,10 @@ class StreamTable:
         self._limit_of_peer = [max_bidi, max_uni]
         self._closed_of_peer = [0, 0]
         self._step = [max(1, max_bidi // 2), max(1, max_uni // 2)]
-        #: Streams with something to send, in order of service.
+        #: Streams with something to send, in order of service; messages are a queue of their own.
         self.ready: deque[SendStream] = deque()
+        self.ready_messages: deque[SendStream] = deque()
+        self._messages_next = False
         #: Ids of streams with data that the peer's credit for them holds back. A dict, to keep order.
         self.blocked: dict[int, None] = {}
 
@@ -200,14 +202,30 @@ class StreamTable:
 
     def mark_ready(self, stream: SendStream) -> None:
         """Put a stream in the queue of those with something to send."""
-        if not stream.queued:
-            stream.queued = True
+        if stream.queued:
+            return
+        stream.queued = True
+        self.blocked.pop(stream.stream_id, None)
+        if not stream.is_message:
             self.ready.append(stream)
-            self.blocked.pop(stream.stream_id, None)
+        elif stream.high_water:
+            self.ready_messages.appendleft(stream)  # a part was lost: it has waited longest
+        else:
+            self.ready_messages.append(stream)
 
     def next_ready(self, connection_credit: int) -> SendStream | None:
-        """Return the stream whose turn it is to send, if any can; it stays at the front."""
-        ready = self.ready
+        """Return the stream whose turn it is to send, if any can; it stays at the front.
+
+        Streams and messages take turns, streams among each other too. Messages go one after the other: side
+        by side all of them would be late (SPEC 6.2-8).
+        """
+        queues = (self.ready, self.ready_messages)
+        for queue in queues[::-1] if self._messages_next else queues:
+            if queue and (found := self._front(queue, connection_credit)) is not None:
+                return found
+        return None
+
+    def _front(self, ready: deque[SendStream], connection_credit: int) -> SendStream | None:
         for _ in range(len(ready)):
             stream = ready[0]
             if not stream.has_work:
@@ -222,9 +240,11 @@ class StreamTable:
             ready.rotate(-1)
         return None
 
-    def take_turns(self) -> None:
-        """The stream at the front has sent: the next one's turn."""
-        self.ready.rotate(-1)
+    def take_turns(self, sent: SendStream) -> None:
+        """A stream has sent: the next one's turn."""
+        self._messages_next = not sent.is_message
+        if not sent.is_message:
+            self.ready.rotate(-1)
 
     def forget_if_done(self, stream_id: int) -> int | None:
         """Drop a stream both of whose halves are over.

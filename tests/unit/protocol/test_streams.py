@@ -232,11 +232,11 @@ def test_streams_take_turns_and_blocked_ones_are_passed_over() -> None:
         stream.write(b"data", end=False)
         streams.mark_ready(stream)
     assert streams.next_ready(PLENTY) is first
-    streams.take_turns()
+    streams.take_turns(first)
     assert streams.next_ready(PLENTY) is second
     assert streams.next_ready(0) is None
     blocked.max_data = 4
     streams.mark_ready(blocked)
-    streams.take_turns()
-    streams.take_turns()
+    streams.take_turns(second)
+    streams.take_turns(first)
     assert streams.next_ready(PLENTY) is blocked
