@@ -58,7 +58,7 @@ class Configuration:
     #: Most repair packets that we send, in percent of the packets they protect.
     fec_overhead_percent: int = 25
     #: Congestion controller: a name in ``CONTROLLERS``.
-    congestion: str = "new-reno"
+    congestion: str = "cubic"
     #: Whether a connection begins with half of what an earlier one to the same peer found the path to carry.
     remember_path: bool = False
     #: Profiles that a responder accepts.

@@ -127,7 +127,13 @@ class Bottleneck:
         flow = Flow(size, start)
         self.flows.append(flow)
         window = max(configuration.connection_window, 4 * self.path.product() + (8 << 20))
-        configuration = replace(configuration, connection_window=window, stream_window=window)
+        configuration = replace(
+            configuration,
+            connection_window=window,
+            stream_window=window,
+            initial_connection_window=window,
+            initial_stream_window=window,
+        )
         flow.ends = after.ends if after is not None else self._ends(configuration)
         self.scheduler.at(start, lambda _: flow.ends[0].connect(flow, flow.ends[1], configuration))
         return flow

@@ -1,4 +1,4 @@
-"""NewReno as RFC 9002 §7 has it, the default controller."""
+"""NewReno as RFC 9002 §7 has it."""
 
 from __future__ import annotations
 
