@@ -84,7 +84,7 @@ class PacketBuilder:
 
     def resize(self, size: int) -> None:
         """Set the bytes of a full packet."""
-        self.size = size
+        self.size = self._connection.recovery.packet_size = size
         #: UDP payload bytes of a full packet with stream data: FEC leaves room for what repair has besides.
         self.protected_size = size
         fec = self._connection.fec

@@ -37,3 +37,8 @@ def test_messages_arrive_whole_and_once_or_not_at_all(seed: int) -> None:
 def test_a_message_that_repair_could_not_bring_is_given_up_once() -> None:
     """SPEC 12.5-4. Seed 261: at its deadline it was given up again, and that raised out of the core."""
     messages.run(261)
+
+
+def test_a_window_of_less_than_a_packet_lets_one_go() -> None:
+    """Seed 1277: packets had grown beyond the minimum window, and the last credit waited for ever."""
+    transfer.run(1277)

@@ -68,6 +68,8 @@ class Recovery:
         self.path = 0
         #: ... bytes in flight included.
         self.bytes_in_flight = 0
+        #: UDP payload bytes of a full packet; set by who sends.
+        self.packet_size = 0
         self.next_packet_number = 0
         self.packets_lost = 0
         #: Acknowledgements received, and the last rate at which data arrived, bytes a second.
@@ -254,8 +256,13 @@ class Recovery:
 
     @property
     def window_left(self) -> int:
-        """Bytes that the congestion window still allows."""
-        return max(0, self.congestion.congestion_window - self.bytes_in_flight)
+        """Bytes that the congestion window still allows.
+
+        With nothing in flight that is a packet at least: where packets have grown since (SPEC 13.4), the two
+        smaller ones of a minimum window may be less than one, and no acknowledgement would ever raise it.
+        """
+        left = self.congestion.congestion_window - self.bytes_in_flight
+        return max(left, 0 if self.bytes_in_flight else self.packet_size)
 
     @property
     def open_packets(self) -> int:
