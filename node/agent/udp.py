@@ -121,25 +121,10 @@ class UdpDriver:
         self.core = core
         self.counters = UdpCounters()
         self._on_drained = on_drained
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self._family = address_family(family)
-        try:
-            _enlarge_buffers(self._socket)
-            if no_udp_checksum:
-                self._family.leave_checksum_out(self._socket)
-            self.gso = gso and not no_udp_checksum and _has_gso(self._socket)
-            self.gro = gro and _enable_gro(self._socket)
-            self.ecn = ecn and self._family.report_codepoints(self._socket)
-            self._family.forbid_fragments(self._socket)
-            self._family.take_both(self._socket, host)
-            self._socket.bind((host, port))
-        except OSError:
-            self._socket.close()
-            raise
-        self.address: SocketAddress = self._family.name_of(self._socket.getsockname())
-        #: The codepoint that the socket puts on what it sends.
-        self._codepoint = 0
+        #: What is used, of what was asked for.
+        self.gso, self.gro, self.ecn = gso and not no_udp_checksum, gro, ecn
+        self._no_udp_checksum = no_udp_checksum
+        self._open(host, port)
         self._arena = Arena()
         self._buffers = [self._arena.view]
         #: A burst that waits for the socket to become writable.
@@ -157,6 +142,45 @@ class UdpDriver:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket, self._on_readable)
         self.drain()
+
+    def rebind(self, *, host: str, port: int = 0) -> None:
+        """Go on from another local address; the core has then to be told (``Connection.migrate``).
+
+        What was on its way to the old one, or waited to be sent from it, is lost, as on any link.
+
+        Raises:
+            OSError: the address cannot be bound; everything stays as it was.
+        """
+        old = self._socket
+        self._open(host, port)
+        self._waiting = None
+        if self._loop is not None:
+            self._loop.remove_reader(old)
+            self._loop.remove_writer(old)
+            self._loop.add_reader(self._socket, self._on_readable)
+        old.close()
+
+    def _open(self, host: str, port: int) -> None:
+        """Make and bind a socket, and find out what it can do."""
+        kind = socket.AF_INET6 if ":" in host else socket.AF_INET
+        family, made = address_family(kind), socket.socket(kind, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            _enlarge_buffers(made)
+            if self._no_udp_checksum:
+                family.leave_checksum_out(made)
+            self.gso = self.gso and _has_gso(made)
+            self.gro = self.gro and _enable_gro(made)
+            self.ecn = self.ecn and family.report_codepoints(made)
+            family.forbid_fragments(made)
+            family.take_both(made, host)
+            made.bind((host, port))
+        except OSError:
+            made.close()
+            raise
+        self._socket, self._family = made, family
+        self.address: SocketAddress = family.name_of(made.getsockname())
+        #: The codepoint that the socket puts on what it sends.
+        self._codepoint = 0
 
     def close(self) -> None:
         """Close the socket; may be called twice."""

@@ -131,39 +131,91 @@ def test_names_hold_no_more_than_host_and_port() -> None:
     assert four.name_of(("192.0.2.1", 5)) == four.address_of(("192.0.2.1", 5)) == ("192.0.2.1", 5)
 
 
-def test_a_transfer_over_ipv6_stays_on_its_path() -> None:
-    """Two real endpoints: what the driver calls a peer is what the peer was told to be."""
+class Two:
+    """Two real endpoints, a connection between them, and what the second one received."""
 
-    async def test() -> None:
+    def __init__(self, host: str) -> None:
         settings = Configuration()
         ends = [Endpoint(Identity(Random(n).randbytes(32)), settings, rng=Random(n)) for n in (1, 2)]
-        got: list[object] = []
-        data = bytearray()
-        watch = RawCore()
-
-        def taken(endpoint: Endpoint) -> None:
-            watch.changed.set()
-            while (found := endpoint.next_event()) is not None:
-                connection, event = found
-                got.append(event)
-                if isinstance(event, StreamDataReceived):
-                    data.extend(connection.read(event.stream_id))
-
-        drivers = [
-            UdpDriver(end, host="::1", port=0, on_drained=lambda end=end: taken(end))  # type: ignore[misc]
+        self.events: list[object] = []
+        self.data = bytearray()
+        self.watch = RawCore()
+        self.left, self.right = (
+            UdpDriver(end, host=host, port=0, on_drained=lambda end=end: self._take(end))  # type: ignore[misc]
             for end in ends
-        ]
-        started.extend(drivers)
-        for made in drivers:
+        )
+        for made in (self.left, self.right):
+            started.append(made)
             made.start()
-        peer = Peer(ends[1].identity.public_key, drivers[1].address)
-        connection = ends[0].connect(peer, now=drivers[0].now())
-        drivers[0].drain()
-        await watch.until(lambda: connection.state.value == "established")
-        connection.write(connection.open_stream(), bytes(500_000), end=True)
-        drivers[0].drain()
-        await watch.until(lambda: len(data) == 500_000)
-        assert not any(isinstance(event, PathChanged) for event in got)
-        assert connection.statistics().ecn_state == "capable"
+        peer = Peer(ends[1].identity.public_key, self.right.address)
+        self.connection = ends[0].connect(peer, now=self.left.now())
+        self.left.drain()
+
+    def _take(self, endpoint: Endpoint) -> None:
+        self.watch.changed.set()
+        while (found := endpoint.next_event()) is not None:
+            connection, event = found
+            self.events.append(event)
+            if isinstance(event, StreamDataReceived):
+                self.data.extend(connection.read(event.stream_id))
+
+    async def established(self) -> int:
+        """Wait for the handshake, and for IDs to move to; return a stream."""
+        await self.watch.until(lambda: self.connection.state.value == "established")
+        stream = self.connection.open_stream()
+        self.connection.write(stream, b"x")
+        self.left.drain()
+        await self.watch.until(lambda: len(self.data) == 1)
+        return stream
+
+
+def test_a_transfer_over_ipv6_stays_on_its_path() -> None:
+    """What the driver calls a peer is what the peer was told to be."""
+
+    async def test() -> None:
+        two = Two("::1")
+        stream = await two.established()
+        two.connection.write(stream, bytes(500_000), end=True)
+        two.left.drain()
+        await two.watch.until(lambda: len(two.data) == 500_001)
+        assert not any(isinstance(event, PathChanged) for event in two.events)
+        assert two.connection.statistics().ecn_state == "capable"
+
+    run(test)
+
+
+@pytest.mark.parametrize(("host", "other"), [("127.0.0.1", "127.0.0.2"), ("::1", "::1")])
+def test_an_end_that_binds_another_address_and_migrates_goes_on(host: str, other: str) -> None:
+    """SPEC 13.3-1, in mid transfer, over real sockets."""
+
+    async def test() -> None:
+        two = Two(host)
+        stream = await two.established()
+        two.connection.write(stream, bytes(20_000_000), end=True)
+        two.left.drain()
+        await two.watch.until(lambda: len(two.data) > 100_000)
+        before = two.left.address
+        two.left.rebind(host=other)
+        two.connection.migrate(now=two.left.now())
+        two.left.drain()
+        assert two.left.address != before
+        await two.watch.until(lambda: len(two.data) == 20_000_001)
+        assert PathChanged(two.left.address) in two.events
+        assert PathChanged(two.right.address) in two.events
+
+    run(test)
+
+
+def test_an_address_that_cannot_be_bound_leaves_the_old_one_in_use() -> None:
+    async def test() -> None:
+        two = Two("127.0.0.1")
+        stream = await two.established()
+        before = two.left.address
+        with pytest.raises(OSError, match="assign"):
+            two.left.rebind(host="192.0.2.1")
+        assert two.left.address == before
+        two.connection.write(stream, b"still", end=True)
+        two.left.drain()
+        await two.watch.until(lambda: bytes(two.data) == b"xstill")
 
     run(test)
