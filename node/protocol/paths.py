@@ -220,7 +220,8 @@ class Paths:
                 "the peer has given no connection ID for another path yet; try again later"
             )
         old = self.active
-        path = Path(old.remote, peer_id, old.our_id, self._new_mtu(), validated=True)
+        path = Path(old.remote, peer_id, old.our_id, self._new_mtu(), validated=old.validated)
+        path.received, path.sent = old.received, old.sent
         path.is_own_move = True
         self._leave_for(path, fresh=True, now=now)
         old.end_validation()
@@ -345,7 +346,7 @@ class Paths:
         path.end_validation()
         if self._connection.observer is not None:
             self._connection.observer.path(path, "failed", now)
-        if path.is_own_move:
+        if path.is_own_move and path is self.active:
             self._connection.life.give_up(
                 ErrorCode.NO_VIABLE_PATH, "the peer does not answer on the new path"
             )

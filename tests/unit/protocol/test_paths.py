@@ -308,6 +308,35 @@ def test_a_migration_to_where_the_peer_cannot_be_reached_ends_without_a_viable_p
     assert (closed.code, closed.remote) == (ErrorCode.NO_VIABLE_PATH, False)
 
 
+def test_moving_on_proves_no_address_of_a_peer() -> None:
+    """SPEC 13.2-3: what may go to an address that is not proven stays what it was when we move ourselves."""
+    pair = settled()
+    assert pair.accepted is not None
+    pair.accepted.write(pair.accepted.open_stream(), bytes(1_000_000))
+    since, packet = len(pair.wire), Forger(pair).packet(Ping().encode())
+    pair.inject(packet, to_right=True, source=ELSEWHERE)
+    pair.to_right = lambda datagram, rng: []
+    pair.accepted.migrate(now=pair.now)
+    pair.drain()
+    pair.run_for(20 * SECOND)
+    assert sum(map(len, sent_to(pair, ELSEWHERE, since))) <= 3 * len(packet)
+
+
+def test_a_peer_that_moves_while_we_do_keeps_the_connection() -> None:
+    pair = settled(Configuration(idle_timeout=0))
+    assert pair.accepted is not None
+    answers, pair.to_left = pair.to_left, lambda datagram, rng: []
+    pair.accepted.migrate(now=pair.now)
+    pair.drain()
+    pair.run_for(SECOND)
+    pair.left_address, pair.to_left = ELSEWHERE, answers
+    stream = write(pair, 1000)
+    pair.run_for(60 * SECOND)
+    assert len(pair.right_data[stream]) == 1000
+    assert pair.accepted.remote == ELSEWHERE
+    assert pair.closed(right=True) is pair.closed(right=False) is None
+
+
 def test_migrating_before_the_handshake_is_through_is_refused() -> None:
     pair = Pair()
     with pytest.raises(LocalProtocolError):
