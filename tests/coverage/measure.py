@@ -31,7 +31,7 @@ NOT_RUN = (
     "test_bbr_scenarios.py",
     "test_bbr_fairness.py",
 )
-LIMIT_SECONDS = 900
+LIMIT_SECONDS = 1800
 
 
 @dataclass(frozen=True, slots=True)
