@@ -156,7 +156,8 @@ class Life:
     def _restart_idle(self, now: Instant) -> None:
         if self._idle_timeout:
             self.timers.set(Timer.IDLE, now + self._idle_timeout)
-        if self._keep_alive:
+        # Early data goes before there is a connection to keep alive: nobody would act on the timer then.
+        if self._keep_alive and self.state is ConnectionState.ESTABLISHED:
             self.timers.set(Timer.KEEP_ALIVE, now + self._keep_alive)
 
     def _go(self, event: str) -> None:

@@ -453,3 +453,18 @@ def test_a_lost_ticket_comes_again() -> None:
 def test_new_ticket_comes_back_whole() -> None:
     frame = NewTicket(3600, bytes(range(32)), b"x" * 113)
     assert next(parse_frames(memoryview(frame.encode() + b"\x01"))) == frame
+
+
+def test_early_data_that_is_never_answered_keeps_nothing_alive() -> None:
+    """SPEC 9-4, found by seed 40944: the timer was due for ever, and whoever asked for the next one span."""
+    settings = Configuration(early_data=True, keep_alive=SECOND, handshake_timeout=20 * SECOND)
+    pair = acquainted(left=settings, right=settings)
+    pair.to_right = lambda datagram, rng: []
+    connection, _ = ask(pair)
+    steps = 0
+    while not connection.closed:
+        assert pair.step()
+        steps += 1
+        assert steps < 100, "spins"
+    pair.run_for(SECOND)
+    assert pair.left.connections == ()
