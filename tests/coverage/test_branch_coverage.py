@@ -9,7 +9,7 @@ import pytest
 from tests.coverage.measure import Coverage, command, measure, read
 
 #: Per cent. Raise them when the measured numbers rise; never lower them.
-MINIMUM_STATEMENTS, MINIMUM_BRANCHES = 98.0, 95.0
+MINIMUM_STATEMENTS, MINIMUM_BRANCHES = 98.5, 96.0
 
 REPORT = {
     "totals": {"covered_lines": 9, "num_statements": 10, "covered_branches": 3, "num_branches": 4},
@@ -42,7 +42,7 @@ def test_the_tests_run_at_least_the_fixed_part_of_the_transport(tmp_path: Path) 
 def test_what_no_test_runs_is_read_from_the_report() -> None:
     found = read(REPORT)
     assert found == Coverage(90.0, 75.0, {"part.py": "lines 7; branches 6->7, 9->-5"})
-    assert shortfall(found) == "statements 90.00 % < 98.0 %, branches 75.00 % < 95.0 %"
+    assert shortfall(found) == "statements 90.00 % < 98.5 %, branches 75.00 % < 96.0 %"
     assert str(found).splitlines()[0] == "part.py: lines 7; branches 6->7, 9->-5"
 
 

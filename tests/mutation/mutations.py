@@ -46,8 +46,8 @@ MUTATIONS = (
         "simulation/test_on_the_wire.py::test_nothing_is_sent_outside_both_windows",
         (
             "recovery/manager.py",
-            "return max(0, self.congestion.congestion_window - self.bytes_in_flight)",
-            "return 1 << 40",
+            "left = self.congestion.congestion_window - self.bytes_in_flight",
+            "left = 1 << 40",
         ),
     ),
     _mutation(
