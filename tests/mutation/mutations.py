@@ -106,7 +106,7 @@ MUTATIONS = (
     _mutation(
         "two later packets make a packet lost",
         "unit/protocol/test_recovery.py::test_three_later_packets_make_a_packet_lost_and_two_do_not",
-        ("recovery/reordering.py", "\nPACKET_THRESHOLD = 3", "\nPACKET_THRESHOLD = 2"),
+        ("recovery/loss.py", "earlier - packet_threshold + 1", "earlier - packet_threshold + 2"),
     ),
     _mutation(
         "time makes no packet lost",
@@ -181,14 +181,9 @@ MUTATIONS = (
         ("path.py", "return data in self._challenges", "return True"),
     ),
     _mutation(
-        "messages begin without the credit to end",
-        "simulation/test_messages.py::test_messages_that_together_are_longer_than_the_window_all_become_whole",
-        (
-            "streams/send.py",
-            "if self.is_message and (self.high_water or connection_credit < self.written):",
-            "if False:",
-        ),
-        ("streams/send.py", "if self.is_message and fresh:", "if False:"),
+        "a message that is given up keeps its credit",
+        "simulation/test_messages.py::test_what_a_message_that_is_given_up_did_not_send_is_credit_for_others",
+        ("messages.py", "c.credit.on_sent(stream.high_water - stream.written)", "pass"),
     ),
     _mutation(
         "a probe may hold new connection IDs alone",
