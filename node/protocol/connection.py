@@ -253,14 +253,20 @@ class Connection(StreamCalls):
 
     def next_timeout(self) -> Instant | None:
         """Return when ``handle_timeout`` is to be called at the latest."""
-        if self.state is not ConnectionState.ESTABLISHED:
-            return earliest(self.timers.next(), self.builder.paced_until if self._sends_early else None)
-        if self.paths.blocked:
-            return earliest(self.timers.next(), self.paths.deadline)
-        paced, ack = self.builder.paced_until, self.acks.deadline
-        repair = self.fec.next_timeout() if self.fec is not None else None
-        timers = earliest(self.timers.next(), self.paths.deadline, self.messages.next_deadline())
-        return earliest(timers, self.recovery.next_timeout(), ack, paced, repair)
+        paced, paths = self.builder.paced_until, self.paths
+        if self.life.state is not ConnectionState.ESTABLISHED:
+            return earliest(self.timers.next(), paced if self._sends_early else None)
+        if paths.blocked:
+            return earliest(self.timers.next(), paths.deadline)
+        return earliest(
+            self.timers.next(),
+            paths.deadline,
+            self.messages.next_deadline(),
+            self.recovery.next_timeout(),
+            self.acks.deadline,
+            paced,
+            self.fec.next_timeout() if self.fec is not None else None,
+        )
 
     # -- properties
 

@@ -236,8 +236,9 @@ class Recovery:
             return self._loss_time
         if not self._eliciting_in_flight or self.probes_due:
             return None
-        longest = max(MAX_PROBE_INTERVAL, 4 * self.probe_timeout)
-        return self.last_sent + min(self.probe_timeout << self._pto_count, longest)
+        probe_timeout = self.probe_timeout
+        longest = max(MAX_PROBE_INTERVAL, 4 * probe_timeout)
+        return self.last_sent + min(probe_timeout << self._pto_count, longest)
 
     @property
     def probe_timeout(self) -> Duration:
