@@ -116,7 +116,7 @@ MUTATIONS = (
     _mutation(
         "probes do not back off",
         "simulation/test_on_the_wire.py::test_probes_go_beyond_the_congestion_window_ever_more_rarely_up_to_three_seconds",
-        ("recovery/manager.py", "self.probe_timeout << self._pto_count", "self.probe_timeout"),
+        ("recovery/manager.py", "probe_timeout << self._pto_count", "probe_timeout"),
     ),
     _mutation(
         "more is sent than was received before the address is proven",

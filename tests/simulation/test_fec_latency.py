@@ -65,19 +65,25 @@ def test_messages_arrive_with_a_lower_p99_than_by_arq_alone(scheme: str) -> None
 @pytest.mark.slow
 def test_bbr_with_fec_keeps_a_lossy_link_full() -> None:
     """100 ms round trip, 5 % random loss, 20 Mbit/s: at least 90 % of the link's rate crosses it, repair and
-    headers included, and seven in ten lost packets are not sent again."""
+    headers included, and seven in ten lost packets are not sent again.
+
+    Over ten seconds of three runs: one run may take eight seconds until loss is proven to be chance.
+    """
     path = Path(rate=20_000_000, delay=DELAY, loss=0.05)
-    network = Bottleneck(path)
-    flow = network.flow(1 << 30, configuration=Configuration(congestion="bbr", fec="reed-solomon"))
-    network.run_for(4 * SECOND)
-    before = flow.ends[1].endpoint.connections[0].statistics()
-    sent_before, received = flow.connection.statistics(), flow.received
-    network.run_for(10 * SECOND)
-    after = flow.ends[1].endpoint.connections[0].statistics()
-    sent_after = flow.connection.statistics()
-    packets = after.packets_received - before.packets_received
-    carried = after.bytes_received - before.bytes_received + packets * OVERHEAD
-    assert carried * 8 / 10 >= 0.9 * path.rate
-    assert (flow.received - received) * 8 / 10 >= 0.78 * path.rate
-    lost = sent_after.packets_lost - sent_before.packets_lost
-    assert sent_after.retransmitted_packets - sent_before.retransmitted_packets < 0.3 * lost
+    carried = delivered = lost = again = 0
+    for seed in (1, 2, 3):
+        network = Bottleneck(path, seed=seed)
+        flow = network.flow(1 << 30, configuration=Configuration(congestion="bbr", fec="reed-solomon"))
+        network.run_for(4 * SECOND)
+        receiver = flow.ends[1].endpoint.connections[0]
+        before, sent_before, received = receiver.statistics(), flow.connection.statistics(), flow.received
+        network.run_for(10 * SECOND)
+        after, sent_after = receiver.statistics(), flow.connection.statistics()
+        packets = after.packets_received - before.packets_received
+        carried += after.bytes_received - before.bytes_received + packets * OVERHEAD
+        delivered += flow.received - received
+        lost += sent_after.packets_lost - sent_before.packets_lost
+        again += sent_after.retransmitted_packets - sent_before.retransmitted_packets
+    assert carried * 8 / 30 >= 0.9 * path.rate
+    assert delivered * 8 / 30 >= 0.8 * path.rate
+    assert again < 0.3 * lost
