@@ -96,7 +96,7 @@ class Host:
             return
         inbox, core, now = self._inbox, self._core, self._scheduler.now
         while inbox and not self._stopped:
-            core.receive(_next_burst(inbox), now=now)
+            core.receive(next_burst(inbox), now=now)
             self._drain()
 
     def _wake(self, at: Instant) -> None:
@@ -134,7 +134,7 @@ class Host:
             self._scheduler.at(at, self._wake, at)
 
 
-def _next_burst(inbox: deque[Packet]) -> Burst:
+def next_burst(inbox: deque[Packet]) -> Burst:
     """Take the next packets that make one burst off ``inbox``."""
     first = inbox.popleft()
     segment_size = len(first.payload)

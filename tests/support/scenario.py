@@ -19,11 +19,12 @@ from node.links.model import LinkModel
 from node.links.settings import Impairments
 from node.protocol.configuration import Configuration
 from node.protocol.connection import Connection
-from node.protocol.datagrams import MAX_BURST_BYTES, MAX_SEGMENTS, Burst, SocketAddress
+from node.protocol.datagrams import SocketAddress
 from node.protocol.endpoint import Endpoint
 from node.protocol.events import ConnectionClosed, ConnectionEstablished, Event, StreamDataReceived
 from node.protocol.identity import Identity, Peer
 from node.protocol.time import SECOND, Duration, Instant
+from orchestrator.simulation.host import next_burst
 from orchestrator.simulation.link import LinkDirection
 from orchestrator.simulation.packet import OVERHEAD, Packet
 from orchestrator.simulation.scheduler import Scheduler
@@ -234,7 +235,7 @@ class _Host:
     def _read(self, _: object) -> None:
         self._reading = False
         while self._inbox:
-            self.endpoint.receive(_next_burst(self._inbox), now=self._scheduler.now)
+            self.endpoint.receive(next_burst(self._inbox), now=self._scheduler.now)
             self._drain()
 
     def _wake(self, at: Instant) -> None:
@@ -289,20 +290,3 @@ class _Host:
                 flow.completed = self._scheduler.now
         elif isinstance(event, ConnectionClosed):
             self._flows[connection].closed = event.reason
-
-
-def _next_burst(inbox: deque[Packet]) -> Burst:
-    """Take the next packets that make one burst off ``inbox``: equal in size, source and ECN."""
-    first = inbox.popleft()
-    size = len(first.payload)
-    taken = bytearray(first.payload)
-    count = 1
-    while inbox and len(taken) == count * size and count < MAX_SEGMENTS:
-        following = inbox[0]
-        if following.source != first.source or following.ecn != first.ecn:
-            break
-        if not 0 < len(following.payload) <= size or len(taken) + len(following.payload) > MAX_BURST_BYTES:
-            break
-        taken += inbox.popleft().payload
-        count += 1
-    return Burst(first.source, memoryview(taken), max(1, size), first.ecn)
