@@ -18,9 +18,6 @@ FAST = impaired(delay="1ms", rate="100Mbit")
 #: Labs without random loss: both back ends go through the very same course of things.
 EXACT: dict[str, tuple[tuple[Impairments, ...], int]] = {
     "handshake and one packet": ((impaired(delay="20ms", rate="10Mbit"),), 1_000),
-    # Below 100 ms of round trip: a sender on a longer path goes by the dispersion of its first flight, and
-    # without a rate that is nothing but how a kernel's timers and sockets spread it.
-    "delay only": ((impaired(delay="40ms"),), 3_000_000),
     "bottleneck that overflows": (
         (FAST, impaired(delay="20ms", rate="10Mbit", queue="50p"), FAST),
         5_000_000,
@@ -29,6 +26,9 @@ EXACT: dict[str, tuple[tuple[Impairments, ...], int]] = {
 }
 #: Labs in which chance differs from one back end to the other, so that means are compared.
 RANDOM: dict[str, tuple[tuple[Impairments, ...], int]] = {
+    # A sender skips packet numbers by chance (SPEC 4-5), and each gap is acknowledged at once. Where no rate
+    # sets the pace, that shows: ten seeds of the simulation differ by 2.4 %.
+    "delay only": ((impaired(delay="50ms"),), 3_000_000),
     "jitter": ((impaired(delay="20ms", jitter="5ms", rate="10Mbit", queue="100p"),), 2_000_000),
     "loss": ((impaired(delay="10ms", loss="1%", rate="20Mbit"),), 4_000_000),
 }
