@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.bench import quiet
@@ -122,12 +122,14 @@ def measure(place: Place, names: list[str], repetitions: int, seconds: float) ->
     return [summary(place.name, name, runs[name], echoes[name]) for name in names]
 
 
-def one(place: Place, name: str, mode: str, count: int, port: int) -> dict[str, float] | None:
+def one(
+    place: Place, name: str, mode: str, count: int, port: int, options: Sequence[str] = ()
+) -> dict[str, float] | None:
     """One session of one peer: both processes' reports joined; None when it failed."""
     module, own_environment, _ = PEERS[name]
     python = str(PEERS_VENV / "bin" / "python") if own_environment else sys.executable
     command = [python, "-m", f"tests.bench.peers.{module}"]
-    common = ["--host", place.host, "--port", str(port), "--mode", mode, "--count", str(count)]
+    common = ["--host", place.host, "--port", str(port), "--mode", mode, "--count", str(count), *options]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with contextlib.ExitStack() as stack:
         server = subprocess.Popen([*place.server, *command, "server", *common], **pipes)  # type: ignore[call-overload]

@@ -26,7 +26,22 @@ LOOPBACK = Place("loopback", (), (), "127.0.0.1")
 
 
 class Routed:
-    """a — r — b, MTU 1500; every packet crosses the router alone, and the ends join them again (GRO)."""
+    """a — r — b, MTU 1500; every packet crosses the router alone, and the ends join them again (GRO).
+
+    Args:
+        loss: part of the packets that the router drops by chance, each way; it may be changed.
+    """
+
+    def __init__(self, loss: float = 0.0) -> None:
+        self._first_loss = loss
+
+    def set_loss(self, loss: float) -> None:
+        """Drop this part of the packets from now on: in the kernel, so that it costs the ends nothing."""
+        command = ["ip", "netns", "exec", f"{PREFIX}-r", "iptables"]
+        _run(*command, "-F", "FORWARD")
+        if loss:
+            chance = ["-m", "statistic", "--mode", "random", "--probability", str(loss)]
+            _run(*command, "-A", "FORWARD", *chance, "-j", "DROP")
 
     def __enter__(self) -> Place:
         self._remove()
@@ -46,6 +61,8 @@ class Routed:
             _ip("-n", f"{PREFIX}-{end}", "link", "set", "lo", "up")
             _ip("-n", f"{PREFIX}-{end}", "route", "add", "default", "via", f"10.99.{third}.254")
         _run("ip", "netns", "exec", f"{PREFIX}-r", "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        if self._first_loss:
+            self.set_loss(self._first_loss)
         ends = [("ip", "netns", "exec", f"{PREFIX}-{name}") for name in "ab"]
         return Place("routed", ends[0], ends[1], "10.99.2.1")
 

@@ -83,6 +83,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=5555)
     parser.add_argument("--mode", choices=["bulk", "echo"], default="bulk")
     parser.add_argument("--count", type=int, default=100_000_000, help="bytes (bulk) or messages (echo)")
+    parser.add_argument("--congestion", default="cubic", help="controller, of the peers that have a choice")
     return parser.parse_args()
 
 

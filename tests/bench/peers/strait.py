@@ -46,7 +46,9 @@ class End:
 
     def __init__(self, asked: argparse.Namespace, *, host: str, port: int) -> None:
         self.asked = asked
-        self.endpoint = Endpoint(identity_of(asked.role), Configuration(), rng=random.SystemRandom())
+        self.endpoint = Endpoint(
+            identity_of(asked.role), Configuration(congestion=asked.congestion), rng=random.SystemRandom()
+        )
         self.driver = UdpDriver(self.endpoint, host=host, port=port, on_drained=self.on_drained)
         self.done = asyncio.get_running_loop().create_future()
 
