@@ -100,6 +100,10 @@ class FlowResult:
     received_file: str | None = None
     #: What the transport counted at both ends (node.protocol.statistics), by ``source`` and ``target``.
     statistics: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    #: Whether the timeline ended it before its end, which is no failure.
+    stopped: bool = False
+    #: How often it started anew, since a node had crashed.
+    restarts: int = 0
     #: What the workload itself measured.
     measured: Mapping[str, object] = field(default_factory=dict)
 
@@ -188,6 +192,37 @@ class ExpectationResult:
 
 
 @dataclass(frozen=True, slots=True)
+class TimelineResult:
+    """What became of the beginning or the end of one action of the timeline."""
+
+    #: When it was to happen, from the start of the run, ns.
+    planned: Duration
+    #: When it happened, on the lab's clock; None: never.
+    at: Duration | None
+    action: str
+    #: What it was done to.
+    subject: str
+    #: ``begins`` or ``ends``.
+    phase: str
+    #: ``done``, ``failed`` or ``not reached``.
+    outcome: str
+    #: What is worth telling; why it failed.
+    detail: str
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as JSON-able data."""
+        return {
+            "planned_seconds": self.planned / SECOND,
+            "seconds": None if self.at is None else self.at / SECOND,
+            "action": self.action,
+            "subject": self.subject,
+            "phase": self.phase,
+            "outcome": self.outcome,
+            "detail": self.detail,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class RunResult:
     """A whole run."""
 
@@ -204,6 +239,8 @@ class RunResult:
     duration: Duration
     #: Where the files are.
     directory: Path
+    #: What happened to the lab meanwhile, in order.
+    timeline: tuple[TimelineResult, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -233,6 +270,7 @@ class RunResult:
             "flows": {flow.name: flow.to_json() for flow in self.flows},
             "links": [link.to_json() for link in self.links],
             "wire": self.wire.to_json(),
+            "timeline": [event.to_json() for event in self.timeline],
             "expectations": [expectation.to_json() for expectation in self.expectations],
             "directory": str(self.directory),
         }

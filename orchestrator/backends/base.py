@@ -44,6 +44,10 @@ class Capabilities:
     injection: bool = True
     #: Whether a node that was stopped can be set running again.
     nodes_return: bool = True
+    #: Whether nodes can be paused and stopped at all.
+    node_states: bool = True
+    #: Whether it has NAT routers.
+    nat: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,19 @@ class Deployment(Protocol):
 
         Raises:
             BackendError: there is no such node, or the back end cannot do that (``Capabilities``).
+        """
+        ...
+
+    async def control_nat(self, node: str, *, keep_for: Duration | None = None, flush: bool = False) -> str:
+        """Change how long a NAT router keeps idle mappings, or let it forget all; return what to tell.
+
+        Args:
+            node: the router.
+            keep_for: the new time-out, ns; None: as it is.
+            flush: whether it forgets all mappings now.
+
+        Raises:
+            BackendError: it is no NAT router, or cannot do that.
         """
         ...
 

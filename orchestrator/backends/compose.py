@@ -49,7 +49,11 @@ class ComposeBackend:
     def capabilities(self) -> Capabilities:
         """Return what it can do: all impairments; nodes cannot be stopped from inside."""
         return Capabilities(
-            virtual_time=False, impairments=frozenset(IMPAIRMENTS.names()), nodes_return=False
+            virtual_time=False,
+            impairments=frozenset(IMPAIRMENTS.names()),
+            nodes_return=False,
+            node_states=False,
+            nat=False,
         )
 
     def check(self) -> list[Problem]:
@@ -150,6 +154,10 @@ class ComposeDeployment:
             f"node {node} cannot be set {state.value} from inside Compose: "
             f"use `docker compose pause|stop {node}` outside, or the docker back end"
         )
+
+    async def control_nat(self, node: str, *, keep_for: Duration | None = None, flush: bool = False) -> str:
+        """Refuse: there are no NAT routers here."""
+        raise BackendError(f"node {node} is no NAT router here")
 
     async def inject(self, endpoint: LinkEndpoint, frame: bytes) -> None:
         """Have the node at ``endpoint`` send an Ethernet frame on its side of the link.

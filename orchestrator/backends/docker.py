@@ -185,6 +185,10 @@ class DockerDeployment:
             # A paused container's processes stand still; what forwards is the kernel.
             await self._lab.set_forwarding(node, on=state is NodeState.RUNNING)
 
+    async def control_nat(self, node: str, *, keep_for: Duration | None = None, flush: bool = False) -> str:
+        """Refuse: there are no NAT routers here."""
+        raise BackendError(f"node {node} is no NAT router here")
+
     async def inject(self, endpoint: LinkEndpoint, frame: bytes) -> None:
         """Put an Ethernet frame on the link as if ``endpoint`` had sent it."""
         await self._lab.inject(endpoint, frame)

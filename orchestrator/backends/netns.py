@@ -142,6 +142,10 @@ class NetnsDeployment:
                 agent.start()
                 await agent.wait_ready()
 
+    async def control_nat(self, node: str, *, keep_for: Duration | None = None, flush: bool = False) -> str:
+        """Refuse: there are no NAT routers here."""
+        raise BackendError(f"node {node} is no NAT router here")
+
     async def inject(self, endpoint: LinkEndpoint, frame: bytes) -> None:
         """Put an Ethernet frame on the link as if ``endpoint`` had sent it.
 

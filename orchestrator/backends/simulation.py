@@ -142,6 +142,20 @@ class SimulationDeployment:
                 lab.network.stations[node].up = state is NodeState.RUNNING
         self._clock.stir()
 
+    async def control_nat(self, node: str, *, keep_for: Duration | None = None, flush: bool = False) -> str:
+        """Change how long a NAT router keeps idle mappings, or let it forget all; return what to tell.
+
+        Raises:
+            BackendError: there is no such NAT router.
+        """
+        self._check_node(node)
+        nat = self._lab.network.stations[node].nat
+        if nat is None:
+            raise BackendError(f"node {node} is no NAT router")
+        if keep_for is not None:
+            nat.timeout = keep_for
+        return f"{nat.flush()} mappings forgotten" if flush else ""
+
     async def inject(self, endpoint: LinkEndpoint, frame: bytes) -> None:
         """Put an Ethernet frame on the link as if ``endpoint`` had sent it now.
 

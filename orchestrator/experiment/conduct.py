@@ -13,6 +13,8 @@ from node.protocol.time import MILLISECOND, SECOND, Duration, Instant
 from orchestrator.backends.base import Deployment
 from orchestrator.errors import TestbedError
 from orchestrator.experiment.flows import SOURCE, TARGET, FlowTracker
+from orchestrator.experiment.timeline import Timeline, flows_left_to
+from orchestrator.results import TimelineResult
 from orchestrator.topology.model import WorkloadSpec
 from orchestrator.topology.plan import DeploymentPlan
 
@@ -36,6 +38,8 @@ class Findings:
     notes: list[str] = field(default_factory=list)
     #: How long the flows took.
     duration: Duration = 0
+    #: What the timeline did.
+    timeline: tuple[TimelineResult, ...] = ()
 
     def fail(self, message: str) -> None:
         """Add a failure, once."""
@@ -68,8 +72,11 @@ async def run_flows(
     helpers: list[Coroutine[object, object, None]] = [conductor.listen(), conductor.start_flows()]
     if not virtual_time:
         helpers.append(conductor.watch_nodes())
+    timeline = Timeline(deployment, plan, conductor, began=began)
     tasks = [asyncio.create_task(helper) for helper in helpers]
-    over = asyncio.create_task(tracker.all_over.wait())
+    events = asyncio.create_task(timeline.run())
+    tasks.append(events)
+    over = asyncio.create_task(_all_over(tracker, events))
     limit = asyncio.create_task(deployment.sleep(plan.time_limit))
     try:
         await _wait(tasks, until=(over, limit))
@@ -82,6 +89,16 @@ async def run_flows(
         for task in (*tasks, over, limit):
             task.cancel()
         await asyncio.gather(*tasks, over, limit, return_exceptions=True)
+        findings.timeline = timeline.results()
+        for failure in timeline.failures:
+            findings.fail(failure)
+
+
+async def _all_over(tracker: FlowTracker, events: asyncio.Task[None]) -> None:
+    """Wait until all flows are over; a lab without flows is there for its timeline."""
+    if not tracker.progress():
+        await asyncio.wait([events])
+    await tracker.all_over.wait()
 
 
 async def _wait(tasks: list[asyncio.Task[None]], *, until: tuple[asyncio.Task[object], ...]) -> None:
@@ -104,6 +121,10 @@ class _Conductor:
         self._tracker = tracker
         self._findings = findings
         self._began: Instant = deployment.now()
+        #: Nodes that do not run, since the timeline says so.
+        self._away: set[str] = set()
+        #: When nodes that were away came back.
+        self._returned: dict[str, Instant] = {}
 
     async def listen(self) -> None:
         """Take the nodes' events until the lab is gone."""
@@ -117,7 +138,9 @@ class _Conductor:
 
     async def start_flows(self) -> None:
         """Start each flow at its time; for each the target first, since it must know what comes."""
-        for flow in sorted(self._plan.workloads, key=lambda flow: flow.start):
+        left = flows_left_to(self._plan)
+        own = (flow for flow in self._plan.workloads if flow.name not in left)
+        for flow in sorted(own, key=lambda flow: flow.start):
             early = self._began + flow.start - self._deployment.now()
             if early > 0:
                 await self._deployment.sleep(early)
@@ -126,15 +149,58 @@ class _Conductor:
             except TROUBLE as error:
                 self._tracker.fail(flow.name, f"cannot start: {error}")
 
+    # What the timeline does.
+
+    async def start_flow(self, flow: str) -> None:
+        """Start a flow (BackendError: it cannot start)."""
+        await self._start(self._spec(flow))
+
+    async def stop_flow(self, flow: str) -> None:
+        """End a flow at both ends; nothing happens if it is over."""
+        spec = self._spec(flow)
+        if self._tracker.stop(flow):
+            await self._stop(spec)
+
+    def node_left(self, node: str, *, crashed: bool) -> None:
+        """Take note that a node is about to run no more."""
+        self._away.add(node)
+        if crashed:
+            at = (self._deployment.now() - self._began) / SECOND
+            self._tracker.on_crash(node, f"node {node} crashed at {at:.3g} s, as the timeline says")
+
+    async def node_returned(self, node: str, *, crashed: bool) -> None:
+        """Start the flows anew that waited for a node, and whose other end runs too."""
+        self._away.discard(node)
+        self._returned[node] = self._deployment.now()
+        for name in self._tracker.waiting_for(node) if crashed else ():
+            spec = self._spec(name)
+            if self._away.isdisjoint((spec.source, spec.target)):
+                await self._stop(spec)
+                self._tracker.restart(name, now=self._deployment.now())
+                await self._start(spec)
+
+    def _spec(self, flow: str) -> WorkloadSpec:
+        return next(spec for spec in self._plan.workloads if spec.name == flow)
+
+    async def _stop(self, spec: WorkloadSpec) -> None:
+        """End a flow at its ends, where it runs."""
+        for node in (spec.source, spec.target):
+            if node not in self._away:
+                # A refusal means that there is no such flow, which is what was wanted.
+                await self._deployment.request(node, Command("stop_flow", {"flow": spec.name}))
+
     async def watch_nodes(self) -> None:
         """Ask the ends of running flows for a sign of life: one that crashed gives none."""
         while True:
             await self._deployment.sleep(HEARTBEAT)
             for node in self._tracker.running_nodes():
+                asked = self._deployment.now()
                 try:
-                    await self._deployment.request(node, Command("status"))
+                    if node not in self._away:
+                        await self._deployment.request(node, Command("status"))
                 except TROUBLE as error:
-                    self._on_node_failed(node, str(error))
+                    if self._returned.get(node, asked - 1) < asked:
+                        self._on_node_failed(node, str(error))
 
     async def _start(self, flow: WorkloadSpec) -> None:
         for role, node, peer in ((TARGET, flow.target, flow.source), (SOURCE, flow.source, flow.target)):
@@ -165,6 +231,8 @@ class _Conductor:
         self._tracker.on_event(event)
 
     def _on_node_failed(self, node: str, reason: str) -> None:
+        if node in self._away:
+            return
         message = f"node {node} failed: {reason}"
         self._findings.fail(message)
         self._tracker.fail_node(node, message)

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 
 from node.control.messages import NodeEvent
 from node.protocol.configuration import Configuration
-from node.protocol.time import MILLISECOND
+from node.protocol.time import MILLISECOND, Instant
 from orchestrator.experiment.progress import FlowProgress, FlowState
 from orchestrator.results import FlowResult
 from orchestrator.topology.model import WorkloadSpec
 from orchestrator.topology.plan import DeploymentPlan
 
 SOURCE, TARGET = "source", "target"
-_OVER = (FlowState.COMPLETED, FlowState.FAILED)
+_OVER = (FlowState.COMPLETED, FlowState.FAILED, FlowState.STOPPED)
 
 
 @dataclass(slots=True)
@@ -29,6 +29,13 @@ class _Record:
     ends: dict[str, Mapping[str, object]] = field(default_factory=dict)
     #: Why it failed, first cause first.
     errors: list[str] = field(default_factory=list)
+    #: Its ends that crashed, with when and why: whatever fails afterwards fails of that.
+    crashed: dict[str, str] = field(default_factory=dict)
+    #: It is to start anew: what its ends report meanwhile is of the attempt before.
+    interrupted: bool = False
+    #: What its ends reported before this is of an attempt before.
+    began: Instant = 0
+    restarts: int = 0
 
 
 class FlowTracker:
@@ -54,7 +61,10 @@ class FlowTracker:
     def on_event(self, event: NodeEvent) -> None:
         """Take what a node reported."""
         record = self._records.get(str(event.data.get("flow")))
-        if record is None:
+        if record is None or record.interrupted:
+            return
+        if record.restarts and event.time <= record.began:
+            # Of the attempt before; on virtual time it may have ended at the very instant of the new start.
             return
         if event.kind == "flow_started":
             self._update(record, state=FlowState.RUNNING)
@@ -66,16 +76,61 @@ class FlowTracker:
     def fail(self, flow: str, reason: str) -> None:
         """Note that a flow cannot complete; the first reason is the one that is told."""
         record = self._records[flow]
-        if record.progress.state in _OVER:
+        if record.progress.state in _OVER or record.interrupted:
             return
-        record.errors.append(reason)
+        record.errors.append("; ".join([*record.crashed.values(), reason]))
         self._update(record, state=FlowState.FAILED)
         self._check_all_over()
 
     def fail_all(self, reason: str) -> None:
         """Fail every flow that is not over."""
         for name in self.unfinished():
+            self._records[name].interrupted = False
             self.fail(name, reason)
+
+    def stop(self, flow: str) -> bool:
+        """Note that the timeline ended a flow; return whether it was not over already."""
+        record = self._records[flow]
+        if record.progress.state in _OVER:
+            return False
+        record.errors.append("stopped by the timeline")
+        self._update(record, state=FlowState.STOPPED)
+        self._check_all_over()
+        return True
+
+    def on_crash(self, node: str, reason: str) -> None:
+        """Note that a node crashed on purpose: its running flows wait for it, or fail with that reason."""
+        for name in self.unfinished():
+            record = self._records[name]
+            ends = (record.flow.source, record.flow.target)
+            if node not in ends or (record.progress.state is FlowState.WAITING and not record.interrupted):
+                continue
+            record.crashed[node] = reason
+            if record.flow.restarts:
+                record.interrupted = True
+                self._update(record, state=FlowState.WAITING, bytes=0)
+            elif len(record.crashed) == len(ends):
+                self.fail(name, "so nobody is left to tell more")
+
+    def waiting_for(self, node: str) -> list[str]:
+        """Return the flows that are to start anew and have an end at ``node``."""
+        return [
+            name
+            for name, record in self._records.items()
+            if record.interrupted and node in (record.flow.source, record.flow.target)
+        ]
+
+    def restart(self, flow: str, *, now: Instant) -> None:
+        """Note that a flow starts anew: what was reported before ``now`` is of the attempt before."""
+        record = self._records[flow]
+        record.ends.clear()
+        record.crashed.clear()
+        record.interrupted, record.began = False, now
+        record.restarts += 1
+
+    def state(self, flow: str) -> FlowState:
+        """Return where a flow is."""
+        return self._records[flow].progress.state
 
     def fail_node(self, node: str, reason: str) -> None:
         """Fail every flow that needs a node which is gone."""
@@ -182,6 +237,8 @@ def _result(record: _Record) -> FlowResult:
         congestion=str(flow.transport.get("congestion", defaults.congestion)),
         statistics={SOURCE: statistics, TARGET: target_statistics},
         measured=_mapping(source, "results"),
+        stopped=progress.state is FlowState.STOPPED,
+        restarts=record.restarts,
     )
 
 

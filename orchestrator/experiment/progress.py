@@ -28,6 +28,8 @@ class FlowState(Enum):
     RUNNING = "running"
     COMPLETED = "completed"
     FAILED = "failed"
+    #: The timeline ended it before its end.
+    STOPPED = "stopped"
 
 
 @dataclass(frozen=True, slots=True)

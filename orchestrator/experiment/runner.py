@@ -142,6 +142,7 @@ class _Experiment:
             notes=tuple(self._findings.notes),
             duration=self._findings.duration,
             directory=self._directory,
+            timeline=self._findings.timeline,
         )
         self._enter(Phase.DONE)
         return result
@@ -253,6 +254,8 @@ class _Experiment:
 def _failures(flows: Sequence[FlowResult], wire: WireResult, plan: DeploymentPlan) -> Iterator[str]:
     """Yield what no run may have, whether its topology expects it or not."""
     for flow in flows:
+        if flow.stopped:
+            continue
         if not flow.completed:
             yield f"{flow.name}: {flow.error}"
         elif not flow.intact and flow.integrity != "xor":

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from orchestrator.backends.base import BACKENDS, Backend
 from orchestrator.errors import EnvironmentMissingError, NotSupportedError
+from orchestrator.faults.base import Need
+from orchestrator.topology.model import NodeKind
 from orchestrator.topology.plan import DeploymentPlan
+from orchestrator.topology.timeline import needs_of, view_of
 
 AUTO = "auto"
 #: Most real first; the one inside Compose can only be found where it is the right one.
@@ -28,6 +31,12 @@ def select_backend(name: str, plan: DeploymentPlan) -> Backend:
             f"back end {name} has no {', '.join(lacking)}; take another with --backend, "
             "or take it out of the topology"
         )
+    unable = missing_abilities(backend, plan)
+    if unable:
+        raise NotSupportedError(
+            f"back end {name} cannot {', '.join(unable)}, as the timeline or a node asks; "
+            "take another with --backend, or take it out of the topology"
+        )
     problems = backend.check()
     if problems:
         listed = "\n".join(f"  - {problem.what}\n    {problem.remedy}" for problem in problems)
@@ -42,10 +51,21 @@ def missing_impairments(backend: Backend, plan: DeploymentPlan) -> list[str]:
     return sorted(asked - backend.capabilities().impairments)
 
 
+def missing_abilities(backend: Backend, plan: DeploymentPlan) -> list[str]:
+    """Return in words what the plan's nodes and timeline need, and the back end cannot do."""
+    needs = set(needs_of(plan.timeline, view_of(plan)))
+    if any(node.kind is NodeKind.NAT for node in plan.nodes):
+        needs.add(Need.NAT)
+    able = backend.capabilities()
+    has = {Need.NODE_STATES: able.node_states, Need.NODES_RETURN: able.nodes_return, Need.NAT: able.nat}
+    return sorted(need.value for need in needs if not has[need])
+
+
 def _most_real(plan: DeploymentPlan) -> Backend:
     for name in PREFERENCE:
         if name in BACKENDS:
             backend = BACKENDS[name]()
-            if not missing_impairments(backend, plan) and not backend.check():
+            able = not missing_impairments(backend, plan) and not missing_abilities(backend, plan)
+            if able and not backend.check():
                 return backend
     raise EnvironmentMissingError("no back end can run here; `narrows doctor` says what each one lacks")

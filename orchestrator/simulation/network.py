@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
+from random import Random
 
 from orchestrator.simulation.link import LinkDirection
+from orchestrator.simulation.nat import NatTable
 from orchestrator.simulation.packet import ETHERNET_BYTES, Packet, from_frame, injected
 from orchestrator.simulation.scheduler import Scheduler
-from orchestrator.topology.model import LinkEndpoint, NodeKind
+from orchestrator.topology.model import LinkEndpoint, Nat, NatPorts
 from orchestrator.topology.plan import DeploymentPlan, InterfacePlan, LinkPlan, NodePlan
 
 
@@ -26,7 +28,7 @@ class Interface:
 class Station:
     """A node's network stack: interfaces, routes, forwarding if it is a router, delivery to its socket."""
 
-    def __init__(self, plan: NodePlan, scheduler: Scheduler) -> None:
+    def __init__(self, plan: NodePlan, scheduler: Scheduler, *, seed: int = 0) -> None:
         self.plan = plan
         self.interfaces = {interface.name: Interface(interface) for interface in plan.interfaces}
         #: Takes packets for this node; None: nothing listens, they are dropped.
@@ -36,11 +38,19 @@ class Station:
         #: Packets dropped here, by reason.
         self.drops: Counter[str] = Counter()
         self._scheduler = scheduler
-        self._forwards = plan.kind is NodeKind.ROUTER
+        self._forwards = plan.kind.forwards
         self._addresses = {interface.ipv4.partition("/")[0] for interface in plan.interfaces}
+        self._addresses.update(plan.other_addresses)
         self._routes = _routing_table(plan)
         # Destinations looked up so far; an address seen costs one dictionary access from then on.
         self._next: dict[str, Interface | None] = {}
+        #: Where its socket listens; a host's may move.
+        self.port = plan.port
+        #: Takes packets for other ports of this node.
+        self.sockets: dict[int, Callable[[Packet], None]] = {}
+        #: What it translates as a NAT router; None: it is none.
+        self.nat = None if plan.nat is None else _nat_table(plan, plan.nat, seed)
+        self._outside = "" if plan.nat is None else plan.nat.outside
 
     def send(self, packet: Packet) -> None:
         """Send a packet of this node's own."""
@@ -61,6 +71,27 @@ class Station:
                 self.drops["not a valid packet"] += 1
                 return
             packet = found
+        self._take(packet)
+
+    def receive_outside(self, packet: Packet) -> None:
+        """Take a packet that arrived at the outside of this NAT router: only what answers gets in."""
+        assert self.nat is not None, "only NAT routers have an outside"
+        if packet.frame is not None or packet.damaged or not self.up:
+            # Damaged, injected or for a router that is off: dropped as anywhere, but for what is whole.
+            found = from_frame(packet.frame) if packet.frame is not None and self.up else None
+            if found is None:
+                self.receive(packet)
+                return
+            packet = found
+        inner = None
+        if packet.destination[0] == self.nat.outer:
+            inner = self.nat.inward(packet.source, packet.destination[1], now=self._scheduler.now)
+        if inner is None:
+            self.drops["no mapping"] += 1
+        else:
+            self._take(packet.translated(destination=inner))
+
+    def _take(self, packet: Packet) -> None:
         if packet.destination[0] in self._addresses:
             self._deliver(packet)
         elif not self._forwards:
@@ -71,10 +102,14 @@ class Station:
             self._route(packet.forwarded())
 
     def _deliver(self, packet: Packet) -> None:
-        if self.deliver is None or packet.destination[1] != self.plan.port:
+        port = packet.destination[1]
+        if port not in self.sockets and (self.deliver is None or port != self.port):
             self.drops["no socket"] += 1
             return
-        self.deliver(packet)
+        if port in self.sockets:
+            self.sockets[port](packet)
+        elif self.deliver is not None:
+            self.deliver(packet)
 
     def _route(self, packet: Packet) -> None:
         destination = packet.destination[0]
@@ -86,8 +121,14 @@ class Station:
             self.drops["no route"] += 1
         elif packet.size - ETHERNET_BYTES > interface.plan.mtu:
             self.drops["longer than the MTU"] += 1
-        else:
+        elif self.nat is None or interface.plan.name != self._outside:
             interface.out.send(packet)
+        else:
+            source = self.nat.outward(packet.source, packet.destination, now=self._scheduler.now)
+            if source is None:
+                self.drops["no port for a mapping"] += 1
+            else:
+                interface.out.send(packet.translated(source=source))
 
     def _look_up(self, destination: str) -> Interface | None:
         address = IPv4Address(destination)
@@ -95,6 +136,16 @@ class Station:
             if address in network:
                 return self.interfaces[interface]
         return None
+
+
+def _nat_table(plan: NodePlan, nat: Nat, seed: int) -> NatTable:
+    outer = next(found.ipv4 for found in plan.interfaces if found.name == nat.outside).partition("/")[0]
+    return NatTable(
+        outer,
+        timeout=nat.timeout,
+        random_ports=nat.ports is NatPorts.RANDOM,
+        rng=Random(f"{seed}/nat/{plan.name}"),
+    )
 
 
 def _routing_table(plan: NodePlan) -> list[tuple[IPv4Network, str]]:
@@ -109,7 +160,9 @@ class Network:
 
     def __init__(self, plan: DeploymentPlan, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
-        self.stations: Mapping[str, Station] = {node.name: Station(node, scheduler) for node in plan.nodes}
+        self.stations: Mapping[str, Station] = {
+            node.name: Station(node, scheduler, seed=plan.seed) for node in plan.nodes
+        }
         #: What leaves an endpoint, by endpoint.
         self.directions: dict[LinkEndpoint, LinkDirection] = {}
         for link in plan.links:
@@ -122,12 +175,18 @@ class Network:
     def _join(self, link: LinkPlan, seed: int) -> None:
         ways = ((link.a, link.b, link.forward), (link.b, link.a, link.reverse))
         for source, target, impairments in ways:
+            station = self.stations[target.node]
+            nat = station.plan.nat
             direction = LinkDirection(
                 f"{source}->{target}",
                 impairments,
                 seed=seed,
                 scheduler=self.scheduler,
-                receive=self.stations[target.node].receive,
+                receive=(
+                    station.receive_outside
+                    if nat is not None and nat.outside == target.interface
+                    else station.receive
+                ),
             )
             self.directions[source] = direction
             self.stations[source.node].interfaces[source.interface].out = direction

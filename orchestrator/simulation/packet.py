@@ -85,6 +85,15 @@ class Packet:
         other.ttl -= 1
         return other
 
+    def translated(
+        self, *, source: SocketAddress | None = None, destination: SocketAddress | None = None
+    ) -> Packet:
+        """Return a copy that a NAT router sends on, from or to another address."""
+        other = self.copy()
+        other.source, other.destination = source or self.source, destination or self.destination
+        other.udp_checksum = None
+        return other
+
 
 def _flip(data: bytes, bit: int) -> bytes:
     damaged = bytearray(data)

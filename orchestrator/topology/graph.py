@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from node.links.settings import Impairments
 from node.links.units import format_duration, format_size
-from orchestrator.topology.model import Link, Node, NodeKind, Topology, WorkloadSpec
+from orchestrator.topology.model import Link, Node, Topology, WorkloadSpec
 
 #: What `flow_label` shows of a workload's options, and how.
 _SHOWN_OPTIONS: dict[str, Callable[[object], str]] = {
@@ -114,4 +114,4 @@ def _id(name: str) -> str:
 
 
 def _is_router(node: Node) -> bool:
-    return node.kind is NodeKind.ROUTER
+    return node.kind.forwards

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
 from node.links.settings import Impairments, ImpairmentsError
+from node.protocol.time import SECOND, Duration
 from orchestrator.topology.document import Document, read_document
 from orchestrator.topology.errors import Problem, TopologyError
 from orchestrator.topology.expectations import parse_expectation
 from orchestrator.topology.model import (
     Link,
     LinkEndpoint,
+    Nat,
+    NatPorts,
     Node,
     NodeKind,
     Topology,
@@ -28,6 +32,10 @@ from orchestrator.topology.schema import (
     WorkloadEntry,
 )
 from orchestrator.topology.structure import check_structure
+from orchestrator.topology.timeline import read_timeline
+
+#: Linux's for UDP that was answered once (nf_conntrack_udp_timeout_stream).
+NAT_TIMEOUT: Duration = 120 * SECOND
 
 
 def load(path: Path | str) -> Topology:
@@ -94,14 +102,63 @@ class _Builder:
             qlog=self._entry.qlog,
         )
         self._check_paths(topology)
-        return topology
+        self._check_nats(topology)
+        timeline = read_timeline(self._document, self._entry.timeline, topology)
+        return dataclasses.replace(topology, timeline=tuple(timeline))
 
     def _node(self, name: str, node: NodeEntry) -> Node:
         network = self._entry.topology
         kind = NodeKind(node.kind or network.defaults.kind)
-        common: KindEntry = network.kinds.host if kind is NodeKind.HOST else network.kinds.router
+        common: KindEntry = network.kinds.router if kind.forwards else network.kinds.host
         layers = (network.defaults.transport, common.transport, node.transport)
-        return Node(name, kind, {key: value for layer in layers for key, value in layer.given().items()})
+        transport = {key: value for layer in layers for key, value in layer.given().items()}
+        return Node(name, kind, transport, self._nat(name, node) if kind is NodeKind.NAT else None)
+
+    def _nat(self, name: str, node: NodeEntry) -> Nat:
+        """Return what a NAT router does; its outside is its last interface if it does not say."""
+        ends = (
+            LinkEndpoint(*split_endpoint(end))
+            for link in self._entry.topology.links
+            for end in link.endpoints
+        )
+        interfaces = [end.interface for end in ends if end.node == name]
+        path = ("topology", "nodes", name)
+        if len(interfaces) < 2:
+            advice = "give it a link to the inside and one to the outside"
+            self._document.report(path, f"NAT router {name!r} has {len(interfaces)} links", advice, key=True)
+        elif node.outside is not None and node.outside not in interfaces:
+            advice = f"use one of {', '.join(interfaces)}"
+            self._document.report((*path, "outside"), f"{name!r} has no interface {node.outside!r}", advice)
+        timeout = node.timeout if isinstance(node.timeout, int) else NAT_TIMEOUT
+        outside = node.outside or (interfaces[-1] if interfaces else "")
+        return Nat(timeout, outside, NatPorts(node.ports or "preserve"))
+
+    def _check_nats(self, topology: Topology) -> None:
+        """Report flows that would have to enter a NAT router from outside, and NAT keys of other nodes."""
+        nodes, paths = {node.name: node for node in topology.nodes}, Paths(topology)
+        for node, entry in self._entry.topology.nodes.items():
+            for key in ("timeout", "outside", "ports"):
+                if nodes[node].nat is None and entry is not None and getattr(entry, key) is not None:
+                    kind = nodes[node].kind.value
+                    self._document.report(
+                        ("topology", "nodes", node, key),
+                        f"{key}: is for NAT routers, and {node!r} is a {kind}",
+                        "write kind: nat, or take it out",
+                        key=True,
+                    )
+        for flow, word in zip(topology.workloads, self._flow_keys(), strict=True):
+            here = flow.source
+            for hop in paths.links(flow.source, flow.target):
+                link = topology.links[hop]
+                end = link.b if link.a.node == here else link.a
+                nat = nodes[end.node].nat
+                if nat is not None and nat.outside == end.interface and end.node != flow.target:
+                    self._document.report(
+                        ("workloads", word, "to"),
+                        f"{flow.target!r} is behind NAT router {end.node!r}: {flow.source!r} cannot reach it",
+                        "let the flow begin at the inner node: turn from: and to: around",
+                    )
+                here = end.node
 
     def _link(self, index: int, link: LinkEntry) -> Link:
         a, b = (LinkEndpoint(*split_endpoint(end)) for end in link.endpoints)
@@ -146,6 +203,7 @@ class _Builder:
             options=options,
             transport=flow.transport.given(),
             start=int(str(flow.start)),
+            restarts=flow.on_crash == "restart",
         )
 
     def _check_bulk(self, path: tuple[str | int, ...], flow: BulkEntry, options: dict[str, object]) -> None:

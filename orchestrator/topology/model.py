@@ -11,10 +11,35 @@ from node.protocol.time import Duration
 
 
 class NodeKind(Enum):
-    """What a node does: hosts run the agent and its workloads, routers only forward."""
+    """What a node does: hosts run the agent and its workloads, routers forward, NAT routers translate too."""
 
     HOST = "host"
     ROUTER = "router"
+    NAT = "nat"
+
+    @property
+    def forwards(self) -> bool:
+        """Whether packets of others pass through it."""
+        return self is not NodeKind.HOST
+
+
+class NatPorts(Enum):
+    """Which outer port a NAT router gives a mapping."""
+
+    #: The inner one, if it is free.
+    PRESERVE = "preserve"
+    RANDOM = "random"
+
+
+@dataclass(frozen=True, slots=True)
+class Nat:
+    """What a NAT router does."""
+
+    #: How long a mapping that carries nothing is kept, ns.
+    timeout: Duration
+    #: The interface whose address stands for all that is behind the others.
+    outside: str
+    ports: NatPorts = NatPorts.PRESERVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +50,8 @@ class Node:
     kind: NodeKind
     #: Transport settings of this node (``integrity``, ``arq``, ``congestion`` …), merged with the defaults.
     transport: Mapping[str, object] = field(default_factory=dict)
+    #: What it does as a NAT router; None: it is none.
+    nat: Nat | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +98,25 @@ class WorkloadSpec:
     #: Transport settings of this flow: ``integrity``, ``arq``, ``congestion`` …
     transport: Mapping[str, object]
     start: Duration = 0
+    #: Whether it starts anew when one of its nodes crashed and has come back.
+    restarts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEvent:
+    """What happens at a time, as the topology says."""
+
+    at: Duration
+    #: Registered action: ``cut``, ``crash`` … (orchestrator.faults).
+    action: str
+    #: Its arguments: plain data, in base units.
+    value: object
+    #: How long it lasts; None: it is of an instant, or lasts until something ends it.
+    duration: Duration | None = None
+    #: The time between two of its beginnings; None: it happens once.
+    every: Duration | None = None
+    #: How often it happens; None: until the time limit.
+    count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +151,8 @@ class Topology:
     time_limit: Duration
     #: Whether the nodes write a qlog file of each connection.
     qlog: bool = False
+    #: What happens to the lab meanwhile, in the order of the file.
+    timeline: tuple[TimelineEvent, ...] = ()
 
     def node(self, name: str) -> Node:
         """Return the node called ``name`` (KeyError if there is none)."""

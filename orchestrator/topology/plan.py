@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from node.links.settings import Impairments
 from node.protocol.time import Duration
-from orchestrator.topology.model import Expectation, LinkEndpoint, NodeKind, WorkloadSpec
+from orchestrator.topology.model import Expectation, LinkEndpoint, Nat, NodeKind, TimelineEvent, WorkloadSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,10 @@ class NodePlan:
     port: int
     interfaces: tuple[InterfacePlan, ...]
     routes: tuple[RoutePlan, ...]
+    #: What it does as a NAT router; None: it is none.
+    nat: Nat | None = None
+    #: More addresses, on its first interface, for its socket to move to.
+    other_addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,8 @@ class DeploymentPlan:
     time_limit: Duration
     #: Whether the nodes write a qlog file of each connection.
     qlog: bool = False
+    #: What happens to the lab meanwhile, in the order of the file.
+    timeline: tuple[TimelineEvent, ...] = ()
 
     def node(self, name: str) -> NodePlan:
         """Return the node called ``name`` (KeyError if there is none)."""

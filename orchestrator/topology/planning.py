@@ -14,7 +14,9 @@ from orchestrator.topology.model import (
     Expectation,
     Link,
     LinkEndpoint,
+    Nat,
     Node,
+    TimelineEvent,
     Topology,
     WorkloadSpec,
 )
@@ -48,6 +50,7 @@ def make_plan(topology: Topology, *, seed: int | None = None, qlog: bool | None 
         expectations=topology.expectations,
         time_limit=topology.time_limit,
         qlog=topology.qlog if qlog is None else qlog,
+        timeline=topology.timeline,
     )
 
 
@@ -77,6 +80,7 @@ def _node(
         port=PORT,
         interfaces=interfaces,
         routes=_routes(topology, node, table, paths),
+        nat=node.nat,
     )
 
 
@@ -151,6 +155,7 @@ def plan_to_json(plan: DeploymentPlan) -> Mapping[str, object]:
         "expectations": [_expectation_to_json(expectation) for expectation in plan.expectations],
         # Only where it is on: a trace changes nothing of what is made, and digests stay as they were.
         **({"qlog": True} if plan.qlog else {}),
+        **({"timeline": [_event_to_json(event) for event in plan.timeline]} if plan.timeline else {}),
     }
 
 
@@ -165,6 +170,24 @@ def _node_to_json(node: NodePlan) -> Mapping[str, object]:
         "port": node.port,
         "interfaces": [dataclasses.asdict(interface) for interface in node.interfaces],
         "routes": [dataclasses.asdict(route) for route in node.routes],
+        # Only where there is something to say, as for `qlog`.
+        **({"other_addresses": list(node.other_addresses)} if node.other_addresses else {}),
+        **({} if node.nat is None else {"nat": _nat_to_json(node.nat)}),
+    }
+
+
+def _nat_to_json(nat: Nat) -> Mapping[str, object]:
+    return {"timeout_ns": nat.timeout, "outside": nat.outside, "ports": nat.ports.value}
+
+
+def _event_to_json(event: TimelineEvent) -> Mapping[str, object]:
+    return {
+        "at_ns": event.at,
+        "action": event.action,
+        "value": event.value,
+        "for_ns": event.duration,
+        "every_ns": event.every,
+        "count": event.count,
     }
 
 
@@ -189,6 +212,7 @@ def _workload_to_json(flow: WorkloadSpec) -> Mapping[str, object]:
         "start_ns": flow.start,
         "options": dict(sorted(flow.options.items())),
         "transport": dict(sorted(flow.transport.items())),
+        **({"restarts": True} if flow.restarts else {}),
     }
 
 

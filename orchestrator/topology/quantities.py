@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from node.links.units import (
     UnitError,
@@ -79,7 +79,18 @@ def _text(value: object) -> str:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value  # type: ignore[return-value]
 
 
+def _listed(value: object) -> object:
+    """Take one name for a list of one."""
+    return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
+
+
 NameText = Annotated[str, BeforeValidator(_text)]
+Names = Annotated[
+    list[NameText],
+    BeforeValidator(_listed),
+    Field(min_length=1),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
 DurationText = _quantity(parse_duration, "A length of time with its unit.", ["20ms", "1.5s"])
 PositiveDuration = _quantity(_positive(parse_duration, "time"), "A length of time with its unit.", ["30s"])
 RateText = _quantity(_positive(parse_rate, "rate"), "A rate with its unit.", ["10Mbit"])

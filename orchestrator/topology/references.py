@@ -116,10 +116,12 @@ def _check_flow_end(document: Document, path: Path, found: Value, nodes: dict[st
         document.report(path, f"no node is called {str(found)!r}", *suggestion(str(found), nodes))
     elif isinstance(found, str | int):
         default = _at(document.data, "topology", "defaults", "kind")
-        if _mapping(nodes[str(found)]).get("kind", default) == "router":
+        kind = _mapping(nodes[str(found)]).get("kind", default)
+        if kind in ("router", "nat"):
+            what = "router" if kind == "router" else "NAT router"
             document.report(
                 path,
-                f"{str(found)!r} is a router, routers run no flows",
+                f"{str(found)!r} is a {what}, routers run no flows",
                 "make it a host, or connect a host to it",
             )
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestrator.topology.model import NodeKind, Topology
+from orchestrator.topology.model import Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Paths:
     """The shortest paths of a topology, found when first asked for."""
 
     def __init__(self, topology: Topology) -> None:
-        self.routers = frozenset(node.name for node in topology.nodes if node.kind is NodeKind.ROUTER)
+        self.routers = frozenset(node.name for node in topology.nodes if node.kind.forwards)
         self._neighbours: dict[str, list[tuple[int, str]]] = {node.name: [] for node in topology.nodes}
         for index, link in enumerate(topology.links):
             self._neighbours[link.a.node].append((index, link.b.node))

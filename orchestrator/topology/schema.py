@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -34,6 +32,7 @@ from node.protocol.congestion.base import CONTROLLERS
 from node.protocol.suites import CIPHER_CODES, HANDSHAKE_CODES
 from node.protocol.time import SECOND
 from node.registry import UnknownNameError
+from orchestrator.topology.closed import Closed
 from orchestrator.topology.quantities import (
     DurationText,
     FrequencyText,
@@ -41,21 +40,9 @@ from orchestrator.topology.quantities import (
     PositiveDuration,
     SizeText,
 )
+from orchestrator.topology.timeline import TimelineEntry
 
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
-
-
-class Closed(BaseModel):
-    """A mapping in which every key must be known. Keys are written with hyphens."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        frozen=True,
-        alias_generator=lambda name: name.rstrip("_").replace("_", "-"),
-    )
-    #: What a user calls this mapping.
-    noun: ClassVar[str] = "mapping"
 
 
 def _impairment_field(name: str) -> tuple[Any, None]:
@@ -185,7 +172,16 @@ class NodeEntry(Closed):
 
     noun: ClassVar[str] = "node"
 
-    kind: Literal["host", "router"] | None = Field(default=None, description="host (default) or router.")
+    kind: Literal["host", "router", "nat"] | None = Field(
+        default=None, description="host (default), router or nat."
+    )
+    timeout: PositiveDuration = Field(default=None, validate_default=False)
+    outside: NameText | None = Field(
+        default=None, description="nat: the interface towards the outside; the last one if not given."
+    )
+    ports: Literal["preserve", "random"] | None = Field(
+        default=None, description="nat: whether a mapping keeps its port where that is free (default)."
+    )
     transport: Transport = Field(default=Transport(), description="Transport settings of this node's flows.")
 
 
@@ -254,6 +250,9 @@ class WorkloadEntry(Closed):
     from_: NameText = Field(description="The host that opens the connection.")
     to: NameText = Field(description="The host that it connects to.")
     start: DurationText = Field(default=0, description="When the flow starts, from the start of the run.")
+    on_crash: Literal["fail", "restart"] = Field(
+        default="fail", description="restart: the flow starts anew when a crashed node has come back."
+    )
     transport: Transport = Field(default=Transport(), description="Transport settings of this flow.")
 
     #: Fields of a kind that are its options.
@@ -345,6 +344,11 @@ class TopologyFile(Closed):
     topology: Network
     workloads: _either(list[AnyWorkload], dict[str, AnyWorkload]) = Field(  # type: ignore[valid-type]
         [], description="The flows: a list with names, or a mapping from name to flow."
+    )
+    timeline: list[TimelineEntry] = Field(
+        default=[],
+        description="What happens to the lab while it runs: at a time, one action.",
+        examples=[[{"at": "5s", "cut": ["b:eth1"], "for": "2s"}]],
     )
     expect: list[str | dict[str, str]] = Field(
         default=[],

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from orchestrator.topology.closed import Closed
 from orchestrator.topology.document import Document, Path, Value
 from orchestrator.topology.errors import suggestion
 from orchestrator.topology.schema import (
     WORKLOAD_KINDS,
     BulkEntry,
-    Closed,
     Defaults,
     EchoEntry,
     KindEntry,
@@ -26,6 +26,7 @@ from orchestrator.topology.schema import (
     TopologyFile,
     Transport,
 )
+from orchestrator.topology.timeline import TimelineEntry, model_of
 
 _BY_KEY: dict[str | int, type[Closed]] = {
     "topology": Network,
@@ -175,6 +176,8 @@ def _owner(document: Document, path: Path) -> type[Closed]:
     """Return the model of the mapping at ``path``."""
     if not path:
         return TopologyFile
+    if path[0] == "timeline" and len(path) < 4:
+        return TimelineEntry if len(path) == 2 else model_of(str(path[-1])) or TimelineEntry
     parent = path[-2] if len(path) > 1 else None
     if parent == "workloads":
         entry: Value = document.data

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Columns where stdout is no terminal and COLUMNS is not set: logs need not be narrow.
 DEFAULT_WIDTH = 120
+#: Rows of the timeline that are shown; a link that flaps for long has thousands.
+TIMELINE_ROWS = 40
 _SHAPERS = {
     "kernel": "netem in the kernel",
     "userspace": "the user-space shaper (no netem here)",
@@ -65,6 +67,8 @@ def run_tables(result: RunResult) -> tuple[RenderableType, ...]:
     parts: list[RenderableType] = [_flows(result)]
     if result.links:
         parts.append(_links(result))
+    if result.timeline:
+        parts.append(_timeline(result))
     if result.expectations:
         parts.append(_expectations(result))
     parts.append(_wire(result))
@@ -95,6 +99,8 @@ def _flows(result: RunResult) -> Group:
 
 
 def _sum(flow: FlowResult) -> Text:
+    if flow.stopped:
+        return Text("stopped")
     if not flow.completed:
         return Text("not completed", style="red")
     if flow.intact:
@@ -119,6 +125,24 @@ def _links(result: RunResult) -> Group:
         for end in result.links
     ]
     return table("Links", ("from", "to", ">frames in", ">frames out", ">loss"), rows)
+
+
+def _timeline(result: RunResult) -> Group:
+    shown = result.timeline[:TIMELINE_ROWS]
+    rows = [
+        (
+            f"{event.planned / 1e9:.3f}" if event.at is None else f"{event.at / 1e9:.3f}",
+            event.action,
+            event.subject,
+            event.phase,
+            Text(event.outcome, style="red" if event.outcome == "failed" else ""),
+            event.detail,
+        )
+        for event in shown
+    ]
+    more = len(result.timeline) - len(shown)
+    title = "Timeline" + (f" (the first {TIMELINE_ROWS}; {more} more in result.json)" if more else "")
+    return table(title, (">s", "what", "of", "", "outcome", ""), rows)
 
 
 def _expectations(result: RunResult) -> Group:

@@ -113,6 +113,7 @@ def test_schema_knows_every_top_level_key() -> None:
         "description",
         "topology",
         "workloads",
+        "timeline",
         "expect",
         "seed",
         "time-limit",
