@@ -56,6 +56,9 @@ from node.protocol.wire.protection import PacketProtection
 if TYPE_CHECKING:
     from node.protocol.repair.fec import Fec
 
+#: SPEC 4-3: with a number above this the connection ends, while there are some left to say so with.
+LAST_NUMBERS = MAX_PACKET_NUMBER - (1 << 10)
+
 
 class Connection(StreamCalls):
     """One connection. Made by ``Endpoint.connect`` or by a peer's INITIATION.
@@ -97,7 +100,11 @@ class Connection(StreamCalls):
         self.now = now
         self.peer_address = 0
         self.parameters: TransportParameters | None = None
-        self.queued = False
+        #: Of the endpoint: whether it is among those that may have to send, or among those with events.
+        self.queued = self.reporting = False
+        #: Whether nothing happened since ``deadline`` was asked for.
+        self.deadline_known = False
+        self._deadline: Instant | None = None
         #: The type of DATA packets of the peer's current key phase.
         self.receive_kind = DATA
         #: Whether set-up packets of ours may be due: INITIATION, COMPLETION.
@@ -146,7 +153,8 @@ class Connection(StreamCalls):
         self.now = now
         if self.observer is not None:
             self.observer.handed_in(len(packets), size, ecn, now)
-        if self.state in ACTIVE:
+        state = self.life.state
+        if state in ACTIVE:
             paths, receiver = self.paths, self.receiver
             paths.source = source
             newest, taken = receiver.newest, receiver.bytes
@@ -157,15 +165,15 @@ class Connection(StreamCalls):
                     paths.on_burst(source, our_id, size=receiver.bytes - taken, newest=moved, now=now)
             except RemoteProtocolError as error:
                 self._end_with(error.code, error.reason, now=now)
-        elif self.state is ConnectionState.CLOSING:
+        elif state is ConnectionState.CLOSING:
             self.life.on_packet_while_closing()
-        self.wake()
+        self._on_work(self)
 
     def on_authentic(self, now: Instant) -> None:
         """A packet of the peer has passed its integrity check."""
         if self.early is not None and self.early.is_reading:
             return
-        if self.state is ConnectionState.RESPONDING:
+        if self.life.state is ConnectionState.RESPONDING:
             sent = self.timers.responded_at
             self.establish(rtt=None if sent is None else max(1, now - sent), ping=False, now=now)
         self.life.on_authentic(now)
@@ -224,49 +232,56 @@ class Connection(StreamCalls):
 
     def transmit(self, *, now: Instant) -> Transmit | None:
         """Return the next datagrams to send, or None."""
-        found = self._transmit(now)
-        if found is None:
-            if self.state is ConnectionState.ESTABLISHED:
-                builder, busy = self.builder, self.recovery.open_packets > 0
-                self.limits.drained(builder.limited_by, due=builder.paced_until, busy=busy, now=now)
-        elif self.observer is not None:
-            self.observer.handed_out(found, now)
-        return found
-
-    def _transmit(self, now: Instant) -> Transmit | None:
-        if self.life.close_pending:
-            self.life.close_pending = False
-            code, reason = self.life.close_reply
-            return self.builder.close(code, reason, now=now)
-        if self.state is ConnectionState.ESTABLISHED or self._sends_early:
-            if self.recovery.next_packet_number > MAX_PACKET_NUMBER - (1 << 10):
+        life, found = self.life, None
+        if life.state is ConnectionState.ESTABLISHED or self._sends_early:
+            number, keys = self.recovery.next_packet_number, self.keys
+            if number > LAST_NUMBERS:
                 self._end_with(ErrorCode.PACKET_NUMBERS_EXHAUSTED, "", now=now)  # SPEC 4-3
-                return self._transmit(now)
-            if self.keys is not None:
+            elif keys is not None and (number >= keys.due_number or now >= keys.due_at):
                 try:
                     update_keys_if_due(self, now=now)
                 except RemoteProtocolError as error:
                     self._end_with(error.code, error.reason, now=now)
-                    return self._transmit(now)
-            return self.builder.next_burst(now=now)
-        return None
+        if life.close_pending:
+            life.close_pending = False
+            code, reason = life.close_reply
+            found = self.builder.close(code, reason, now=now)
+        elif life.state is ConnectionState.ESTABLISHED or self._sends_early:
+            builder, limits = self.builder, self.limits
+            found = builder.next_burst(now=now)
+            if found is None and life.state is ConnectionState.ESTABLISHED:
+                wait = builder.limited_by, builder.paced_until, self.recovery.open_packets > 0
+                if wait != limits.wait:
+                    limits.drained(wait, now=now)
+        if found is not None and self.observer is not None:
+            self.observer.handed_out(found, now)
+        return found
 
     def next_timeout(self) -> Instant | None:
         """Return when ``handle_timeout`` is to be called at the latest."""
         paced, paths = self.builder.paced_until, self.paths
         if self.life.state is not ConnectionState.ESTABLISHED:
             return earliest(self.timers.next(), paced if self._sends_early else None)
-        if paths.blocked:
+        if not paths.active.validated and paths.blocked:
             return earliest(self.timers.next(), paths.deadline)
         return earliest(
             self.timers.next(),
             paths.deadline,
-            self.messages.next_deadline(),
+            self.messages.next_deadline() if self.messages.has_deadlines else None,
             self.recovery.next_timeout(),
             self.acks.deadline,
             paced,
             self.fec.next_timeout() if self.fec is not None else None,
         )
+
+    def deadline(self) -> Instant | None:
+        """Return what ``next_timeout`` does, found anew only if something happened since.
+
+        All that happens comes with ``wake`` or ``transmit``, and there it is noted.
+        """
+        if not self.deadline_known:
+            self._deadline, self.deadline_known = self.next_timeout(), True
+        return self._deadline
 
     # -- properties
 
@@ -325,6 +340,7 @@ class Connection(StreamCalls):
             self.observer.now = now
         if self.state is ConnectionState.ESTABLISHED:
             self.peer_closed(ErrorCode.STATELESS_RESET, "the peer has forgotten the connection", now)
+            self.wake()
 
     def peer_closed(self, code: int, reason: str, now: Instant) -> None:
         """The peer sent CLOSE."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from itertools import chain, islice, takewhile
+from itertools import islice
 from random import Random
 
 from node.protocol.arena import Arena
@@ -24,9 +24,8 @@ from node.protocol.stateless_reset import STATELESS_RESET, StatelessResets
 from node.protocol.states import ConnectionState
 from node.protocol.streams.flow_control import WindowBudget
 from node.protocol.time import Instant
-from node.protocol.timers import earliest
 from node.protocol.trace import NO_CONNECTION, TracerOf
-from node.protocol.wire.data import EARLY, is_data
+from node.protocol.wire.data import DATA, EARLY, PHASE_BIT, is_data
 from node.protocol.wire.sealed import SEALED
 from node.protocol.wire.setup import SETUP_KINDS
 
@@ -60,8 +59,8 @@ class Endpoint:
         self._resets = StatelessResets(identity)
         self._windows = WindowBudget(MAX_GROWN_WINDOWS)
         self._sealed = None if sealed is None else SealedService(identity, sealed, rng=rng, key_log=key_log)
-        self._process: Callable[[], int] = (lambda: 0) if sealed is None else sealed.process
-        self._owner = self._process()
+        self._process = None if sealed is None else sealed.process
+        self._owner = 0 if sealed is None else sealed.process()
         self._tracer_of = tracer_of
         self._arena = Arena()
         self._table = ConnectionTable(rng, self._resets, identity.reset_token)
@@ -94,13 +93,21 @@ class Endpoint:
             arena = burst.arena if position == 0 else None
             packets = buffer[position : min(end, length)]
             connection.receive(packets, size, source=burst.source, now=now, arena=arena, ecn=burst.ecn)
-            self.report(connection)
+            if connection.events:
+                self.report(connection)
             position = end
 
     def handle_timeout(self, *, now: Instant) -> None:
         """Do what is due at all connections."""
-        expired = takewhile(lambda c: _is_due(c, now), self._half_open.values())
-        for connection in [*expired, *(c for c in self._timed.values() if _is_due(c, now))]:
+        expired: list[Connection] = []
+        for connection in self._half_open.values():
+            if (deadline := connection.deadline()) is None or deadline > now:
+                break
+            expired.append(connection)
+        for connection in self._timed.values():
+            if (deadline := connection.deadline()) is not None and deadline <= now:
+                expired.append(connection)
+        for connection in expired:
             connection.handle_timeout(now=now)
             self.wake(connection)
             self.report(connection)
@@ -163,26 +170,31 @@ class Endpoint:
 
     def transmit(self, *, now: Instant) -> Transmit | None:
         """Return the next burst to send, or None; its buffer is reused by the next call."""
-        if self._process() != self._owner:
+        if self._process is not None and self._process() != self._owner:
             self._leave_to_the_original()
-        reply = self._setting_up.reply() or self._resets.reply()
-        if reply is not None:
-            return reply
+        if self._setting_up.replies:
+            return self._setting_up.reply()
+        if self._resets.replies:
+            return self._resets.reply()
         if self._sealed is not None and (packets := self._sealed.transmit(self._arena)) is not None:
             self.drops.sealed_sent(packets, now)
             return packets
-        while self._work:
-            connection = self._work[0]
+        work = self._work
+        while work:
+            connection = work[0]
+            connection.deadline_known = False
             found = self._setting_up.transmit(connection, now=now) if connection.setting_up else None
             if found is None:
                 found = connection.transmit(now=now)
-            self.report(connection)
+            if connection.events:
+                self.report(connection)
             if found is not None:
-                self._work.rotate(-1)  # connections take turns, a burst each
+                work.rotate(-1)  # connections take turns, a burst each
                 return found
             connection.queued = False
-            self._work.popleft()
-            self._sort(connection)
+            work.popleft()
+            if self._half_open:
+                self._sort(connection)
         return None
 
     def next_event(self) -> tuple[Connection, Event] | None:
@@ -192,6 +204,7 @@ class Endpoint:
             if connection.events:
                 return connection, connection.events.popleft()
             self._reporting.popleft()
+            connection.reporting = False
         return None
 
     def next_datagram(self) -> DatagramReceived | None:
@@ -200,9 +213,13 @@ class Endpoint:
 
     def next_timeout(self) -> Instant | None:
         """Return when ``handle_timeout`` is to be called at the latest."""
-        watched = chain(islice(self._half_open.values(), 1), self._timed.values())
-        sealed = self._sealed.next_timeout() if self._sealed is not None else None
-        return earliest(sealed, *[connection.next_timeout() for connection in watched])
+        found = self._sealed.next_timeout() if self._sealed is not None else None
+        for connections in (self._timed.values(), islice(self._half_open.values(), 1)):
+            for connection in connections:
+                due = connection.deadline()
+                if due is not None and (found is None or due < found):
+                    found = due
+        return found
 
     @property
     def connections(self) -> tuple[Connection, ...]:
@@ -211,6 +228,7 @@ class Endpoint:
 
     def _leave_to_the_original(self) -> None:
         """SPEC 3-8: this is a copy (``fork``), and what it sealed would use nonces a second time."""
+        assert self._process is not None
         self._owner = self._process()
         for connection in self.connections:
             connection.life.abandon("its endpoint was copied to another process")
@@ -261,7 +279,8 @@ class Endpoint:
         return self._by_id.get(connection_id)
 
     def wake(self, connection: Connection) -> None:
-        """Note that a connection may have something to send."""
+        """Note that a connection may have something to send, and may have another deadline."""
+        connection.deadline_known = False
         if not connection.queued:
             connection.queued = True
             self._work.append(connection)
@@ -272,7 +291,8 @@ class Endpoint:
             return
         if connection.configuration.remember_path:
             self._paths.look(connection)
-        if connection not in self._reporting:
+        if not connection.reporting:
+            connection.reporting = True
             self._reporting.append(connection)
 
     # -- helpers
@@ -311,7 +331,7 @@ class Endpoint:
 
     def _connection_at(self, buffer: memoryview, position: int) -> Connection | None:
         """Return the connection whose DATA packet stands there, if it has keys."""
-        if not is_data(buffer[position]):
+        if buffer[position] & ~PHASE_BIT != DATA:  # is_data, without a call
             return None
         found = self._by_id.get(bytes(buffer[position + 1 : position + 9]))
         return found if found is not None and found.parameters is not None else None
@@ -338,8 +358,3 @@ class Endpoint:
         self._resets.forget(connection)
         self._windows.give_back(connection.credit.window.grown)
         self._setting_up.forget(connection)
-
-
-def _is_due(connection: Connection, now: Instant) -> bool:
-    deadline = connection.next_timeout()
-    return deadline is not None and deadline <= now

@@ -20,6 +20,7 @@ from node.protocol.wire.protection import AeadProtection, Decrypt, open_with
 
 LABEL = b"strait key update"
 KEY_BYTES = 32
+_NEVER: Instant = 1 << 62
 
 
 def next_key(key: bytes) -> bytes:
@@ -47,6 +48,9 @@ class KeyPhases:
         self.send_kind = self.receive_kind = kind
         #: Phases that we have begun to send in.
         self.updates = 0
+        #: From this number or time on the phase may have lasted long enough: then ``is_due`` is to be asked.
+        self.due_number: int = packets
+        self.due_at: Instant = 0
         #: The first packet number of the current phase of ours.
         self.first_sent = 0
         #: Whether the burst at hand was sealed in the previous phase.
@@ -70,6 +74,7 @@ class KeyPhases:
             return True
         if self._began is None:
             self._began = now
+            self.due_at = now + self._interval if self._interval else _NEVER
         return bool(self._interval) and now - self._began >= self._interval
 
     def is_worn_out(self, next_number: int) -> bool:
@@ -83,6 +88,7 @@ class KeyPhases:
         self.send_kind ^= PHASE_BIT
         self.updates += 1
         self.first_sent, self._began = next_number, None
+        self.due_number, self.due_at = next_number + self._packets, 0
 
     def on_ack_sent(self) -> None:
         """An acknowledgement of all that was received goes out in the current phase."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from node.protocol.time import Duration, Instant
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: - ``arq``: the ARQ mode lets no more packets be open.
 #: - ``cpu``: the next burst is due, and nobody asked for it: the driver had no time, or its socket was full.
 CAUSES = ("application", "congestion", "flow-control", "pacing", "path", "arq", "cpu")
+
+#: What is left waits for: a cause; when a burst held back by pacing may go; whether data is in flight.
+Wait: TypeAlias = tuple[str, Instant | None, bool]
 
 
 class Limits:
@@ -40,20 +43,19 @@ class Limits:
         self._busy = False
         self._since = now
         self._due: Instant | None = None
+        #: What ``drained`` was told last: as long as it is the same, there is nothing to tell.
+        self.wait: Wait = ("application", None, False)
 
-    def drained(self, cause: str, *, due: Instant | None, busy: bool, now: Instant) -> None:
-        """All that may go now has gone; what is left waits for ``cause``.
-
-        Args:
-            due: when a burst held back by pacing may go.
-            busy: whether there is data in flight or waiting.
-        """
-        self._count(now)
+    def drained(self, wait: Wait, *, now: Instant) -> None:
+        """All that may go now has gone."""
+        self.count(now)
+        self.wait = cause, due, busy = wait
         if self._observer is not None and cause != self.cause:
             self._observer.limited(cause, now)
         self.cause, self._due, self._busy = cause, due, busy or cause != "application"
 
-    def _count(self, now: Instant) -> None:
+    def count(self, now: Instant) -> None:
+        """Count the time that has passed."""
         passed = now - self._since
         if passed <= 0:
             return

@@ -70,6 +70,11 @@ class Messages:
         self.expire(now=now)
         return number
 
+    @property
+    def has_deadlines(self) -> bool:
+        """Whether a message may have to be given up some time."""
+        return bool(self._deadlines)
+
     # -- what becomes of them
 
     def open_streams(self) -> None:

@@ -112,33 +112,38 @@ class PacketBuilder:
         c = self._connection
         self.paced_until = None
         self.limited_by = "application"
-        if c.paths.waiting and (found := c.paths.next_packet(now=now)) is not None:
+        paths, recovery, streams, fec = c.paths, c.recovery, c.streams, c.fec
+        if paths.waiting and (found := paths.next_packet(now=now)) is not None:
             return found
-        if c.paths.blocked:
+        if not paths.active.validated and paths.blocked:
             self.limited_by = "path"
             return None
-        if c.recovery.probes_due:
+        if recovery.probes_due:
             return self._probe(now)
         # SPEC 5-5: they are in flight as well; a peer that never acknowledges gets a window of them.
-        fec = c.fec
         ack_due = c.acks.deadline is not None and c.acks.deadline <= now
-        if c.paths.ids_due and (ack_due or self.control):
-            c.paths.issue_ids()
+        if paths.ids_due and (ack_due or self.control):
+            paths.issue_ids()
         control = bool(self.control) or (fec is not None and fec.rebuilder.report_due)
-        control = control and c.recovery.window_left >= self.size
+        control = control and recovery.window_left >= self.size
         if control or ack_due:
-            return self._single(now, control=control, stream_bytes=self._allowance(self.size, now))
+            # Asked only where it is of use: an acknowledgement alone waits for no window.
+            wanted = self.size if streams.ready or streams.ready_messages else 0
+            return self._single(
+                now, control=control, stream_bytes=self._allowance(wanted, now) if wanted else 0
+            )
         if fec is not None and fec.writer.pending:
             return self._repairs(fec, now)
-        stream = c.streams.next_ready(c.credit.to_send)
+        ready, credit = streams.ready or streams.ready_messages, c.credit.to_send
+        stream = streams.next_ready(credit) if ready else None
         if stream is None:
             if fec is not None and fec.writer.on_idle():
                 return self._repairs(fec, now)
-            c.recovery.on_app_limited()
-            if c.streams.ready or c.streams.ready_messages or c.streams.blocked:
+            recovery.on_app_limited()
+            if streams.blocked or streams.ready or streams.ready_messages:
                 self.limited_by = "flow-control"
             return None
-        start, end = stream.sendable(c.credit.to_send)
+        start, end = stream.sendable(credit)
         allowance = self._allowance(end - start, now)
         if not allowance:
             return None
@@ -350,7 +355,8 @@ class PacketBuilder:
             parts.append(encoded)
             room -= len(encoded)
         pieces: list[tuple[SendStream, int, int, bool, int]] = []
-        while stream_bytes and room >= _MIN_PIECE:
+        streams = c.streams
+        while stream_bytes and room >= _MIN_PIECE and (streams.ready or streams.ready_messages):
             taken = self._take_piece(parts, pieces, room)
             if not taken:
                 break
@@ -364,10 +370,11 @@ class PacketBuilder:
     ) -> int:
         """Append a piece of the stream whose turn it is; return the bytes it takes, 0 for none."""
         c = self._connection
-        stream = c.streams.next_ready(c.credit.to_send)
+        credit = c.credit.to_send
+        stream = c.streams.next_ready(credit)
         if stream is None:
             return 0
-        start, end = stream.sendable(c.credit.to_send)
+        start, end = stream.sendable(credit)
         end = min(end, start + room - _STREAM_HEAD_MAX)
         data = bytearray(end - start)
         if data:

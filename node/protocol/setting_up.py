@@ -90,7 +90,8 @@ class SettingUp:
         self._half: dict[bytes, _Half] = {}
         self._by_initiation: dict[tuple[int, bytes], Connection] = {}
         self._expected: dict[int, deque[Configuration]] = {}
-        self._replies: deque[tuple[SocketAddress, bytes]] = deque()
+        #: Answers to go out, oldest first.
+        self.replies: deque[tuple[SocketAddress, bytes]] = deque()
 
     # -- what the world did
 
@@ -169,9 +170,9 @@ class SettingUp:
 
     def reply(self) -> Transmit | None:
         """Return the next answer to a set-up packet."""
-        if not self._replies:
+        if not self.replies:
             return None
-        destination, packet = self._replies.popleft()
+        destination, packet = self.replies.popleft()
         return Transmit(destination, memoryview(packet), len(packet))
 
     def transmit(self, connection: Connection, *, now: Instant) -> Transmit | None:
@@ -216,7 +217,7 @@ class SettingUp:
         if known.observer is not None:
             known.observer.setup_received("initiation", packet, now)
         half = self._half[known.connection_id]
-        if half.accepted is None or len(self._replies) >= MAX_REPLIES:
+        if half.accepted is None or len(self.replies) >= MAX_REPLIES:
             return
         # SPEC 3-3: one RESPONSE for each INITIATION; only a single one gives an RTT sample.
         known.timers.responded_at = now if half.responses == 0 else None
@@ -293,8 +294,8 @@ class SettingUp:
         self._resumption.offer(connection, accepted)
 
     def _reply(self, source: SocketAddress, packet: bytes) -> None:
-        if len(self._replies) < MAX_REPLIES:
-            self._replies.append((source, packet))
+        if len(self.replies) < MAX_REPLIES:
+            self.replies.append((source, packet))
 
     # -- the initiator
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def snapshot(c: Connection) -> Statistics:
     """Return counters and estimates as they are now; zeros before the handshake is through."""
     values: dict[str, Any] = dict.fromkeys(Statistics.__slots__, 0)
+    c.limits.count(c.now)
     values.update(
         ssthresh=None,
         packets_sent=c.packets_sent,

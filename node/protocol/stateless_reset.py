@@ -42,7 +42,7 @@ class StatelessResets:
         self._second: Instant = 0
         self._sent_in_second = 0
         #: Waiting to go: as few as the rate allows, since the driver drains after each burst.
-        self._replies: deque[tuple[SocketAddress, bytes]] = deque(maxlen=MAX_RESETS_A_SECOND)
+        self.replies: deque[tuple[SocketAddress, bytes]] = deque(maxlen=MAX_RESETS_A_SECOND)
 
     def remember(self, connection: Connection, peer_id: bytes, token: bytes) -> None:
         """Note the token that came with a connection ID of the peer."""
@@ -79,13 +79,13 @@ class StatelessResets:
         self._sent_in_second += 1
         connection_id = bytes(datagram[1 : 1 + CONNECTION_ID_BYTES])
         packet = bytes((STATELESS_RESET,)) + connection_id + self._identity.reset_token(connection_id)
-        self._replies.append((source, packet))
+        self.replies.append((source, packet))
 
     def reply(self) -> Transmit | None:
         """Return the next STATELESS_RESET to send, or None."""
-        if not self._replies:
+        if not self.replies:
             return None
-        destination, packet = self._replies.popleft()
+        destination, packet = self.replies.popleft()
         return Transmit(destination, memoryview(packet), len(packet))
 
     def find(self, datagram: memoryview) -> Connection | None:

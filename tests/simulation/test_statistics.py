@@ -88,9 +88,9 @@ def test_small_window_on_a_long_path_limits_by_congestion() -> None:
 def test_driver_that_comes_late_shows_as_cpu() -> None:
     """The core has no clock and needs none: a burst was due before the driver asked for it."""
     limits = Limits(0)
-    limits.drained("pacing", due=10, busy=True, now=4)
-    limits.drained("application", due=None, busy=False, now=25)
-    limits.drained("application", due=None, busy=False, now=30)
+    limits.drained(("pacing", 10, True), now=4)
+    limits.drained(("application", None, False), now=25)
+    limits.count(30)
     assert (limits.times["pacing"], limits.times["cpu"]) == (6, 15)
     assert limits.times["application"] == 4 + 5
     assert limits.busy == 21

@@ -20,7 +20,7 @@ from node.protocol.wire.fec_frames import (
     parse_fec_repair,
 )
 from node.protocol.wire.parameters import CONNECTION_ID_BYTES, MAX_TICKET_BYTES
-from node.protocol.wire.varint import decode_varint, encode_varint
+from node.protocol.wire.varint import decode_varint, decode_varints, encode_varint, encode_varints
 
 #: SPEC 5-3: a receiver reports at most this many ranges.
 MAX_ACK_RANGES = 64
@@ -63,18 +63,15 @@ class Ack:
 
     def encode(self) -> bytes:
         start, end = self.ranges[0]
-        kind = b"\x02" if self.ecn is None else b"\x03"
-        parts = [kind, encode_varint(end - 1), encode_varint(self.delay_us)]
-        parts.append(encode_varint(len(self.ranges) - 1))
-        parts.append(encode_varint(end - 1 - start))
+        kind = 0x02 if self.ecn is None else 0x03
+        values = [kind, end - 1, self.delay_us, len(self.ranges) - 1, end - 1 - start]
         for low, high in self.ranges[1:]:
             # RFC 9000 §19.3.1: gap and length are each one less than what they count.
-            parts.append(encode_varint(start - high - 1))
-            parts.append(encode_varint(high - 1 - low))
+            values += (start - high - 1, high - 1 - low)
             start = low
         if self.ecn is not None:
-            parts += map(encode_varint, self.ecn)
-        return b"".join(parts)
+            values += self.ecn
+        return bytes(encode_varints(*values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +111,12 @@ class Stream:
 
     def encode(self) -> bytes:
         kind = self.KIND | self.fin | self.has_length << 1
-        head = _encode(kind, self.stream_id, self.offset)
         if self.has_length:
-            head += encode_varint(len(self.data))
-        return head + bytes(self.data)
+            found = encode_varints(kind, self.stream_id, self.offset, len(self.data))
+        else:
+            found = encode_varints(kind, self.stream_id, self.offset)
+        found += self.data
+        return bytes(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,21 +317,17 @@ def parse_frames(payload: memoryview) -> Iterator[Frame]:
 
 
 def _encode(kind: int, *values: int) -> bytes:
-    return bytes((kind,)) + b"".join(map(encode_varint, values))
+    return bytes(encode_varints(kind, *values))  # all types are less than 64: integers of one byte
 
 
 def _parse_ack(data: memoryview, position: int, kind: int) -> tuple[Frame, int]:
-    largest, position = decode_varint(data, position)
-    delay, position = decode_varint(data, position)
-    count, position = decode_varint(data, position)
-    length, position = decode_varint(data, position)
+    (largest, delay, count, length), position = decode_varints(data, position, 4)
     if count >= MAX_ACK_RANGES:
         raise RemoteProtocolError(ErrorCode.FRAME_ENCODING, f"{count + 1} ranges in an ACK")
     start = largest - length
     ranges = [(start, largest + 1)]
     for _ in range(count):
-        gap, position = decode_varint(data, position)
-        length, position = decode_varint(data, position)
+        (gap, length), position = decode_varints(data, position, 2)
         end = start - gap - 1
         start = end - 1 - length
         ranges.append((start, end))
@@ -340,22 +335,20 @@ def _parse_ack(data: memoryview, position: int, kind: int) -> tuple[Frame, int]:
         raise RemoteProtocolError(ErrorCode.FRAME_ENCODING, "ACK range below zero")
     counts: EcnCounts | None = None
     if kind == 0x03:
-        ect0, position = decode_varint(data, position)
-        ect1, position = decode_varint(data, position)
-        ce, position = decode_varint(data, position)
+        (ect0, ect1, ce), position = decode_varints(data, position, 3)
         counts = (ect0, ect1, ce)
     return Ack(tuple(ranges), delay, counts), position
 
 
 def _parse_stream(data: memoryview, position: int, kind: int) -> tuple[Frame, int]:
-    stream_id, position = decode_varint(data, position)
-    offset, position = decode_varint(data, position)
     end = len(data)
     if kind & 0x02:
-        length, position = decode_varint(data, position)
+        (stream_id, offset, length), position = decode_varints(data, position, 3)
         end = position + length
         if end > len(data):
             raise RemoteProtocolError(ErrorCode.FRAME_ENCODING, "truncated STREAM frame")
+    else:
+        (stream_id, offset), position = decode_varints(data, position, 2)
     if offset + (end - position) >= 1 << 62:  # SPEC 5-7
         raise RemoteProtocolError(ErrorCode.FRAME_ENCODING, "stream offset beyond 2^62")
     make = Message if kind & 0x04 else Stream
@@ -427,10 +420,7 @@ _Parser: TypeAlias = Callable[[memoryview, int, int], tuple[Frame, int]]
 
 def _numbers(make: Callable[..., Frame], count: int) -> _Parser:
     def parse(data: memoryview, position: int, kind: int) -> tuple[Frame, int]:
-        values = []
-        for _ in range(count):
-            value, position = decode_varint(data, position)
-            values.append(value)
+        values, position = decode_varints(data, position, count)
         return make(*values), position
 
     return parse

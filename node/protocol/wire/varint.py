@@ -24,6 +24,41 @@ def encode_varint(value: int) -> bytes:
     raise LocalProtocolError(f"varint out of range: {value}")
 
 
+def encode_varints(*values: int) -> bytearray:
+    """Return several integers, one after the other: one call for all of a frame's.
+
+    Raises:
+        LocalProtocolError: a value is negative or takes more than 62 bits.
+    """
+    found = bytearray()
+    for value in values:
+        if 0 <= value < 0x40:
+            found.append(value)
+        elif 0 <= value < 0x4000:
+            found += (value | 0x4000).to_bytes(2, "big")
+        else:
+            found += encode_varint(value)
+    return found
+
+
+def decode_varints(data: bytes | bytearray | memoryview, position: int, count: int) -> tuple[list[int], int]:
+    """Return ``count`` integers that stand one after the other, and the position behind them.
+
+    Raises:
+        RemoteProtocolError: the data ends inside an integer.
+    """
+    found = []
+    end = len(data)
+    for _ in range(count):
+        if position < end and (first := data[position]) < 0x40:
+            found.append(first)
+            position += 1
+        else:
+            value, position = decode_varint(data, position)
+            found.append(value)
+    return found, position
+
+
 def decode_varint(data: bytes | bytearray | memoryview, position: int) -> tuple[int, int]:
     """Return the value at ``position`` and the position behind it.
 
