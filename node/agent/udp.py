@@ -94,8 +94,8 @@ class UdpDriver:
         core: what is driven.
         host: address to bind; an IPv6 one makes an IPv6 socket, ``::`` one that takes IPv4 as well.
         port: UDP port to bind; 0: any free one.
-        on_drained: called after each drain of ``transmit``: take the core's events here. When it returns
-            True, or calls ``drain``, the core was mutated and is drained again.
+        on_drained: called before and after each drain of ``transmit``: take the core's events here. When it
+            returns True, or calls ``drain``, the core was mutated and is drained again.
         gso: use UDP GSO if the kernel has it.
         gro: use UDP GRO if the kernel has it.
         ecn: set and read the ECN codepoint of packets if the kernel lets us.
@@ -219,6 +219,8 @@ class UdpDriver:
             return
         self._draining = True
         try:
+            # Events first: what they make the application write goes with the acknowledgement that is due.
+            self._on_drained()
             again = True
             while again:
                 self._again = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -115,7 +116,8 @@ class Connection(StreamCalls):
         #: At the responder: makes the ticket to give; at the initiator: keeps the one that was given.
         self.give_ticket: Callable[[Instant], NewTicket] | None = None
         self.keep_ticket: Callable[[NewTicket, Instant], None] | None = None
-        self._on_work = on_work
+        #: There may be something to transmit.
+        self.wake = partial(on_work, self)
         self.builder = PacketBuilder(self, arena)
         self.receiver = PacketReceiver(self)
         self.messages = Messages(self)
@@ -167,7 +169,7 @@ class Connection(StreamCalls):
                 self._end_with(error.code, error.reason, now=now)
         elif state is ConnectionState.CLOSING:
             self.life.on_packet_while_closing()
-        self._on_work(self)
+        self.wake()
 
     def on_authentic(self, now: Instant) -> None:
         """A packet of the peer has passed its integrity check."""
@@ -326,8 +328,9 @@ class Connection(StreamCalls):
     def on_sent(self, record: SentBurst, fresh: int, ack: Ack | None = None) -> None:
         """Note a burst that goes out; ``ack``: what it acknowledges."""
         self.packets_sent += record.count
-        self.bytes_sent += record.bytes_of(record.full)
-        self.credit.on_sent(fresh)
+        self.bytes_sent += record.total
+        if fresh:
+            self.credit.on_sent(fresh)
         self.recovery.on_sent(record)
         if self.observer is not None:
             self.observer.sent(record, ack)
@@ -347,10 +350,6 @@ class Connection(StreamCalls):
         self.life.peer_closed(code, reason, probe_timeout=self.recovery.probe_timeout, now=now)
 
     # -- helpers
-
-    def wake(self) -> None:
-        """There may be something to transmit."""
-        self._on_work(self)
 
     @property
     def _sends_early(self) -> bool:

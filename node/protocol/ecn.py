@@ -93,18 +93,19 @@ class EcnValidator:
             if newly_marked:
                 self._go("broken")
             return 0
-        risen = tuple(new - old for new, old in zip(counts, self.reported, strict=True))
+        (ect0, ect1, ce), (ect0_before, _, ce_before) = counts, self.reported
+        rise, ce_rise = ect0 - ect0_before, ce - ce_before
         # SPEC 8.2-3: each marked packet counts as ECT(0) or CE, none is invented, and we send no ECT(1).
-        if min(risen) < 0 or risen[0] + risen[2] < newly_marked or counts[1]:
+        if rise < 0 or ce_rise < 0 or rise + ce_rise < newly_marked or ect1:
             self._go("broken")
             return 0
-        if counts[0] + counts[2] > self._marked:
+        if ect0 + ce > self._marked:
             self._go("broken")
             return 0
         self.reported = counts
-        if newly_marked:
+        if newly_marked and self.state is not EcnState.CAPABLE:
             self._go("validated")
-        return risen[2]
+        return ce_rise
 
     def on_lost(self, count: int) -> None:
         """Note that packets sent with a mark are lost: where all of the test are, marks are the reason."""

@@ -69,8 +69,11 @@ class Life:
 
     def on_authentic(self, now: Instant) -> None:
         """A packet of the peer has passed its integrity check."""
-        self._restart_idle(now)
         self._eliciting_since_receipt = False
+        if self._idle_timeout:  # _restart_idle, without its call: this is asked for every burst
+            self.timers.set(Timer.IDLE, now + self._idle_timeout)
+        if self._keep_alive:
+            self._restart_idle(now)
 
     def on_eliciting_sent(self, now: Instant) -> None:
         """An ack-eliciting packet goes out."""

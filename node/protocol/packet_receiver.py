@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from node.protocol.errors import ErrorCode, RemoteProtocolError
+from node.protocol.states import OVER
 from node.protocol.streams.receive import MAX_GAPS, ReceiveStream
 from node.protocol.streams.states import ReceiveState
 from node.protocol.time import Instant
@@ -97,12 +98,12 @@ class PacketReceiver:
         self._tells = False
         self._run_start = self._run_end = -1
         c, position, authentic, opened = self._connection, 0, False, False
-        fec = c.fec
+        fec, life, acks, end = c.fec, c.life, c.acks, len(packets)
         try:
-            while position < len(packets) and not c.closed:
+            while position < end and life.state not in OVER:
                 packet = packets[position : position + segment_size]
                 position += len(packet)  # the last one may be shorter
-                expected = max(self._run_end, c.acks.largest + 1)
+                expected = max(self._run_end, acks.largest + 1)
                 number = expected if opened else self._open(packet, expected, now)
                 opened = False
                 if number < 0:
@@ -118,13 +119,13 @@ class PacketReceiver:
                     if fec is not None:
                         fec.retained.note(number, position - len(packet), position)
                     # A late packet goes alone: the numbers that follow it may have come before.
-                    if self._run_end > c.acks.largest:
+                    if self._run_end > acks.largest:
                         begin, first = position, self._run_end
                         position, opened = self._receive_bulk(packets, position, segment_size)
                         if fec is not None:
                             count = self._run_end - first
-                            end = min(begin + count * segment_size, len(packets))
-                            fec.retained.note_following(count, end)
+                            behind = min(begin + count * segment_size, end)
+                            fec.retained.note_following(count, behind)
                     if c.observer is not None:
                         self._tell_run(c.observer, number, len(packet), now)
                     continue
@@ -256,7 +257,9 @@ class PacketReceiver:
         if not HEADER_BYTES + c.protection.tag_size < length <= c.configuration.max_datagram_size:
             self._drop_malformed(length, None, "its length is not one of a DATA packet")
             return -1
-        number = decode_packet_number(expected - 1, _NUMBER.unpack_from(packet, 9)[0])
+        truncated, number = _NUMBER.unpack_from(packet, 9)[0], expected
+        if truncated != expected & WIRE_MASK:
+            number = decode_packet_number(expected - 1, truncated)
         # The endpoint hands over bursts of one type: what is behind this packet is of its key phase.
         if packet[0] == c.receive_kind:
             opened = c.protection.open(number, packet, 0, length)
@@ -265,7 +268,7 @@ class PacketReceiver:
         if not opened:
             self._drop_damaged(length, number)
             return -1
-        if self._is_duplicate(number):
+        if number != expected and self._is_duplicate(number):  # what is expected is above all that came
             self.duplicates += 1
             self._tell_dropped(length, number, "duplicate", "it was received before, or is too old to tell")
             return -1
@@ -279,7 +282,8 @@ class PacketReceiver:
         self.packets += 1
         self.bytes += size
         if number != self._run_end:
-            self._end_run(now)
+            if self._run_start >= 0:
+                self._end_run(now)
             self._run_start = number
             self._eliciting = 0
         self._run_end = number + 1
@@ -360,17 +364,17 @@ class PacketReceiver:
         return self._handle(frames, number, size, now)
 
     def _handle(self, frames: Sequence[Frame], number: int, size: int, now: Instant) -> int:
-        c = self._connection
+        c, life = self._connection, self._connection.life
         taken = _TAKEN
         for frame in frames:
-            if c.closed:
+            if life.state in OVER:
                 break  # SPEC 5-4
             if not isinstance(frame, NON_ELICITING):
                 taken = _ELICITING
             if not isinstance(frame, PROBING):
                 self._tells = True
             try:
-                c.handle_frame(frame, now)
+                c.handlers[type(frame)](c, frame, now)
             except RemoteProtocolError as error:
                 if c.is_authenticated:
                     raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -72,8 +73,8 @@ def _make_parts(c: Connection, ours: TransportParameters, peer: TransportParamet
         CONTROLLERS[c.configuration.congestion](size, rng=Random(c.connection_id)),
         initial_window=initial_window(size),
         rng=c.rng,
-        on_acked=lambda record, mask: on_acked(c, record, mask),
-        on_lost=lambda record, mask: on_lost(c, record, mask),
+        on_acked=partial(on_acked, c),
+        on_lost=partial(on_lost, c),
         ecn=c.configuration.ecn,
     )
     c.recovery.observer = c.observer

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from node.protocol.early_data import EarlyData
 from node.protocol.errors import ErrorCode, LocalProtocolError, RemoteProtocolError, check_code
 from node.protocol.events import Event, StreamDataReceived
+from node.protocol.life import Life
 from node.protocol.messages import Messages
 from node.protocol.observer import Observer
 from node.protocol.packet_builder import PacketBuilder
@@ -31,6 +33,9 @@ class StreamCalls:
     recovery: Recovery
     now: Instant
     early: EarlyData | None
+    life: Life
+    #: There may be something to transmit.
+    wake: Callable[[], None]
 
     def open_stream(self, *, unidirectional: bool = False) -> int:
         """Open a stream and return its id.
@@ -51,7 +56,8 @@ class StreamCalls:
         Raises:
             LocalProtocolError: no such stream, or it is ended or reset.
         """
-        self.need_open()
+        if self.life.state is not ConnectionState.ESTABLISHED:
+            self.need_open()
         stream = self.streams.sender(stream_id)
         stream.write(data, end=end)
         if self.observer is not None:
@@ -97,7 +103,7 @@ class StreamCalls:
             return bytearray()
         stream = self.streams.receiver(stream_id)
         data = stream.read()
-        if self.state not in OVER:
+        if self.life.state not in OVER:
             if stream.window.consume(len(data)) and stream.final_size is None:
                 maximum = stream.window.raise_maximum(rtt=self.recovery.rtt.smoothed_rtt, now=self.now)
                 self.builder.queue_credit(MaxStreamData(stream_id, maximum))
@@ -130,8 +136,8 @@ class StreamCalls:
     @property
     def writable(self) -> bool:
         """Whether streams can be opened and written: established, or early data is possible."""
-        return self.state is ConnectionState.ESTABLISHED or (
-            self.early is not None and self.state not in OVER
+        return self.life.state is ConnectionState.ESTABLISHED or (
+            self.early is not None and self.life.state not in OVER
         )
 
     # -- for the parts of the connection
@@ -189,15 +195,6 @@ class StreamCalls:
 
     # -- what they need of the connection
 
-    @property
-    def state(self) -> ConnectionState:
-        """Where the connection is in its life."""
-        raise NotImplementedError
-
-    def wake(self) -> None:
-        """There may be something to transmit."""
-        raise NotImplementedError
-
     def need_open(self) -> None:
         """Refuse what needs streams.
 
@@ -205,4 +202,4 @@ class StreamCalls:
             LocalProtocolError: the connection is not established, or is over.
         """
         if not self.writable:
-            raise LocalProtocolError(f"the connection is {self.state.value}, not established")
+            raise LocalProtocolError(f"the connection is {self.life.state.value}, not established")

@@ -109,7 +109,7 @@ class Recovery:
             self.ecn.on_sent(record.count)
         if not record.eliciting:
             return
-        size, prior = record.bytes_of(record.full), self.bytes_in_flight
+        size, prior = record.total, self.bytes_in_flight
         self.rate.on_sent(record, size, prior_in_flight=prior)
         self.congestion.on_sent(
             size, now=record.time_sent, prior_in_flight=prior, is_app_limited=record.is_app_limited

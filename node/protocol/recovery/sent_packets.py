@@ -27,7 +27,7 @@ class SentBurst:
     __slots__ = (
         "acked", "count", "data_end", "data_size", "delivered", "delivered_time", "ecn", "eliciting",
         "epoch", "fin", "first", "first_send_time", "frames", "full", "is_app_limited", "last_size", "lost",
-        "lost_before", "offset", "path", "pieces", "recovered", "size", "stream", "time_sent",
+        "lost_before", "offset", "path", "pieces", "recovered", "size", "stream", "time_sent", "total",
         "tx_in_flight",
     )  # fmt: skip
 
@@ -48,8 +48,9 @@ class SentBurst:
         self.lost = 0
         #: Packets whose payload the peer rebuilt; they may be lost all the same (SPEC 12.4-5).
         self.recovered = 0
-        #: All packets' bits.
+        #: All packets' bits, and bytes.
         self.full = (1 << count) - 1
+        self.total = (count - 1) * size + last_size
         # What was known when it went out, for rate samples; recovery.delivery_rate sets and reads it.
         self.delivered = self.delivered_time = self.first_send_time = 0
         self.lost_before = self.tx_in_flight = 0
@@ -65,6 +66,8 @@ class SentBurst:
 
     def bytes_of(self, mask: int) -> int:
         """Return the UDP payload bytes of the packets in ``mask``."""
+        if mask == self.full:
+            return self.total
         total = mask.bit_count() * self.size
         if mask >> (self.count - 1) & 1:
             total += self.last_size - self.size

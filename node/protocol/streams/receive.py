@@ -43,6 +43,8 @@ class ReceiveStream:
         self.early = RangeSet()
         #: Whether the application has been told of the news since it last read.
         self.announced = False
+        #: Whether all bytes up to the end have arrived.
+        self.ended = False
 
     def receive(self, offset: int, data: bytes | bytearray | memoryview, *, fin: bool) -> int:
         """Take the data of one frame; return by how many bytes ``highest`` rose.
@@ -114,11 +116,6 @@ class ReceiveStream:
             self.early = RangeSet()
         return rise
 
-    @property
-    def ended(self) -> bool:
-        """Whether all bytes up to the end have arrived."""
-        return self.state in (ReceiveState.DATA_RECEIVED, ReceiveState.DATA_READ)
-
     def _check(self, end: int, *, fin: bool) -> None:
         if self.final_size is not None and (end > self.final_size or (fin and end != self.final_size)):
             raise RemoteProtocolError(ErrorCode.FINAL_SIZE, "data beyond the stream's end")
@@ -150,3 +147,4 @@ class ReceiveStream:
 
     def _go(self, event: str) -> None:
         self.state = RECEIVE_TRANSITIONS[self.state, event]
+        self.ended = self.state in (ReceiveState.DATA_RECEIVED, ReceiveState.DATA_READ)
