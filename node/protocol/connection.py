@@ -46,7 +46,6 @@ from node.protocol.trace import Tracer
 from node.protocol.wire.data import DATA
 from node.protocol.wire.frames import (
     Ack,
-    Frame,
     NewTicket,
     Ping,
 )
@@ -311,10 +310,6 @@ class Connection(StreamCalls):
         return windows(self, self.streams.sender(stream_id))
 
     # -- for the parts of the connection
-
-    def handle_frame(self, frame: Frame, now: Instant) -> None:
-        """Act on one frame (RemoteProtocolError: the peer broke the protocol)."""
-        self.handlers[type(frame)](self, frame, now)
 
     def open_other(self, number: int, packet: memoryview, now: Instant) -> bool:
         """Open a packet whose type is not ``receive_kind``."""
