@@ -104,9 +104,8 @@ class Endpoint:
             if (deadline := connection.deadline()) is None or deadline > now:
                 break
             expired.append(connection)
-        for connection in self._timed.values():
-            if (deadline := connection.deadline()) is not None and deadline <= now:
-                expired.append(connection)
+        timed = self._timed.values()
+        expired += [c for c in timed if (deadline := c.deadline()) is not None and deadline <= now]
         for connection in expired:
             connection.handle_timeout(now=now)
             self.wake(connection)
