@@ -11,6 +11,7 @@ from orchestrator.cli.support.options import (
     format_option,
     results_option,
     seed_option,
+    set_option,
     topology_options,
     verbose_option,
 )
@@ -18,13 +19,22 @@ from orchestrator.cli.support.options import (
 
 @click.command("deploy")
 @topology_options
+@set_option
 @backend_option
 @seed_option
 @results_option
 @click.option("--capture", is_flag=True, help="Capture every link until the lab is destroyed.")
 @format_option
 @verbose_option
-def command(file: str, backend: str, seed: int | None, results: Path, capture: bool, form: str) -> None:
+def command(
+    file: str,
+    parameters: dict[str, str],
+    backend: str,
+    seed: int | None,
+    results: Path,
+    capture: bool,
+    form: str,
+) -> None:
     """Make the lab of the topology FILE and leave it up: nodes, agents, links with their impairments.
 
     No flows are run. `narrows inspect` shows the lab, `narrows exec` runs commands in its nodes,
@@ -37,7 +47,7 @@ def command(file: str, backend: str, seed: int | None, results: Path, capture: b
     from orchestrator.topology.load import load
     from orchestrator.topology.planning import make_plan
 
-    plan = make_plan(load(file), seed=seed)
+    plan = make_plan(load(file, parameters), seed=seed)
     run_id, made_by, deployment = run_to_end(
         deploy_and_leave(plan, backend, directory=results, capture=capture)
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.cli.support.options import topology_options
+from orchestrator.cli.support.options import set_option, topology_options
 
 
 @click.command("graph")
 @topology_options
+@set_option
 @click.option(
     "-f",
     "--format",
@@ -18,7 +19,7 @@ from orchestrator.cli.support.options import topology_options
     show_default=True,
     help="What to write.",
 )
-def command(file: str, form: str) -> None:
+def command(file: str, parameters: dict[str, str], form: str) -> None:
     """Draw the topology FILE on stdout.
 
     mermaid is what GitHub and many editors draw; dot is for `dot -Tsvg`; json has nodes and links.
@@ -28,7 +29,7 @@ def command(file: str, form: str) -> None:
     from orchestrator.topology import graph
     from orchestrator.topology.load import load
 
-    topology = load(file)
+    topology = load(file, parameters)
     if form == "json":
         drawn = {
             "name": topology.name,

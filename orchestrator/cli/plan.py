@@ -6,13 +6,14 @@ import json
 
 import click
 
-from orchestrator.cli.support.options import topology_options
+from orchestrator.cli.support.options import set_option, topology_options
 
 
 @click.command("plan")
 @topology_options
+@set_option
 @click.option("--seed", type=int, help="Take this seed instead of the topology's.")
-def command(file: str, seed: int | None) -> None:
+def command(file: str, parameters: dict[str, str], seed: int | None) -> None:
     """Print the deployment plan of a topology as JSON.
 
     The plan holds everything that a back end makes: nodes, addresses, routes, links with their
@@ -21,5 +22,5 @@ def command(file: str, seed: int | None) -> None:
     from orchestrator.topology.load import load
     from orchestrator.topology.planning import make_plan
 
-    plan = make_plan(load(file), seed=seed)
+    plan = make_plan(load(file, parameters), seed=seed)
     click.echo(json.dumps(plan.to_json(), indent=2))

@@ -11,6 +11,7 @@ from orchestrator.cli.support.options import (
     format_option,
     results_option,
     seed_option,
+    set_option,
     topology_options,
     verbose_option,
 )
@@ -18,6 +19,7 @@ from orchestrator.cli.support.options import (
 
 @click.command("run")
 @topology_options
+@set_option
 @backend_option
 @seed_option
 @results_option
@@ -32,6 +34,7 @@ from orchestrator.cli.support.options import (
 @verbose_option
 def command(
     file: str,
+    parameters: dict[str, str],
     backend: str,
     seed: int | None,
     results: Path,
@@ -55,7 +58,7 @@ def command(
     from orchestrator.results import Verdict
     from orchestrator.topology.load import load
 
-    topology = load(file)
+    topology = load(file, parameters)
     with shown(quiet=False) as observer:
         result = run_to_end(
             run(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.cli.support.options import format_option, topology_options
+from orchestrator.cli.support.options import format_option, set_option, topology_options
 
 
 @click.command("validate")
 @topology_options
+@set_option
 @format_option
-def command(file: str, form: str) -> None:
+def command(file: str, parameters: dict[str, str], form: str) -> None:
     """Check the topology FILE, and whether a plan can be made of it.
 
     Mistakes are shown on stderr as file:line:column with the line, a caret and advice; the exit
@@ -24,13 +25,14 @@ def command(file: str, form: str) -> None:
     from orchestrator.topology.planning import make_plan
 
     try:
-        topology = load(file)
+        topology = load(file, parameters)
         make_plan(topology)
     except TopologyError as error:
         if form != "json":
             raise
         problems = [
             {
+                "file": error.file_of(problem),
                 "line": problem.line,
                 "column": problem.column,
                 "message": problem.message,

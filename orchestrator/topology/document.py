@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path as FilePath
 from typing import TypeAlias
 
 import yaml
@@ -46,10 +47,14 @@ _DEFAULT_TAGS = {
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something starts, both from 1."""
+    """Where something starts: line and column from 1, in one of the document's files."""
 
     line: int
     column: int
+    #: Index into ``Document.sources``.
+    source: int = 0
+    #: How what stands there came to matter, for messages: what put it there, what gave it its value.
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -64,23 +69,65 @@ class Document:
     #: Path → where the key (or list item) starts.
     keys: dict[Path, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    #: Name and text of the files that this one extends: sources 1, 2, ….
+    more: list[tuple[str, str]] = field(default_factory=list)
+    #: Path of something that was made (a generated node, a flow of many) → path of what it was made from.
+    origins: dict[Path, Path] = field(default_factory=dict)
+    #: Name of an entry that became many flows → their names.
+    flow_groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    #: Paths whose values could not be made: what is said about them was said already.
+    doubtful: set[Path] = field(default_factory=set)
+    #: Something could not be made, so names may be missing that nobody should be blamed for.
+    partial: bool = False
 
     def report(self, path: Path, message: str, *advice: str, key: bool = False) -> None:
         """Note a problem at a value (or its key), or at the nearest thing around it that exists."""
+        if self.doubtful and any(path[:length] in self.doubtful for length in range(len(path) + 1)):
+            return
         place = self.place(path, key=key)
-        self.problems.append(Problem(place.line, place.column, message, advice))
+        self.problems.append(
+            Problem(place.line, place.column, message, (*advice, *place.notes), place.source)
+        )
 
     def place(self, path: Path, *, key: bool = False) -> Place:
-        """Return where ``path`` stands in the file."""
+        """Return where ``path`` stands in the file, or what it was made from."""
+        path = self._origin(path)
         places = self.keys if key else self.values
         while path and path not in places:
             path, places = path[:-1], self.keys
         return places.get(path, Place(1, 1))
 
+    def directory_of(self, path: Path, directory: FilePath) -> FilePath:
+        """Return the directory of the file that ``path`` stands in; ``directory`` is that of the first."""
+        source = self.place(path).source
+        return directory if source == 0 else FilePath(self.more[source - 1][0]).parent
+
+    def shown(self, place: Place) -> str:
+        """Return a place as messages write it: ``lab.yml:3:7``."""
+        file = self.file if place.source == 0 else self.more[place.source - 1][0]
+        return f"{file}:{place.line}:{place.column}"
+
+    def has(self, path: Path) -> bool:
+        """Return whether there is something at ``path`` in the data."""
+        value: Value = self.data
+        for step in path:
+            inside = isinstance(value, list) and isinstance(step, int) and step < len(value)
+            if not inside and not (isinstance(value, dict) and step in value):
+                return False
+            value = value[step]  # type: ignore[index]
+        return True
+
     def raise_problems(self) -> None:
         """Raise TopologyError if anything has been reported."""
         if self.problems:
-            raise TopologyError(self.file, self.text, self.problems)
+            raise TopologyError(self.file, self.text, self.problems, self.more)
+
+    def _origin(self, path: Path) -> Path:
+        for length in range(len(path), 0, -1) if self.origins else ():
+            origin = self.origins.get(path[:length])
+            if origin is not None:
+                return (*origin, *path[length:])
+        return path
 
 
 def read_document(content: bytes, file: str) -> Document:

@@ -24,8 +24,10 @@ class Problem:
     column: int
     #: What was found and why it is wrong.
     message: str
-    #: What to do, one sentence a line.
+    #: What to do, one sentence a line; then how the place came to matter (a parameter, an extending file).
     advice: tuple[str, ...] = ()
+    #: Which of the topology's files it is in: 0 is the one that was asked for, others are those it extends.
+    source: int = 0
 
 
 class TopologyError(TestbedError):
@@ -35,18 +37,29 @@ class TopologyError(TestbedError):
         file: name of the file as the user gave it.
         text: the file's text, for showing lines.
         problems: what is wrong, in any order.
+        more: name and text of the files that it extends, in the order of ``Problem.source``.
     """
 
-    def __init__(self, file: str, text: str, problems: Iterable[Problem]) -> None:
+    def __init__(
+        self, file: str, text: str, problems: Iterable[Problem], more: Sequence[tuple[str, str]] = ()
+    ) -> None:
         self.file = file
-        self.problems: tuple[Problem, ...] = tuple(sorted(set(problems)))
-        super().__init__(render(file, text, self.problems))
+        #: Name and text of each file that a problem may be in.
+        self.sources = ((file, text), *more)
+        self.problems: tuple[Problem, ...] = tuple(
+            sorted(set(problems), key=lambda problem: (problem.source, problem))
+        )
+        super().__init__(render(self.sources, self.problems))
+
+    def file_of(self, problem: Problem) -> str:
+        """Return the name of the file that a problem is in."""
+        return self.sources[problem.source][0]
 
 
-def render(file: str, text: str, problems: Sequence[Problem]) -> str:
+def render(sources: Sequence[tuple[str, str]], problems: Sequence[Problem]) -> str:
     """Return the problems as users read them: ``file:line:column: message``, line, caret, advice."""
-    lines = text.splitlines()
-    blocks = [_block(file, lines, problem) for problem in problems[:MAX_SHOWN]]
+    lines = [(file, text.splitlines()) for file, text in sources]
+    blocks = [_block(*lines[problem.source], problem) for problem in problems[:MAX_SHOWN]]
     if len(problems) > MAX_SHOWN:
         blocks.append(f"and {len(problems) - MAX_SHOWN} more")
     return "\n\n".join(blocks)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from node.links.settings import Impairments, ImpairmentsError
 from node.protocol.time import SECOND, Duration
 from orchestrator.topology.document import Document, read_document
+from orchestrator.topology.document import Path as Steps
 from orchestrator.topology.errors import Problem, TopologyError
 from orchestrator.topology.expectations import parse_expectation
+from orchestrator.topology.extending import extend
+from orchestrator.topology.generating import generate
+from orchestrator.topology.groups import expand_flows, flows_meant
+from orchestrator.topology.kinds import link_kinds, node_kinds
 from orchestrator.topology.model import (
+    Expectation,
+    IpVersion,
     Link,
     LinkEndpoint,
     Nat,
@@ -21,16 +28,12 @@ from orchestrator.topology.model import (
     Topology,
     WorkloadSpec,
 )
+from orchestrator.topology.parameters import substitute
 from orchestrator.topology.references import check_references, expressions, split_endpoint
 from orchestrator.topology.routing import Paths
-from orchestrator.topology.schema import (
-    BulkEntry,
-    KindEntry,
-    LinkEntry,
-    NodeEntry,
-    TopologyFile,
-    WorkloadEntry,
-)
+from orchestrator.topology.schema import BulkEntry, WorkloadEntry
+from orchestrator.topology.schema_file import TopologyFile
+from orchestrator.topology.schema_network import KindEntry, LinkEntry, LinkSettings, NodeEntry
 from orchestrator.topology.structure import check_structure
 from orchestrator.topology.timeline import read_timeline
 
@@ -38,10 +41,14 @@ from orchestrator.topology.timeline import read_timeline
 NAT_TIMEOUT: Duration = 120 * SECOND
 
 
-def load(path: Path | str) -> Topology:
+def load(path: Path | str, parameters: Mapping[str, str] | None = None) -> Topology:
     """Return the topology in a file.
 
     Files that it names are looked for relative to the file's own directory.
+
+    Args:
+        path: the file.
+        parameters: values that take the place of those of the file's ``parameters:``, as text.
 
     Raises:
         TopologyError: the file cannot be read or is not valid.
@@ -52,21 +59,31 @@ def load(path: Path | str) -> Topology:
     except OSError as error:
         problem = Problem(1, 1, f"cannot be read: {error.strerror}", ("check the path",))
         raise TopologyError(str(path), "", [problem]) from error
-    return parse(content, file=str(path), directory=path.parent)
+    return parse(content, file=str(path), directory=path.parent, parameters=parameters)
 
 
-def parse(content: bytes, *, file: str, directory: Path | None = None) -> Topology:
+def parse(
+    content: bytes,
+    *,
+    file: str,
+    directory: Path | None = None,
+    parameters: Mapping[str, str] | None = None,
+) -> Topology:
     """Return the topology in ``content``.
 
     Args:
         content: the bytes of a topology file.
         file: its name, for messages.
         directory: where files that it names are looked for; None: they are not looked for.
+        parameters: values that take the place of the file's own, as text.
 
     Raises:
         TopologyError: it is not valid; every problem found is in it.
     """
-    document = read_document(content, file)
+    document = extend(read_document(content, file), directory)
+    substitute(document, parameters or {})
+    generate(document)
+    expand_flows(document)
     check_references(document)
     entry = check_structure(document)
     document.raise_problems()
@@ -83,20 +100,22 @@ class _Builder:
         self._document = document
         self._entry = entry
         self._directory = directory
+        self._node_kinds = node_kinds(document.data)
+        self._link_kinds = link_kinds(document.data)
+        #: Sets that many links share are parsed once: what was given → impairments.
+        self._parsed: dict[tuple[tuple[str, object], ...], Impairments] = {}
 
     def build(self) -> Topology:
         """Return the topology; problems are reported to the document."""
         network = self._entry.topology
+        flows = tuple(self._flows())
         topology = Topology(
             name=self._entry.name,
             description=self._entry.description.strip(),
             nodes=tuple(self._node(name, node or NodeEntry()) for name, node in network.nodes.items()),
             links=tuple(self._link(index, link) for index, link in enumerate(network.links)),
-            workloads=tuple(self._flows()),
-            expectations=tuple(
-                parse_expectation(text, flow)
-                for _, flow, text in expressions(self._document.data.get("expect"))
-            ),
+            workloads=flows,
+            expectations=tuple(self._expectations({flow.name: flow.source for flow in flows})),
             seed=self._entry.seed,
             time_limit=int(str(self._entry.time_limit)),
             qlog=self._entry.qlog,
@@ -106,15 +125,23 @@ class _Builder:
         timeline = read_timeline(self._document, self._entry.timeline, topology)
         return dataclasses.replace(topology, timeline=tuple(timeline))
 
+    def _expectations(self, sources: Mapping[str, str]) -> Iterator[Expectation]:
+        for _, flow, text in expressions(self._document.data.get("expect")):
+            if flow is None:
+                yield parse_expectation(text, None)
+                continue
+            for meant in flows_meant(flow, sources, self._document.flow_groups):
+                yield parse_expectation(text, meant)
+
     def _node(self, name: str, node: NodeEntry) -> Node:
         network = self._entry.topology
-        kind = NodeKind(node.kind or network.defaults.kind)
-        common: KindEntry = network.kinds.router if kind.forwards else network.kinds.host
-        layers = (network.defaults.transport, common.transport, node.transport)
+        kinds = [network.kinds.get(kind) or KindEntry() for kind in self._node_kinds.layers(node.kind)]
+        layers = (network.defaults.transport, *(kind.transport for kind in kinds), node.transport)
         transport = {key: value for layer in layers for key, value in layer.given().items()}
-        return Node(name, kind, transport, self._nat(name, node) if kind is NodeKind.NAT else None)
+        kind = NodeKind(self._node_kinds.root(node.kind))
+        return Node(name, kind, transport, self._nat(name, node, kinds) if kind is NodeKind.NAT else None)
 
-    def _nat(self, name: str, node: NodeEntry) -> Nat:
+    def _nat(self, name: str, node: NodeEntry, kinds: Sequence[NodeEntry]) -> Nat:
         """Return what a NAT router does; its outside is its last interface if it does not say."""
         ends = (
             LinkEndpoint(*split_endpoint(end))
@@ -129,9 +156,15 @@ class _Builder:
         elif node.outside is not None and node.outside not in interfaces:
             advice = f"use one of {', '.join(interfaces)}"
             self._document.report((*path, "outside"), f"{name!r} has no interface {node.outside!r}", advice)
-        timeout = node.timeout if isinstance(node.timeout, int) else NAT_TIMEOUT
-        outside = node.outside or (interfaces[-1] if interfaces else "")
-        return Nat(timeout, outside, NatPorts(node.ports or "preserve"))
+        layers = (*kinds, node)
+        timeouts = [layer.timeout for layer in layers if isinstance(layer.timeout, int)]
+        outsides = [layer.outside for layer in layers if layer.outside is not None]
+        ports = [layer.ports for layer in layers if layer.ports is not None]
+        return Nat(
+            timeouts[-1] if timeouts else NAT_TIMEOUT,
+            outsides[-1] if outsides else interfaces[-1] if interfaces else "",
+            NatPorts(ports[-1] if ports else "preserve"),
+        )
 
     def _check_nats(self, topology: Topology) -> None:
         """Report flows that would have to enter a NAT router from outside, and NAT keys of other nodes."""
@@ -162,28 +195,46 @@ class _Builder:
 
     def _link(self, index: int, link: LinkEntry) -> Link:
         a, b = (LinkEndpoint(*split_endpoint(end)) for end in link.endpoints)
-        both = {**self._entry.topology.defaults.netem.given(), **link.netem.given()}
+        defaults, declared = self._entry.topology.defaults, self._entry.topology.link_kinds
+        # The last one wins: kinds from the general to the special, then the link itself.
+        names = self._link_kinds.layers(link.kind)
+        layers: list[LinkSettings] = [*(declared[name] for name in names), link]
+        mtus = [layer.mtu for layer in layers if layer.mtu is not None]
+        ips = [layer.ip for layer in layers if layer.ip is not None]
         return Link(
             a,
             b,
-            forward=self._impairments(index, both, "netem-forward", link.netem_forward.given()),
-            reverse=self._impairments(index, both, "netem-reverse", link.netem_reverse.given()),
-            mtu=link.mtu or self._entry.topology.defaults.mtu,
+            forward=self._impairments(index, layers, names, "netem-forward"),
+            reverse=self._impairments(index, layers, names, "netem-reverse"),
+            mtu=mtus[-1] if mtus else defaults.mtu,
+            ip=IpVersion(str(ips[-1] if ips else defaults.ip)),
         )
 
     def _impairments(
-        self, index: int, both: Mapping[str, object], side: str, one_way: Mapping[str, object]
+        self, index: int, layers: list[LinkSettings], kinds: tuple[str, ...], side: str
     ) -> Impairments:
-        try:
-            return Impairments.parse({**both, **one_way})
-        except ImpairmentsError as error:
-            path = ("topology", "links", index)
-            for key, problem in error.problems.items():
-                places = ((*path, side, key), (*path, "netem", key), ("topology", "defaults", "netem", key))
-                place = next((place for place in places if place in self._document.values), path)
-                message, _, advice = problem.partition(": ")
-                self._document.report(place, f"{key} {message}", *([advice] if advice else []))
-            return Impairments()
+        given = dict(self._entry.topology.defaults.netem.given())
+        for layer in layers:
+            one_way = layer.netem_forward if side == "netem-forward" else layer.netem_reverse
+            given |= {**layer.netem.given(), **one_way.given()}
+        key = tuple(sorted(given.items()))
+        if key not in self._parsed:
+            try:
+                self._parsed[key] = Impairments.parse(given)
+            except ImpairmentsError as error:
+                self._blame(error, ("topology", "links", index), kinds, side)
+                return Impairments()
+        return self._parsed[key]
+
+    def _blame(self, error: ImpairmentsError, path: Steps, kinds: tuple[str, ...], side: str) -> None:
+        """Report what is wrong with a set of impairments where each of them was given."""
+        owners: list[Steps] = [path, *(("topology", "link-kinds", kind) for kind in reversed(kinds))]
+        for key, problem in error.problems.items():
+            places: list[Steps] = [(*owner, section, key) for owner in owners for section in (side, "netem")]
+            places.append(("topology", "defaults", "netem", key))
+            place = next((place for place in places if self._document.has(place)), path)
+            message, _, advice = problem.partition(": ")
+            self._document.report(place, f"{key} {message}", *([advice] if advice else []))
 
     def _flows(self) -> list[WorkloadSpec]:
         listed = self._entry.workloads
@@ -215,7 +266,7 @@ class _Builder:
         if flow.file is None or self._directory is None:
             return
         place = (*path, "file")
-        found_file = self._directory / flow.file
+        found_file = self._document.directory_of(place, self._directory) / flow.file
         if not found_file.is_file():
             advice = "paths start at the topology's directory; to send generated bytes write size: 20MB"
             self._document.report(place, f"there is no file {flow.file!r}", advice)

@@ -42,6 +42,19 @@ class Nat:
     ports: NatPorts = NatPorts.PRESERVE
 
 
+class IpVersion(Enum):
+    """Which addresses the ends of a link have."""
+
+    FOUR = "4"
+    SIX = "6"
+    DUAL = "dual"
+
+    @property
+    def families(self) -> tuple[int, ...]:
+        """Return the versions of IP that cross the link."""
+        return (4, 6) if self is IpVersion.DUAL else (int(self.value),)
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """One node of the lab."""
@@ -76,6 +89,7 @@ class Link:
     #: From b to a.
     reverse: Impairments
     mtu: int = 1500
+    ip: IpVersion = IpVersion.FOUR
 
     @property
     def name(self) -> str:

@@ -91,6 +91,12 @@ Names = Annotated[
     Field(min_length=1),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
+#: A node; in the file perhaps several, by a pattern or a list: they became a flow a pair before this is read.
+EndsText = Annotated[
+    str,
+    BeforeValidator(_text),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
 DurationText = _quantity(parse_duration, "A length of time with its unit.", ["20ms", "1.5s"])
 PositiveDuration = _quantity(_positive(parse_duration, "time"), "A length of time with its unit.", ["30s"])
 RateText = _quantity(_positive(parse_rate, "rate"), "A rate with its unit.", ["10Mbit"])

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from orchestrator.topology.document import Document, Path, Value
 from orchestrator.topology.errors import suggestion
 from orchestrator.topology.expectations import EXPECTATION_KINDS, ExpressionError, parse_expectation
+from orchestrator.topology.groups import flows_meant
+from orchestrator.topology.kinds import check_kinds, node_kinds
 from orchestrator.topology.quantities import interface_problem, name_problem
 
 
@@ -19,6 +21,13 @@ def check_references(document: Document) -> None:
     nodes = _mapping(_at(document.data, "topology", "nodes"))
     for name in nodes:
         _check_name(document, ("topology", "nodes", name), name, "node", key=True)
+    if not nodes and _at(document.data, "topology", "nodes") in (None, {}) and not document.partial:
+        given = isinstance(_at(document.data, "topology"), dict)
+        if given and "nodes" not in _mapping(document.data["topology"]):
+            document.report(("topology",), "a topology without nodes", "add nodes: or generate:", key=True)
+        elif given:
+            document.report(("topology", "nodes"), "nodes is empty", "add at least one to nodes:")
+    check_kinds(document)
     _check_links(document, nodes)
     flows = _check_flows(document, nodes)
     _check_expectations(document, flows)
@@ -76,7 +85,7 @@ def _check_endpoint(
     if not interface:
         document.report(path, f"endpoint {text!r} names no interface", f'write "{node}:eth1"')
         return
-    if node not in nodes:
+    if node not in nodes and not document.partial:
         document.report(path, f"no node is called {node!r}", *suggestion(node, nodes))
     problem = interface_problem(interface)
     if problem is not None:
@@ -88,9 +97,10 @@ def _check_endpoint(
     used.setdefault(text, document.place(path).line)
 
 
-def _check_flows(document: Document, nodes: dict[str, Value]) -> dict[str, Value]:
-    """Check the flows and return the kind of each by name."""
-    flows: dict[str, Value] = {}
+def _check_flows(document: Document, nodes: dict[str, Value]) -> dict[str, dict[str, Value]]:
+    """Check the flows and return the data of each by name."""
+    flows: dict[str, dict[str, Value]] = {}
+    routers = _routers(document, nodes)
     for key, name, entry in entries(document.data.get("workloads")):
         path: Path = ("workloads", key)
         if isinstance(key, int) and name is None:
@@ -102,36 +112,55 @@ def _check_flows(document: Document, nodes: dict[str, Value]) -> dict[str, Value
                 document.report(at, f"two flows are called {name!r}", "give each its own name")
             if isinstance(key, str) and str(entry.get("name", key)) != key:
                 document.report((*path, "name"), f"this flow is already called {key!r}", "take name: out")
-            flows[name] = entry.get("kind")
+            flows[name] = entry
         for end in ("from", "to"):
-            _check_flow_end(document, (*path, end), entry.get(end), nodes)
+            _check_flow_end(document, (*path, end), entry.get(end), nodes, routers)
         if entry.get("to") is not None and entry.get("from") == entry.get("to"):
             document.report((*path, "to"), "a flow from a node to itself", "give it two nodes")
         _check_fec(document, path, entry, nodes)
     return flows
 
 
-def _check_flow_end(document: Document, path: Path, found: Value, nodes: dict[str, Value]) -> None:
-    if isinstance(found, str | int) and str(found) not in nodes:
-        document.report(path, f"no node is called {str(found)!r}", *suggestion(str(found), nodes))
-    elif isinstance(found, str | int):
-        default = _at(document.data, "topology", "defaults", "kind")
-        kind = _mapping(nodes[str(found)]).get("kind", default)
-        if kind in ("router", "nat"):
-            what = "router" if kind == "router" else "NAT router"
-            document.report(
-                path,
-                f"{str(found)!r} is a {what}, routers run no flows",
-                "make it a host, or connect a host to it",
-            )
+def _routers(document: Document, nodes: dict[str, Value]) -> dict[str, str]:
+    """Return what each node that runs no flows is."""
+    kinds = node_kinds(document.data)
+    roots = {name: kinds.root(_kind_of(node)) for name, node in nodes.items()}
+    return {name: root for name, root in roots.items() if root != "host"}
+
+
+def _kind_of(node: Value) -> str | None:
+    kind = _mapping(node).get("kind")
+    return None if kind is None else str(kind)
+
+
+def _check_flow_end(
+    document: Document, path: Path, found: Value, nodes: dict[str, Value], routers: dict[str, str]
+) -> None:
+    if not isinstance(found, str | int):
+        return
+    name = str(found)
+    if name not in nodes:
+        if not document.partial:
+            document.report(path, f"no node is called {name!r}", *suggestion(name, nodes))
+    elif name in routers:
+        what = "NAT router" if routers[name] == "nat" else "router"
+        document.report(
+            path,
+            f"{name!r} is a {what}, routers run no flows",
+            "make it a host, or connect a host to it",
+        )
 
 
 def _check_fec(document: Document, path: Path, entry: dict[str, Value], nodes: dict[str, Value]) -> None:
     """Two settings that do not go together may stand at different places of the file."""
     node = _mapping(nodes.get(str(entry.get("from"))))
+    kinds = (
+        _at(document.data, "topology", "kinds", kind, "transport")
+        for kind in node_kinds(document.data).layers(_kind_of(node))
+    )
     layers = (
         _at(document.data, "topology", "defaults", "transport"),
-        _at(document.data, "topology", "kinds", "host", "transport"),
+        *kinds,
         node.get("transport"),
         entry.get("transport"),
     )
@@ -146,10 +175,14 @@ def _check_fec(document: Document, path: Path, entry: dict[str, Value], nodes: d
         )
 
 
-def _check_expectations(document: Document, flows: dict[str, Value]) -> None:
+def _check_expectations(document: Document, flows: dict[str, dict[str, Value]]) -> None:
+    sources = {name: str(entry.get("from")) for name, entry in flows.items()}
     for path, flow, text in expressions(document.data.get("expect")):
-        if flow is not None and flow not in flows:
-            document.report(path, f"no flow is called {flow!r}", *suggestion(flow, flows), key=True)
+        meant = list(flows) if flow is None else flows_meant(flow, sources, document.flow_groups)
+        if flow is not None and not meant:
+            if not document.partial:
+                known = (*flows, *document.flow_groups)
+                document.report(path, f"no flow is called {flow!r}", *suggestion(flow, known), key=True)
             continue
         try:
             expectation = parse_expectation(text, flow)
@@ -158,7 +191,7 @@ def _check_expectations(document: Document, flows: dict[str, Value]) -> None:
             document.report(path, message, *([advice] if advice else []), *error.advice)
             continue
         kind = EXPECTATION_KINDS[expectation.kind]
-        concerned = [flows[flow]] if flow is not None else list(flows.values())
+        concerned = [flows[name].get("kind") for name in meant]
         if kind.per_flow and not concerned:
             document.report(path, f"{kind.name!r} is about flows, and there are none", "add workloads:")
         elif kind.workloads and not any(found in kind.workloads for found in concerned):

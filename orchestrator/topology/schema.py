@@ -1,19 +1,17 @@
-"""The structure of a topology file as pydantic models, and the JSON Schema that editors use.
+"""The structure of a topology file as pydantic models: impairments, transport settings and flows.
 
 Only structure and single values are checked here; what needs two places of the file (does the node
-exist, is there a path) is in `load`. Fields hold values in base units already.
+exist, is there a path) is in `load`. Fields hold values in base units already. Nodes, links, kinds and
+generators are in `schema_network`, the file as a whole in `schema_file`.
 """
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
-    Discriminator,
     Field,
-    Tag,
     WithJsonSchema,
     create_model,
 )
@@ -30,19 +28,16 @@ from node.protocol.configuration import (
 )
 from node.protocol.congestion.base import CONTROLLERS
 from node.protocol.suites import CIPHER_CODES, HANDSHAKE_CODES
-from node.protocol.time import SECOND
 from node.registry import UnknownNameError
 from orchestrator.topology.closed import Closed
 from orchestrator.topology.quantities import (
     DurationText,
+    EndsText,
     FrequencyText,
     NameText,
     PositiveDuration,
     SizeText,
 )
-from orchestrator.topology.timeline import TimelineEntry
-
-SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
 
 
 def _impairment_field(name: str) -> tuple[Any, None]:
@@ -167,88 +162,20 @@ assert set(FEC_CODES) == {"none", "xor", "reed-solomon"}
 assert set(FEC_ARQ_CODES) == {"always", "on-request", "never"}
 
 
-class NodeEntry(Closed):
-    """A node. Hosts run the agent and its flows, routers forward."""
-
-    noun: ClassVar[str] = "node"
-
-    kind: Literal["host", "router", "nat"] | None = Field(
-        default=None, description="host (default), router or nat."
-    )
-    timeout: PositiveDuration = Field(default=None, validate_default=False)
-    outside: NameText | None = Field(
-        default=None, description="nat: the interface towards the outside; the last one if not given."
-    )
-    ports: Literal["preserve", "random"] | None = Field(
-        default=None, description="nat: whether a mapping keeps its port where that is free (default)."
-    )
-    transport: Transport = Field(default=Transport(), description="Transport settings of this node's flows.")
-
-
-class KindEntry(Closed):
-    """What all nodes of a kind have in common."""
-
-    noun: ClassVar[str] = "kind"
-
-    transport: Transport = Field(default=Transport(), description="Transport settings of these nodes' flows.")
-
-
-class Kinds(Closed):
-    """Settings by kind of node."""
-
-    noun: ClassVar[str] = "list of kinds"
-
-    host: KindEntry = KindEntry()
-    router: KindEntry = KindEntry()
-
-
-Mtu = Annotated[int, Field(ge=1280, le=65_535)]
-
-
-class Defaults(Closed):
-    """What holds wherever nothing else is said."""
-
-    noun: ClassVar[str] = "set of defaults"
-
-    kind: Literal["host", "router"] = Field(default="host", description="Kind of nodes that name none.")
-    transport: Transport = Field(default=Transport(), description="Transport settings of all flows.")
-    netem: Netem = Field(default=Netem(), description="Impairments of all links, both ways.")
-    mtu: Mtu = Field(default=1500, description="MTU of links in bytes.")
-
-
-class LinkEntry(Closed):
-    """A link between two interfaces. A direction's key overrides the same key of ``netem``."""
-
-    noun: ClassVar[str] = "link"
-
-    endpoints: Annotated[list[NameText], Field(min_length=2, max_length=2)] = Field(
-        description='The two ends: ["lisbon:eth1", "paris:eth1"].', examples=[["lisbon:eth1", "paris:eth1"]]
-    )
-    netem: Netem = Field(default=Netem(), description="Impairments both ways.")
-    netem_forward: Netem = Field(default=Netem(), description="From the first end to the second.")
-    netem_reverse: Netem = Field(default=Netem(), description="From the second end to the first.")
-    mtu: Mtu | None = Field(default=None, description="MTU in bytes.")
-
-
-class Network(Closed):
-    """Nodes and links, as in a containerlab file."""
-
-    noun: ClassVar[str] = "topology"
-
-    defaults: Defaults = Defaults()
-    kinds: Kinds = Kinds()
-    nodes: dict[str, NodeEntry | None] = Field(min_length=1, description="Name of each node and what it is.")
-    links: list[LinkEntry] = Field(default=[], description="Which interfaces are connected.")
-
-
 class WorkloadEntry(Closed):
     """What every flow has."""
 
     noun: ClassVar[str] = "flow"
 
     name: NameText | None = Field(default=None, description="Name of the flow in results.")
-    from_: NameText = Field(description="The host that opens the connection.")
-    to: NameText = Field(description="The host that it connects to.")
+    from_: EndsText = Field(description="The host that opens the connection; several: a flow for each pair.")
+    to: EndsText = Field(description="The host that it connects to, or several.")
+    pairs: Literal["all", "matched"] | None = Field(
+        default=None, description="With several: each from with each to (all), or the first with the first …"
+    )
+    per_pair: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        default=None, description="How many such flows each pair has."
+    )
     start: DurationText = Field(default=0, description="When the flow starts, from the start of the run.")
     on_crash: Literal["fail", "restart"] = Field(
         default="fail", description="restart: the flow starts anew when a crashed node has come back."
@@ -324,48 +251,3 @@ class DatagramsEntry(WorkloadEntry):
 
 AnyWorkload = Annotated[BulkEntry | EchoEntry | MessagesEntry | DatagramsEntry, Field(discriminator="kind")]
 WORKLOAD_KINDS = ("bulk", "datagrams", "echo", "messages")
-
-
-def _shape(value: object) -> str:
-    return "map" if isinstance(value, dict) else "list"
-
-
-def _either(listed: Any, mapped: Any) -> Any:
-    return Annotated[Annotated[listed, Tag("list")] | Annotated[mapped, Tag("map")], Discriminator(_shape)]
-
-
-class TopologyFile(Closed):
-    """A lab, what runs on it, and what is expected of it."""
-
-    noun: ClassVar[str] = "topology file"
-
-    name: NameText = Field(description="Name of the lab.")
-    description: str = Field(default="", description="One line that says what the lab shows.")
-    topology: Network
-    workloads: _either(list[AnyWorkload], dict[str, AnyWorkload]) = Field(  # type: ignore[valid-type]
-        [], description="The flows: a list with names, or a mapping from name to flow."
-    )
-    timeline: list[TimelineEntry] = Field(
-        default=[],
-        description="What happens to the lab while it runs: at a time, one action.",
-        examples=[[{"at": "5s", "cut": ["b:eth1"], "for": "2s"}]],
-    )
-    expect: list[str | dict[str, str]] = Field(
-        default=[],
-        description="What must hold: 'integrity == ok' for all flows, 'flow: completion <= 30s' for one.",
-        examples=[["integrity == ok", {"film": "completion <= 30s"}]],
-    )
-    seed: Seed = Field(default=1, description="Seed of the lab's keys and of all chance in simulation.")
-    time_limit: PositiveDuration = Field(default=60 * SECOND, description="The run is stopped after this.")
-    qlog: bool = Field(default=False, description="Write a qlog file of each connection, at both ends.")
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of a topology file."""
-    schema = TopologyFile.model_json_schema(by_alias=True)
-    return {"$schema": SCHEMA_ID, **schema, "title": "Narrows topology"}
-
-
-def json_schema_text() -> str:
-    """Return the schema as the file ``topologies/schema.json`` holds it."""
-    return json.dumps(json_schema(), indent=2, sort_keys=True) + "\n"

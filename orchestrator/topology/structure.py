@@ -14,30 +14,39 @@ from orchestrator.topology.errors import suggestion
 from orchestrator.topology.schema import (
     WORKLOAD_KINDS,
     BulkEntry,
-    Defaults,
     EchoEntry,
-    KindEntry,
-    Kinds,
-    LinkEntry,
     MessagesEntry,
     Netem,
+    Transport,
+)
+from orchestrator.topology.schema_file import TopologyFile
+from orchestrator.topology.schema_network import (
+    GENERATOR_ENTRIES,
+    Defaults,
+    GeneratorEntry,
+    KindEntry,
+    LinkEntry,
+    LinkKindEntry,
+    LinkSettings,
     Network,
     NodeEntry,
-    TopologyFile,
-    Transport,
 )
 from orchestrator.topology.timeline import TimelineEntry, model_of
 
 _BY_KEY: dict[str | int, type[Closed]] = {
     "topology": Network,
     "defaults": Defaults,
-    "kinds": Kinds,
     "netem": Netem,
     "netem-forward": Netem,
     "netem-reverse": Netem,
     "transport": Transport,
 }
-_BY_PARENT: dict[str | int, type[Closed]] = {"nodes": NodeEntry, "links": LinkEntry, "kinds": KindEntry}
+_BY_PARENT: dict[str | int, type[Closed]] = {
+    "nodes": NodeEntry,
+    "links": LinkEntry,
+    "kinds": KindEntry,
+    "link-kinds": LinkKindEntry,
+}
 _BY_WORKLOAD: dict[object, type[Closed]] = {"bulk": BulkEntry, "echo": EchoEntry, "messages": MessagesEntry}
 _TYPES = {
     "int_type": "a whole number",
@@ -105,6 +114,19 @@ def _report(document: Document, details: ErrorDetails) -> None:
     elif kind in ("literal_error", "enum"):
         allowed = re.findall(r"'([^']*)'", str(context.get("expected", "")))
         document.report(path, f"{what}: found {found}", *suggestion(str(details["input"]), allowed))
+    elif kind == "union_tag_invalid" and path[:2] == ("topology", "generate"):
+        document.report(
+            (*path, "shape"),
+            f"unknown shape {context['tag']!r}",
+            *suggestion(str(context["tag"]), GENERATOR_ENTRIES),
+        )
+    elif kind == "union_tag_not_found" and path[:2] == ("topology", "generate"):
+        document.report(
+            path,
+            "'shape' is missing in this generator",
+            f"use one of: {', '.join(GENERATOR_ENTRIES)}",
+            key=True,
+        )
     elif kind == "union_tag_invalid":
         document.report(
             (*path, "kind"),
@@ -167,7 +189,7 @@ def _path(document: Document, location: tuple[str | int, ...]) -> Path:
     """Return the part of pydantic's location that exists in the data, without the tags of unions."""
     path: Path = ()
     for step in location:
-        if (*path, step) in document.values:
+        if document.has((*path, step)):
             path = (*path, step)
     return path
 
@@ -179,6 +201,8 @@ def _owner(document: Document, path: Path) -> type[Closed]:
     if path[0] == "timeline" and len(path) < 4:
         return TimelineEntry if len(path) == 2 else model_of(str(path[-1])) or TimelineEntry
     parent = path[-2] if len(path) > 1 else None
+    if path[:2] == ("topology", "generate") and len(path) > 2:
+        return _generator_owner(document, path)
     if parent == "workloads":
         entry: Value = document.data
         for step in path:
@@ -187,6 +211,24 @@ def _owner(document: Document, path: Path) -> type[Closed]:
         return _BY_WORKLOAD.get(kind, BulkEntry)
     if parent in _BY_PARENT:
         return _BY_PARENT[parent]
+    return _BY_KEY.get(path[-1], TopologyFile)
+
+
+def _generator_owner(document: Document, path: Path) -> type[Closed]:
+    """Return the model of a mapping within a generator: itself, what its roles are, or what a role is."""
+    entry: Value = document.data
+    for step in path[:3]:
+        entry = entry[step]  # type: ignore[index]
+    shape = entry.get("shape") if isinstance(entry, dict) else None
+    model = GENERATOR_ENTRIES.get(str(shape), GeneratorEntry)
+    if len(path) == 3:
+        return model
+    if len(path) == 4:
+        field = model.model_fields.get(str(path[3]))
+        found = field.annotation if field is not None else None
+        return found if isinstance(found, type) and issubclass(found, Closed) else model
+    if len(path) == 5:
+        return NodeEntry if path[3] == "nodes" else LinkSettings
     return _BY_KEY.get(path[-1], TopologyFile)
 
 

@@ -58,6 +58,11 @@ def test_every_import_contract_holds() -> None:
         ("probes-independent", "orchestrator/probes/spoilt.py", "import node.protocol.wire.frames"),
         ("independent-arq", "node/protocol/arq/spoilt.py", "import node.protocol.arq.go_back_n"),
         ("independent-workloads", "node/workloads/spoilt.py", "import node.workloads.bulk"),
+        (
+            "independent-generators",
+            "orchestrator/topology/generators/spoilt.py",
+            "import orchestrator.topology.generators.star",
+        ),
         ("independent-impairments", "node/links/impairments/spoilt.py", "import node.links.impairments.loss"),
         ("independent-backends", "orchestrator/backends/spoilt.py", "import orchestrator.backends.compose"),
         ("independent-verbs", "orchestrator/cli/spoilt.py", "import orchestrator.cli.plan"),

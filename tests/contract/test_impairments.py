@@ -10,7 +10,7 @@ import pytest
 from node.links.impairments.base import IMPAIRMENTS, Impairment, PacketFate, Stage
 from node.links.settings import NONE, Impairments
 from node.links.units import UnitError
-from orchestrator.topology.schema import json_schema
+from orchestrator.topology.schema_file import json_schema
 
 #: What some impairments need beside them to make sense.
 COMPANIONS = {"jitter": {"delay": "100ms"}, "reorder": {"delay": "100ms"}, "queue": {"rate": "1Mbit"}}

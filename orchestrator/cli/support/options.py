@@ -32,6 +32,25 @@ def topology_options(function: F) -> F:
     return click.argument("file", required=False, metavar="FILE")(option(merged))  # type: ignore[return-value]
 
 
+def _parameters(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> dict[str, str]:
+    if not words:
+        return {}
+    from orchestrator.topology.parameters import ParameterError, parse_settings
+
+    try:
+        return parse_settings(words)
+    except ParameterError as error:
+        raise click.UsageError(str(error)) from None
+
+
+set_option = click.option(
+    "--set",
+    "parameters",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=_parameters,
+    help="Give a parameter of the topology another value; may be repeated.",
+)
 format_option = click.option(
     "-f",
     "--format",

@@ -11,7 +11,7 @@ from orchestrator.topology.errors import TopologyError
 from orchestrator.topology.expectations import EXPECTATION_KINDS, parse_expectation
 from orchestrator.topology.load import load, parse
 from orchestrator.topology.model import Expectation, NodeKind, Topology
-from orchestrator.topology.schema import json_schema_text
+from orchestrator.topology.schema_file import json_schema_text
 
 TOPOLOGIES = Path(__file__).parents[3] / "topologies"
 
@@ -118,6 +118,8 @@ def test_schema_knows_every_top_level_key() -> None:
         "seed",
         "time-limit",
         "qlog",
+        "extends",
+        "parameters",
     }
     assert schema["additionalProperties"] is False
 

@@ -1,0 +1,1 @@
+"""Generators of topologies: one file a shape, found by the registry."""

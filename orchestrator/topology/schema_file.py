@@ -1,0 +1,70 @@
+"""A topology file as a whole, and the JSON Schema that editors use."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Discriminator, Field, Tag
+
+from node.protocol.time import SECOND
+from orchestrator.topology.closed import Closed
+from orchestrator.topology.quantities import NameText, PositiveDuration
+from orchestrator.topology.schema import AnyWorkload, Seed
+from orchestrator.topology.schema_network import Network
+from orchestrator.topology.timeline import TimelineEntry
+
+SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
+
+
+def _shape(value: object) -> str:
+    return "map" if isinstance(value, dict) else "list"
+
+
+def _either(listed: Any, mapped: Any) -> Any:
+    return Annotated[Annotated[listed, Tag("list")] | Annotated[mapped, Tag("map")], Discriminator(_shape)]
+
+
+class TopologyFile(Closed):
+    """A lab, what runs on it, and what is expected of it."""
+
+    noun: ClassVar[str] = "topology file"
+
+    name: NameText = Field(description="Name of the lab.")
+    extends: str | list[str] | None = Field(
+        default=None, description="Topology files that this one changes, key by key."
+    )
+    parameters: dict[str, str | int | float | bool | None] = Field(
+        default={},
+        description="Name → value, put in wherever ${name} stands; --set NAME=VALUE overrides it.",
+        examples=[{"rtt": "20ms", "clients": 4}],
+    )
+    description: str = Field(default="", description="One line that says what the lab shows.")
+    topology: Network
+    workloads: _either(list[AnyWorkload], dict[str, AnyWorkload]) = Field(  # type: ignore[valid-type]
+        [], description="The flows: a list with names, or a mapping from name to flow."
+    )
+    timeline: list[TimelineEntry] = Field(
+        default=[],
+        description="What happens to the lab while it runs: at a time, one action.",
+        examples=[[{"at": "5s", "cut": ["b:eth1"], "for": "2s"}]],
+    )
+    expect: list[str | dict[str, str]] = Field(
+        default=[],
+        description="What must hold: 'integrity == ok' for all flows, 'flow: completion <= 30s' for one.",
+        examples=[["integrity == ok", {"film": "completion <= 30s"}]],
+    )
+    seed: Seed = Field(default=1, description="Seed of the lab's keys and of all chance in simulation.")
+    time_limit: PositiveDuration = Field(default=60 * SECOND, description="The run is stopped after this.")
+    qlog: bool = Field(default=False, description="Write a qlog file of each connection, at both ends.")
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a topology file."""
+    schema = TopologyFile.model_json_schema(by_alias=True)
+    return {"$schema": SCHEMA_ID, **schema, "title": "Narrows topology"}
+
+
+def json_schema_text() -> str:
+    """Return the schema as the file ``topologies/schema.json`` holds it."""
+    return json.dumps(json_schema(), indent=2, sort_keys=True) + "\n"
