@@ -34,7 +34,8 @@ def main() -> int:
 def _arguments() -> tuple[CaptureSettings, bool]:
     parser = argparse.ArgumentParser(prog="python -m node.capture", description=DESCRIPTION)
     parser.add_argument("--interface", action="append", required=True, help="may be given several times")
-    parser.add_argument("--output", type=Path, required=True, help="the pcapng file to write")
+    parser.add_argument("--output", required=True, help="the pcapng file to write; -: standard output")
+    parser.add_argument("--seconds", type=float, help="end by itself after so long")
     parser.add_argument("--snaplen", type=_positive, default=MAX_SNAPLEN, help="bytes kept of each frame")
     parser.add_argument("--direction", choices=("in", "both"), default="in")
     parser.add_argument("--ring-mib", type=_positive, default=RING_MIB, help="memory for each interface")
@@ -43,7 +44,8 @@ def _arguments() -> tuple[CaptureSettings, bool]:
     given = parser.parse_args()
     settings = CaptureSettings(
         interfaces=tuple(given.interface),
-        output=given.output,
+        output=None if given.output == "-" else Path(given.output),
+        seconds=given.seconds,
         snaplen=given.snaplen,
         direction=given.direction,
         ring_mib=given.ring_mib,

@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,8 @@ class CaptureSettings:
     """What to capture, and where to."""
 
     interfaces: tuple[str, ...]
-    output: Path
+    #: None: standard output.
+    output: Path | None
     #: Bytes kept of each frame.
     snaplen: int = MAX_SNAPLEN
     #: ``in``: frames that arrive; ``both``: those that this machine sends through the interfaces, too.
@@ -33,10 +35,14 @@ class CaptureSettings:
     ring_mib: int = RING_MIB
     #: Stored in the file as its comment.
     comment: str = ""
+    #: End by itself after this long; None: when it is told to.
+    seconds: float | None = None
 
 
 def run_capture(settings: CaptureSettings) -> dict[str, object]:
-    """Capture until SIGTERM or SIGINT, or until no interface is left; return the report for stderr.
+    """Capture until SIGTERM or SIGINT, until no interface is left, or until the reader of a pipe has gone.
+
+    Returns what goes to stderr.
 
     The output file has its header as soon as all interfaces are being captured: whoever waits for us
     waits for that.
@@ -49,6 +55,9 @@ def run_capture(settings: CaptureSettings) -> dict[str, object]:
         process.start()
         process.run()
         return process.report()
+    except BrokenPipeError:
+        # Whoever read has seen enough.
+        return process.counts()
     finally:
         process.close()
 
@@ -64,7 +73,7 @@ class _Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             # Only the byte on the wake-up socket counts.
             signal.signal(number, lambda *_: None)
-        self._output: _OutputFile | None = None
+        self._output: _OutputFile | _Stdout | None = None
 
     def start(self) -> None:
         settings = self._settings
@@ -78,7 +87,7 @@ class _Process:
                     outgoing=settings.direction == "both",
                 )
             )
-        self._output = _OutputFile(settings.output)
+        self._output = _Stdout() if settings.output is None else _OutputFile(settings.output)
         header = _Collector()
         writer = Writer(header, comment=settings.comment, application="narrows capture")
         for interface in settings.interfaces:
@@ -92,11 +101,18 @@ class _Process:
         left = {ring.fileno(): ring for ring in self._rings}
         for descriptor in left:
             poll.register(descriptor, select.POLLIN)
-        while left:
-            for descriptor, events in poll.poll():
+        if self._settings.output is None:
+            # Nothing is asked for, but the end of whoever reads is told: no frame may come for hours.
+            poll.register(sys.stdout.fileno(), 0)
+        seconds = self._settings.seconds
+        end = None if seconds is None else time.monotonic() + seconds
+        while left and (end is None or time.monotonic() < end):
+            for descriptor, events in poll.poll(_milliseconds_to(end)):
                 if descriptor == self._wake.fileno():
                     self._drain_last()
                     return
+                if descriptor not in left:
+                    raise BrokenPipeError
                 ring = left[descriptor]
                 self._drain(ring)
                 if events & ~select.POLLIN and not ring.clear_error():
@@ -117,10 +133,15 @@ class _Process:
             writer.write_statistics(number, time.time_ns(), received=ring.received, dropped=ring.dropped)
         assert self._output is not None
         self._output.write(b"".join(statistics.parts))
+        return self.counts()
+
+    def counts(self) -> dict[str, object]:
+        """Return what goes to stderr."""
         interfaces = {
             ring.interface: {"received": ring.received, "dropped": ring.dropped} for ring in self._rings
         }
-        return {"file": str(self._settings.output), "frames": self._frames, "interfaces": interfaces}
+        file = "-" if self._settings.output is None else str(self._settings.output)
+        return {"file": file, "frames": self._frames, "interfaces": interfaces}
 
     def close(self) -> None:
         for ring in self._rings:
@@ -150,6 +171,28 @@ class _Process:
             for ring in self._rings:
                 self._drain(ring)
             time.sleep(RETIRE_MS / 1000)
+
+
+def _milliseconds_to(end: float | None) -> float | None:
+    return None if end is None else max(0.0, end - time.monotonic()) * 1000
+
+
+class _Stdout:
+    """Standard output, unbuffered: a pipe to whoever shows the frames as they come."""
+
+    def write(self, data: bytes, /) -> None:
+        """Write all of ``data`` (BrokenPipeError: nobody reads any more)."""
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[os.write(sys.stdout.fileno(), rest) :]
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                raise CaptureError(f"standard output: {error.strerror}") from error
+
+    def close(self) -> None:
+        """It is not ours to close."""
 
 
 class _OutputFile:

@@ -21,6 +21,7 @@ from orchestrator.experiment.damage import corrupted_bytes
 from orchestrator.experiment.expectations import RUN_MEASURES, judge
 from orchestrator.experiment.files import Staged, check_received, keep_files, received_file, stage_files
 from orchestrator.experiment.flows import FlowTracker
+from orchestrator.experiment.kept import keep_run
 from orchestrator.experiment.lasting import check_can_last, deploy_lasting, leave
 from orchestrator.experiment.manifest import make_manifest, new_run_id, started_at
 from orchestrator.experiment.progress import Observer, Phase, Progress, ignore
@@ -182,6 +183,10 @@ class _Experiment:
             self._collected = await deployment.collect(self._directory)
         except TROUBLE as error:
             self._findings.failures.append(f"captures and logs could not be collected: {error}")
+        try:
+            await asyncio.to_thread(keep_run, self._directory, self._plan, self._collected)
+        except TestbedError as error:
+            self._findings.fail(str(error))
         if self._plan.qlog and not any(self._directory.rglob("*.sqlog")):
             self._findings.note(
                 "no connection was traced: agents of a Compose lab trace when the topology says `qlog: true`"

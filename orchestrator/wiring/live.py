@@ -16,6 +16,7 @@ from orchestrator.errors import BackendError
 from orchestrator.executor import Executor, Process
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.wiring import cleanup, namespaces, state
+from orchestrator.wiring.commands import DEVICE_A, DEVICE_B
 from orchestrator.wiring.journal import Journal
 from orchestrator.wiring.processes import spawn_for_run
 from orchestrator.wiring.shaping import LinkShaping, direction_from
@@ -125,6 +126,32 @@ def execute(lab: LabRecord, node: str, argv: Sequence[str]) -> int:
         terminal = ["-t"] if sys.stdin.isatty() and sys.stdout.isatty() else []
         return Executor().call(["docker", "exec", "-i", *terminal, record.container, *argv])
     return Executor().call(argv, namespace=Path(record.namespace))
+
+
+def capture(lab: LabRecord, link: str, output: Path | None, *, seconds: float | None) -> int:
+    """Capture both ends of a link until Ctrl-C, both where frames come in and where they go out.
+
+    Args:
+        lab: which lab.
+        link: the link's name, or one of its endpoints.
+        output: the pcapng file; None: standard output.
+        seconds: end after so long; None: on Ctrl-C, or when nobody reads standard output any more.
+
+    Returns the exit status of the capture.
+
+    Raises:
+        BackendError: there is no such link.
+    """
+    found = next((one for one in lab.links if link in (one.name, one.a, one.b)), None)
+    if found is None:
+        known = ", ".join(one.name for one in lab.links)
+        raise BackendError(f"lab {lab.name} has no link {link!r}: use one of {known}, or one of their ends")
+    comment = f"link {found.name}: {DEVICE_A} is {found.a}, {DEVICE_B} is {found.b}"
+    argv = [sys.executable, "-m", "node.capture", "--output", str(output or "-"), "--direction", "both"]
+    argv += ["--interface", DEVICE_A, "--interface", DEVICE_B, "--comment", comment]
+    if seconds is not None:
+        argv += ["--seconds", str(seconds)]
+    return Executor().call(argv, namespace=Path(found.namespace))
 
 
 async def inspect(lab: LabRecord) -> list[LiveNode]:

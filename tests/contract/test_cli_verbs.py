@@ -64,7 +64,7 @@ reading_topologies = pytest.mark.parametrize(
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_help_was_reviewed_and_explains_every_option(words: Words) -> None:
     assert (GOLDEN / "help" / f"{'-'.join(words)}.txt").is_file(), (
-        "add it to PAGES of tests/golden/test_help.py"
+        "make it: UPDATE_GOLDEN=1 python -m pytest tests/golden/test_help.py"
     )
     result = narrows(*words, "--help")
     assert (result.exit_code, result.stderr) == (ExitCode.OK, "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import click
 import pytest
 from click.testing import CliRunner
@@ -10,7 +12,19 @@ from orchestrator.cli.main import main, short_help
 from tests.golden import golden
 
 VERBS = main.list_commands(click.Context(main))
-PAGES = [(), *((verb,) for verb in VERBS), ("netem", "show"), ("netem", "set")]
+
+
+def _pages(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield words
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from _pages(found, (*words, name))
+
+
+PAGES = list(_pages(main))
 
 
 def help_of(*words: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.topology.graph import RENDERERS
 from orchestrator.topology.load import load
+from orchestrator.topology.plan_file import plan_from_json
 from orchestrator.topology.planning import make_plan
 from tests.golden import golden
 
@@ -34,3 +35,11 @@ def test_topology_has_a_line_in_the_readme(path: Path) -> None:
     readme = (path.parent / "README.md").read_text(encoding="utf-8")
     assert f"| `{path.name}` | {topology.description} |" in readme
     assert topology.expectations
+
+
+@pytest.mark.parametrize("path", TOPOLOGIES, ids=NAMES)
+def test_a_plan_is_read_back_from_its_json(path: Path) -> None:
+    plan = make_plan(load(path))
+    again = plan_from_json(json.loads(json.dumps(plan.to_json())))
+    assert again == plan
+    assert again.to_json() == plan.to_json()

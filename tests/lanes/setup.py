@@ -16,7 +16,14 @@ REPORTS = machine.ROOT / ".cache" / "lanes"
 BASE_IMAGES = ("python:3.13-slim",)
 
 #: Command that a lane calls → Debian package that has it.
-PACKAGES = {"ip": "iproute2", "tc": "iproute2", "ethtool": "ethtool", "iptables": "iptables", "ps": "procps"}
+PACKAGES = {
+    "ip": "iproute2",
+    "tc": "iproute2",
+    "ethtool": "ethtool",
+    "iptables": "iptables",
+    "ps": "procps",
+    "tshark": "tshark",
+}
 
 #: apt and dpkg have one lock; two lanes may want the same thing.
 _ONE_AT_A_TIME = threading.Lock()

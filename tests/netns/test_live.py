@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from node.capture.pcapng import Capture
 from node.control.messages import Command
 from orchestrator.errors import BackendError
 from orchestrator.topology.model import LinkEndpoint
@@ -71,3 +75,35 @@ def test_what_is_not_there_is_named_with_what_is(lab: LabRecord) -> None:
         live.set_impairments(lab, LinkEndpoint("left", "eth9"), {"loss": "5%"})
     with pytest.raises(BackendError, match=rf"no lab 'other' is up; up are: line \({lab.run_id}\)"):
         live.find("other")
+
+
+def test_a_link_is_captured_into_a_file_and_into_a_pipe(lab: LabRecord, tmp_path: Path) -> None:
+    path = tmp_path / "left.pcapng"
+    narrows = [sys.executable, "-m", "orchestrator", "capture", "-l", lab.run_id, "left:eth1"]
+    capture = subprocess.Popen([*narrows, "-w", str(path)])
+    while not (path.exists() and path.stat().st_size):
+        assert capture.poll() is None
+        time.sleep(0.02)
+    ping = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'here', ('10.0.0.2', 9))"
+    assert live.execute(lab, "left", [sys.executable, "-c", ping]) == 0
+    time.sleep(0.2)
+    subprocess.run(["pkill", "-INT", "-f", f"--output {path}"], check=True)
+    assert capture.wait(timeout=60) == 0
+    read = Capture.open(path)
+    payloads = [bytes(frame.data) for frame in read]
+    # Where it came into the link, and where it went out.
+    assert sum(data.endswith(b"here") or b"here" in data[42:] for data in payloads) == 2
+    assert read.comments == ["link left:eth1--middle:eth1: a is left:eth1, b is middle:eth1"]
+
+    # Nothing comes on this link any more, and still the capture ends with its reader.
+    with subprocess.Popen([*narrows, "-w", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as piped:
+        assert piped.stdout is not None
+        assert piped.stdout.read(4) == bytes.fromhex("0a0d0d0a")
+        piped.stdout.close()
+        assert piped.wait(timeout=60) == 0
+
+
+def test_a_link_that_is_not_there_is_not_captured(lab: LabRecord, tmp_path: Path) -> None:
+    with pytest.raises(BackendError, match=r"no link 'left:eth7': use one of left:eth1--middle:eth1"):
+        live.capture(lab, "left:eth7", tmp_path / "no.pcapng", seconds=1)
+    assert list(tmp_path.glob("*.pcapng")) == []

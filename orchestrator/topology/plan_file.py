@@ -1,0 +1,75 @@
+"""Reads a plan back from the JSON that ``DeploymentPlan.to_json`` gives, without its topology file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from node.links.settings import Impairments, ImpairmentsError
+from orchestrator.errors import TestbedError
+from orchestrator.topology.model import Expectation, LinkEndpoint, NodeKind, WorkloadSpec
+from orchestrator.topology.plan import DeploymentPlan, InterfacePlan, LinkPlan, NodePlan, RoutePlan
+
+
+def plan_from_json(data: Mapping[str, Any]) -> DeploymentPlan:
+    """Return the plan that ``data`` was made of: printed again it is the same.
+
+    Raises:
+        TestbedError: it is not a plan of this version.
+    """
+    try:
+        return DeploymentPlan(
+            name=data["name"],
+            seed=data["seed"],
+            nodes=tuple(map(_node, data["nodes"])),
+            links=tuple(map(_link, data["links"])),
+            workloads=tuple(map(_workload, data["workloads"])),
+            expectations=tuple(Expectation(**found) for found in data["expectations"]),
+            time_limit=data["time_limit_ns"],
+            qlog=data.get("qlog", False),
+        )
+    except (KeyError, TypeError, ValueError, ImpairmentsError) as error:
+        raise TestbedError(f"not a plan of this version of narrows: {error!r}") from error
+
+
+def _node(data: Mapping[str, Any]) -> NodePlan:
+    return NodePlan(
+        name=data["name"],
+        kind=NodeKind(data["kind"]),
+        private_key=bytes.fromhex(data["private_key"]),
+        public_key=bytes.fromhex(data["public_key"]),
+        address=int(data["address"], 16),
+        ipv4=data["ipv4"],
+        port=data["port"],
+        interfaces=tuple(InterfacePlan(**found) for found in data["interfaces"]),
+        routes=tuple(RoutePlan(**found) for found in data["routes"]),
+    )
+
+
+def _link(data: Mapping[str, Any]) -> LinkPlan:
+    return LinkPlan(
+        name=data["name"],
+        index=data["index"],
+        a=_endpoint(data["a"]),
+        b=_endpoint(data["b"]),
+        forward=Impairments.parse(data["forward"]),
+        reverse=Impairments.parse(data["reverse"]),
+        mtu=data["mtu"],
+    )
+
+
+def _endpoint(text: str) -> LinkEndpoint:
+    node, _, interface = text.partition(":")
+    return LinkEndpoint(node, interface)
+
+
+def _workload(data: Mapping[str, Any]) -> WorkloadSpec:
+    return WorkloadSpec(
+        name=data["name"],
+        kind=data["kind"],
+        source=data["from"],
+        target=data["to"],
+        start=data["start_ns"],
+        options=data["options"],
+        transport=data["transport"],
+    )
