@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
-from node.links.impairments.base import IMPAIRMENTS, Impairment
+from node.links.impairments.aqm import Aqm
+from node.links.impairments.base import IMPAIRMENTS, Impairment, Modifiers
+from node.links.impairments.ce_threshold import CeThreshold
 from node.links.impairments.corrupt import Corrupt
 from node.links.impairments.delay import Delay
+from node.links.impairments.drop import Drop
 from node.links.impairments.duplicate import Duplicate
+from node.links.impairments.ecn import Ecn
 from node.links.impairments.jitter import Jitter
 from node.links.impairments.loss import Loss
 from node.links.impairments.queue import Queue
 from node.links.impairments.rate import Rate
 from node.links.impairments.reorder import Reorder
+from node.links.impairments.seed import Seed
+from node.links.impairments.slot import Slot
 from node.links.units import UnitError
-from node.protocol.time import Duration
+from node.protocol.time import SECOND, Duration
 
 Kind = TypeVar("Kind", bound=Impairment)
+
+#: Bits of a full Ethernet frame without FCS, for queues that are given as a time or a product.
+_FRAME_BITS = 8 * 1_514
+#: What netem has, and what it is not here, with advice.
+REFUSED: Mapping[str, str] = {
+    "loss-correlation": (
+        "netem's correlated loss does not lose the share that was asked (1% with 25% loses hardly anything); "
+        "write loss: 1% and burst: 3p for losses that come together"
+    ),
+}
 
 
 class ImpairmentsError(ValueError):
@@ -54,7 +71,10 @@ class Impairments:
             if impairment.name in by_name:
                 raise ImpairmentsError({impairment.name: "given twice; give it once"})
             by_name[impairment.name] = impairment
-        problems = _contradictions(Impairments(tuple(by_name.values())))
+        # Imported here: it names this class.
+        from node.links.contradictions import contradictions
+
+        problems = contradictions(Impairments(tuple(by_name.values())))
         if problems:
             raise ImpairmentsError(problems)
         kept = [item for item in by_name.values() if item != type(item)()]
@@ -71,7 +91,8 @@ class Impairments:
         found: list[Impairment] = []
         for key, value in mapping.items():
             if key not in IMPAIRMENTS:
-                problems[str(key)] = f"no such impairment; use one of {', '.join(IMPAIRMENTS.names())}"
+                unknown = f"no such impairment; use one of {', '.join(IMPAIRMENTS.names())}"
+                problems[str(key)] = REFUSED.get(key, unknown)
                 continue
             try:
                 found.append(IMPAIRMENTS[key].parse(value))
@@ -108,7 +129,7 @@ class Impairments:
 
     @property
     def jitter(self) -> Duration:
-        """Half the width of the delay's uniform distribution, ns."""
+        """Half the width of the delay's uniform distribution, or another's standard deviation, ns."""
         return self.of(Jitter).jitter
 
     @property
@@ -138,25 +159,56 @@ class Impairments:
 
     @property
     def queue(self) -> int:
-        """Packets that the bottleneck holds; means nothing without a rate."""
-        return self.of(Queue).packets
+        """Packets that the bottleneck holds; means nothing without a rate, or where it holds bytes."""
+        queue = self.of(Queue)
+        if not queue.bdp:
+            return queue.packets
+        return max(1, math.ceil(queue.bdp * self.rate * 2 * self.delay / SECOND / _FRAME_BITS))
+
+    @property
+    def queue_bytes(self) -> int:
+        """Bytes that the bottleneck holds; 0: it counts packets."""
+        return self.of(Queue).size
+
+    @property
+    def aqm(self) -> str:
+        """Name of the queue management; empty: drop-tail."""
+        return self.of(Aqm).kind
+
+    @property
+    def ecn(self) -> bool:
+        """Whether packets are marked rather than lost."""
+        return self.of(Ecn).marks
+
+    @property
+    def ce_threshold(self) -> Duration:
+        """Wait from which on the bottleneck marks, ns; 0: it does not, or an AQM does."""
+        if not self.ecn or not self.rate or self.aqm or self.queue_bytes:
+            return 0
+        return self.of(CeThreshold).wait or self.queue * _FRAME_BITS * SECOND // (2 * self.rate)
+
+    @property
+    def slot(self) -> Slot:
+        """Slots in which packets gather; those of a link without have no wait."""
+        return self.of(Slot)
+
+    @property
+    def drop(self) -> Drop:
+        """Packets that are lost by number."""
+        return self.of(Drop)
+
+    @property
+    def seed(self) -> int | None:
+        """Seed of this direction's chance alone."""
+        return self.of(Seed).number
+
+    def modifiers(self) -> Modifiers:
+        """Return what its modifiers say."""
+        modifiers = Modifiers()
+        for item in self.items:
+            item.modify(modifiers)
+        return modifiers
 
 
 #: A link that does nothing to packets.
 NONE = Impairments()
-
-
-def _contradictions(asked: Impairments) -> dict[str, str]:
-    """Return what in a set makes no sense beside the rest of it, by key."""
-    names = {item.name for item in asked.items}
-    problems: dict[str, str] = {}
-    if "queue" in names and not asked.rate:
-        problems["queue"] = "needs a rate: without one nothing ever queues; add rate: or take queue: out"
-    if asked.jitter > asked.delay:
-        problems["jitter"] = (
-            f"{asked.to_mapping()['jitter']} is more than the delay; "
-            "a packet cannot arrive before it was sent: raise delay: or lower jitter:"
-        )
-    if asked.reorder and not asked.delay:
-        problems["reorder"] = "needs a delay: packets overtake by skipping it; add delay:"
-    return problems

@@ -7,6 +7,7 @@ A unit is always asked for, and spellings that two tools read differently are re
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 
 from node.protocol.time import MICROSECOND, MILLISECOND, SECOND, Duration
@@ -120,6 +121,73 @@ def parse_packets(text: object) -> int:
     if number != int(number):
         raise UnitError(f"{text!r} is not a whole number of packets; write {int(number)}p")
     return int(number)
+
+
+def parse_mean_packets(text: object) -> float:
+    """Return ``2.5p`` as 2.5: a mean need not be whole.
+
+    Raises:
+        UnitError: no ``p``, negative, or not a number.
+    """
+    number, unit = _split(text, "a number of packets", "3p or 2.5p")
+    if unit not in ("p", "packets"):
+        raise _wrong_unit(text, number, unit, "number of packets", "p", "p")
+    return float(number)
+
+
+def parse_whole(text: object, what: str, example: str) -> int:
+    """Return ``42`` as 42.
+
+    Raises:
+        UnitError: it has a unit, is not whole, negative, or not a number.
+    """
+    number, unit = _split(text, what, example)
+    if unit or number != int(number):
+        raise UnitError(
+            f"{text!r} is not {what}: that is a whole number without unit; write for example {example}"
+        )
+    return int(number)
+
+
+def parse_factor(text: str, whole: object, what: str, example: str) -> float:
+    """Return the number before a unit that was taken off, ``1.5`` of ``1.5bdp``.
+
+    Raises:
+        UnitError: it is not a number, or negative; the message quotes the ``whole`` value.
+    """
+    try:
+        number, unit = _split(text, what, example)
+    except UnitError:
+        unit, number = text, Decimal(0)
+    if unit:
+        raise UnitError(f"{whole!r} is not {what}; write for example {example}")
+    return float(number)
+
+
+def parse_ratios(text: object, *, least: int, most: int, example: str) -> tuple[float, ...]:
+    """Return ``1% 30%`` as (0.01, 0.3).
+
+    Raises:
+        UnitError: too few or many, or one of them is no percentage.
+    """
+    words = text.split() if isinstance(text, str) else []
+    if not least <= len(words) <= most:
+        count = str(least) if least == most else f"{least} to {most}"
+        raise UnitError(
+            f"{text!r}: found {len(words)} percentages, must be {count}; write for example {example}"
+        )
+    return tuple(map(parse_ratio, words))
+
+
+def parse_choice(text: object, what: str, choices: Sequence[str]) -> str:
+    """Return ``text`` if it is one of ``choices``.
+
+    Raises:
+        UnitError: it is not; the message lists them.
+    """
+    if not isinstance(text, str) or text not in choices:
+        raise UnitError(f"{text!r} is not {what}; use one of {', '.join(choices)}")
+    return text
 
 
 def format_packets(packets: int) -> str:

@@ -95,6 +95,14 @@ class ShaperClient:
             warnings=tuple(answer["warnings"]),
         )
 
+    def begin(self) -> None:
+        """Let the run start: packets are numbered from one again.
+
+        Raises:
+            ShaperControlError: nobody answers.
+        """
+        self._ask({"command": "begin"})
+
     def stop(self) -> None:
         """Let the shaper end in good order.
 

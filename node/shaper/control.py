@@ -3,7 +3,8 @@
 ``{"command": "set", "direction": "forward", "impairments": {"delay": "20ms"}}`` is answered with
 ``{"ok": true, "impairments": {…}}``: the set as the model now has it. ``{"command": "counters"}`` gives
 ``{"ok": true, "counters": {direction: {name: number}}, "impairments": {direction: {…}}, "warnings": […]}``,
-``{"command": "stop"}`` ``{"ok": true}``. Anything else gets ``{"ok": false, "error": "…"}``.
+``{"command": "begin"}`` lets packets be numbered from one (the run starts), ``{"command": "stop"}`` ends the
+shaper; both are answered with ``{"ok": true}``. Anything else gets ``{"ok": false, "error": "…"}``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from node.links.settings import Impairments, ImpairmentsError
@@ -33,7 +34,6 @@ class ControlServer:
     Args:
         path: where the Unix socket is made; an old one there is replaced.
         directions: what can be set and read.
-        on_set: called after a direction was changed.
     """
 
     def __init__(
@@ -41,12 +41,10 @@ class ControlServer:
         loop: Loop,
         path: str,
         directions: Mapping[str, Direction],
-        on_set: Callable[[Direction], None] = lambda direction: None,
     ) -> None:
         self._loop = loop
         self._path = path
         self._directions = directions
-        self._on_set = on_set
         self._clients: dict[socket.socket, bytearray] = {}
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
@@ -121,11 +119,15 @@ class ControlServer:
                     },
                     "warnings": self._loop.warnings,
                 }
+            case "begin":
+                for found in self._directions.values():
+                    found.model.begin()
+                return {"ok": True}
             case "stop":
                 self._loop.stop()
                 return {"ok": True}
             case other:
-                return _refusal(f"unknown command {other!r}: use set, counters or stop")
+                return _refusal(f"unknown command {other!r}: use set, counters, begin or stop")
 
     def _set(self, command: Mapping[str, object]) -> Answer:
         name, mapping = command.get("direction"), command.get("impairments")
@@ -139,7 +141,7 @@ class ControlServer:
         except ImpairmentsError as error:
             return _refusal(str(error))
         direction.model.replace(impairments)
-        self._on_set(direction)
+        direction.on_set()
         return {"ok": True, "impairments": direction.model.impairments.to_mapping()}
 
 

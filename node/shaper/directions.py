@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from random import Random
 
@@ -22,6 +22,8 @@ class Direction:
     def __init__(self, name: str, impairments: Impairments, seed: str) -> None:
         self.name = name
         self.model = LinkModel(impairments, Random(f"{seed}/{name}"))
+        #: Called when the model was told to do something else.
+        self.on_set: Callable[[], None] = lambda: None
         #: Frames longer than the MTU allows: an offload left bursts whole.
         self.oversized = 0
         #: Of the first hundred frames, those with a checksum that an offload left unfinished.

@@ -11,7 +11,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from node.links.frames import ecn_capable, flow_of, mark_frame
+from node.links.model import Delivery
+from node.protocol.time import Instant
 from node.shaper.configuration import NfqueueConfiguration, ShaperError
 from node.shaper.control import ControlServer
 from node.shaper.directions import Direction
@@ -60,7 +64,7 @@ def _shape(
     try:
         install_rule(interface, number, configuration.protocol)
         # Last, since who can connect takes the shaper for ready.
-        control = ControlServer(loop, configuration.control, {"inbound": inbound}, shaper.on_set)
+        control = ControlServer(loop, configuration.control, {"inbound": inbound})
         try:
             on_ready()
             loop.run()
@@ -128,7 +132,10 @@ class _Inbound:
         self._look_at = 0
         # Sends duplicates: raw IP, header included, to ourselves; over lo, so past the rule.
         self._raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
-        self.on_set(direction)
+        self._look_at_queue: Instant | None = None
+        direction.on_set = self._on_set
+        direction.model.on_dropped(self._on_dropped)
+        self._on_set()
         loop.on_readable(queue, self._read)
         self._look()
 
@@ -136,11 +143,12 @@ class _Inbound:
         """Give back what was opened."""
         self._raw.close()
 
-    def on_set(self, direction: Direction) -> None:
+    def _on_set(self) -> None:
         """Let whole packets come up only where their bytes are needed: they cost a copy each way."""
-        impairments = direction.model.impairments
-        whole = bool(impairments.corrupt or impairments.duplicate)
+        impairments = self._direction.model.impairments
+        whole = bool(impairments.corrupt or impairments.duplicate or impairments.ecn)
         self._queue.copy(WHOLE_RANGE if whole else HEADER_RANGE)
+        self._fetch_soon()
 
     def _read(self) -> None:
         for _ in range(_BATCH):
@@ -155,20 +163,57 @@ class _Inbound:
         size = packet.length + ETHERNET_BYTES
         if packet.length > self._longest:
             self._on_oversized(packet.length)
-        deliveries = self._direction.model.enqueue(size, time.monotonic_ns())
-        if not deliveries:
+        model, held = self._direction.model, _Held(packet.identifier, packet.payload, size)
+        before = model.counters() if model.managed else None
+        frame = _STAND_IN_HEADER + packet.payload if model.reads_headers else b""
+        deliveries = model.enqueue(
+            size, time.monotonic_ns(), item=held, ecn_capable=ecn_capable(frame), flow=flow_of(frame)
+        )
+        held.waiting = len(deliveries)
+        if before is not None:
+            after = model.counters()
+            held.waiting = 1 + after.duplicated - before.duplicated - (after.lost - before.lost)
+        if not held.waiting:
             self._queue.drop(packet.identifier)
-            return
+        for delivery in deliveries:
+            self._let_go(delivery)
+        self._fetch_soon()
+
+    def _let_go(self, delivery: Delivery) -> None:
+        held = delivery.item
+        assert isinstance(held, _Held)
+        held.waiting -= 1
+        changed = _changed(held.payload, delivery)
         # The packet itself is the first copy; others are sent anew from its bytes.
-        for position, (at, corrupt_bit) in enumerate(deliveries):
-            if position == 0:
-                original = (packet.identifier, _damaged(packet.payload, corrupt_bit))
-                if not self._loop.hold(at, size, self._accept, original):
-                    self._direction.refused += 1
-                    self._queue.drop(packet.identifier)
-            else:
-                copy = _damaged(packet.payload, corrupt_bit) or packet.payload
-                self._loop.hold(at, size, self._send_copy, copy)
+        if held.settled:
+            self._loop.hold(delivery.at, held.size, self._send_copy, changed or held.payload)
+            return
+        held.settled = True
+        if not self._loop.hold(delivery.at, held.size, self._accept, (held.identifier, changed)):
+            self._direction.refused += 1
+            self._queue.drop(held.identifier)
+
+    def _on_dropped(self, item: object) -> None:
+        assert isinstance(item, _Held)
+        item.waiting -= 1
+        if item.waiting <= 0 and not item.settled:
+            item.settled = True
+            self._queue.drop(item.identifier)
+
+    def _fetch_soon(self) -> None:
+        """See to it that what waits in the model is fetched when it is due."""
+        at = self._direction.model.next_at()
+        if at is not None and (self._look_at_queue is None or at < self._look_at_queue):
+            self._look_at_queue = at
+            self._loop.hold(at, 0, self._fetch, at)
+
+    def _fetch(self, at: Instant) -> None:
+        if at != self._look_at_queue:
+            return
+        self._look_at_queue = None
+        for delivery in self._direction.model.advance(time.monotonic_ns()):
+            self._let_go(delivery)
+        self._fetch_soon()
 
     def _accept(self, verdict: tuple[int, bytes | None]) -> None:
         identifier, payload = verdict
@@ -200,7 +245,27 @@ class _Inbound:
         self._loop.hold(self._look_at, 0, self._look, None)
 
 
-def _damaged(packet: bytes, corrupt_bit: int | None) -> bytes | None:
-    if corrupt_bit is None:
+@dataclass(slots=True)
+class _Held:
+    """A packet that the kernel holds for us."""
+
+    identifier: int
+    payload: bytes
+    #: Bytes of its frame; the payload may be no more than its headers.
+    size: int
+    #: Copies of it that have not come out of the model yet.
+    waiting: int = 1
+    #: Whether its fate has been decided, so that further copies are packets of their own.
+    settled: bool = False
+
+
+def _changed(packet: bytes, delivery: Delivery) -> bytes | None:
+    """Return the IP packet as it arrives; None: as it is."""
+    if delivery.corrupt_bit is None and not delivery.marked:
         return None
-    return flip_bit(_STAND_IN_HEADER + packet, corrupt_bit)[ETHERNET_BYTES:]
+    frame = _STAND_IN_HEADER + packet
+    if delivery.marked:
+        frame = mark_frame(frame)
+    if delivery.corrupt_bit is not None:
+        frame = flip_bit(frame, delivery.corrupt_bit)
+    return frame[ETHERNET_BYTES:]

@@ -11,6 +11,9 @@ import socket
 import time
 from collections.abc import Callable
 
+from node.links.frames import ecn_capable, flow_of, mark_frame
+from node.links.model import Delivery
+from node.protocol.time import Instant
 from node.shaper.configuration import RelayConfiguration, ShaperError
 from node.shaper.control import ControlServer
 from node.shaper.directions import Direction
@@ -92,13 +95,16 @@ class _Path:
         self._source_name = source_name
         self._longest = mtu + ETHERNET_BYTES
         self._to_examine = _EXAMINED_FRAMES
+        # When the model's queue is looked at next; None: not before something comes.
+        self._look_at: Instant | None = None
+        direction.on_set = self._look_soon
         self._buffer = bytearray(_MAX_FRAME)
         self._view = memoryview(self._buffer)
         loop.on_readable(source, self._read)
 
     def _read(self) -> None:
         source, buffer, view = self._source, self._buffer, self._view
-        enqueue, clock = self._direction.model.enqueue, time.monotonic_ns
+        clock = time.monotonic_ns
         for _ in range(_BATCH):
             try:
                 size = source.recv_into(buffer)
@@ -111,18 +117,49 @@ class _Path:
                 self._on_oversized(size)
             if self._to_examine:
                 self._examine(buffer)
-            deliveries = enqueue(size, clock())
-            if not deliveries:
-                continue
-            frame = bytes(view[:size])
-            for at, corrupt_bit in deliveries:
-                sent = frame if corrupt_bit is None else flip_bit(frame, corrupt_bit)
-                if not self._loop.hold(at, size, self._send, sent):
-                    self._direction.refused += 1
-                    self._loop.warn(
-                        f"{self._direction.name}: more packets are on their way than this machine may hold; "
-                        "they are dropped: lower rate or delay"
-                    )
+            self._enqueue(view[:size], clock())
+
+    def _enqueue(self, frame: memoryview, now: Instant) -> None:
+        model = self._direction.model
+        if not model.reads_headers and not model.managed:
+            deliveries = model.enqueue(len(frame), now)
+            whole = bytes(frame) if deliveries else b""
+        else:
+            whole = bytes(frame)
+            deliveries = model.enqueue(
+                len(whole), now, item=whole, ecn_capable=ecn_capable(whole), flow=flow_of(whole)
+            )
+            self._look_soon()
+        for delivery in deliveries:
+            self._let_go(delivery, whole)
+
+    def _let_go(self, delivery: Delivery, frame: bytes) -> None:
+        at, corrupt_bit, marked, _ = delivery
+        sent = mark_frame(frame) if marked else frame
+        if corrupt_bit is not None:
+            sent = flip_bit(sent, corrupt_bit)
+        if not self._loop.hold(at, len(sent), self._send, sent):
+            self._direction.refused += 1
+            self._loop.warn(
+                f"{self._direction.name}: more packets are on their way than this machine may hold; "
+                "they are dropped: lower rate or delay"
+            )
+
+    def _look_soon(self) -> None:
+        """See to it that what waits in the model is fetched when it is due."""
+        at = self._direction.model.next_at()
+        if at is not None and (self._look_at is None or at < self._look_at):
+            self._look_at = at
+            self._loop.hold(at, 0, self._look, at)
+
+    def _look(self, at: Instant) -> None:
+        if at != self._look_at:
+            return
+        self._look_at = None
+        for delivery in self._direction.model.advance(time.monotonic_ns()):
+            assert isinstance(delivery.item, bytes)
+            self._let_go(delivery, delivery.item)
+        self._look_soon()
 
     def _send(self, frame: bytes) -> None:
         try:

@@ -35,7 +35,8 @@ from orchestrator.compose.egress import set_own_egress
 from orchestrator.compose.generate import CONTROL_PORT, RESULTS
 from orchestrator.compose.networks import alias, endpoints_of, interface_of
 from orchestrator.errors import BackendError
-from orchestrator.tc.readback import differences, parse
+from orchestrator.tc.comparison import differences
+from orchestrator.tc.readback import parse
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan, LinkPlan, NodePlan
 

@@ -115,9 +115,10 @@ class SimulationDeployment:
         Raises:
             BackendError: there is no such endpoint.
         """
-        model = self._direction(endpoint).model
-        model.replace(impairments)
-        return model.impairments
+        direction = self._direction(endpoint)
+        direction.replace(impairments)
+        self._clock.stir()
+        return direction.model.impairments
 
     async def set_node_state(self, node: str, state: NodeState) -> None:
         """Run, pause or stop a node. A router that is not running forwards nothing.

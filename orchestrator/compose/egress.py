@@ -8,7 +8,7 @@ bursts apart, and netem below it sees packets. Its rate is far above any link's,
 from __future__ import annotations
 
 from node.links.settings import Impairments
-from orchestrator.tc.commands import ROOT_HANDLE, set_impairments
+from orchestrator.tc.commands import set_impairments
 
 SPLITTER_HANDLE = "5:"
 #: tbf takes apart what is longer than its bucket, and drops a single frame that is.
@@ -34,7 +34,7 @@ def set_own_egress(device: str, impairments: Impairments, *, mtu: int = 1500) ->
 
 
 def _below_splitter(command: list[str]) -> list[str]:
-    if ROOT_HANDLE not in command or "root" not in command:
+    if "root" not in command:
         return command
     place = command.index("root")
     return [*command[:place], "parent", f"{SPLITTER_HANDLE}1", *command[place + 1 :]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from node.links.frames import mark_frame
 from node.protocol.datagrams import SocketAddress
 
 ETHERNET_BYTES = 14
@@ -13,6 +14,8 @@ UDP_BYTES = 8
 OVERHEAD = ETHERNET_BYTES + IPV4_BYTES + UDP_BYTES
 #: Linux' default time to live.
 DEFAULT_TTL = 64
+#: Congestion Experienced (RFC 3168 §5).
+ECN_CE = 3
 
 _SOURCE_MAC = range(6, 12)
 _ETHERTYPE_IPV4 = b"\x08\x00"
@@ -58,6 +61,14 @@ class Packet:
         other = Packet(self.source, self.destination, self.payload, ecn=self.ecn, ttl=self.ttl)
         other.size, other.udp_checksum, other.frame = self.size, self.udp_checksum, self.frame
         other.damaged = self.damaged
+        return other
+
+    def with_ecn(self, ecn: int) -> Packet:
+        """Return a copy with another ECN field: what marks it."""
+        other = self.copy()
+        other.ecn = ecn
+        if other.frame is not None:
+            other.frame = mark_frame(other.frame)
         return other
 
     def corrupted(self, bit: int) -> Packet:

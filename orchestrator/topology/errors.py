@@ -10,6 +10,8 @@ from orchestrator.errors import TestbedError
 
 #: More than this is one mistake seen many times; the rest is counted.
 MAX_SHOWN = 25
+#: Names that are listed where one of them must be meant: all impairments.
+MAX_NAMES = 30
 #: Characters of a source line that are shown.
 MAX_WIDTH = 160
 
@@ -73,7 +75,7 @@ def suggestion(found: str, known: Iterable[str], *, what: str = "use one of") ->
     advice = (f"did you mean {lowered[near[0]]!r}?",) if near else ()
     if not names:
         return advice
-    shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
+    shown = ", ".join(names[:MAX_NAMES]) + (", …" if len(names) > MAX_NAMES else "")
     return (*advice, f"{what}: {shown}")
 
 

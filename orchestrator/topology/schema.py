@@ -7,6 +7,7 @@ generators are in `schema_network`, the file as a whole in `schema_file`.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -16,7 +17,7 @@ from pydantic import (
     create_model,
 )
 
-from node.links.impairments.base import IMPAIRMENTS
+from node.links.impairments.base import IMPAIRMENTS, Impairment
 from node.protocol.configuration import (
     ARQ_CODES,
     FEC_ARQ_CODES,
@@ -46,8 +47,12 @@ def _impairment_field(name: str) -> tuple[Any, None]:
     def check(value: object) -> str:
         return kind.parse(value).format()
 
-    schema = {"type": "string", "description": kind.description, "examples": [kind.example]}
+    schema = {"type": kind.json_type, "description": kind.description, "examples": [_json_example(kind)]}
     return (Annotated[object, AfterValidator(check), WithJsonSchema(schema)], None)
+
+
+def _json_example(kind: type[Impairment]) -> object:
+    return kind.example if kind.json_type == "string" else json.loads(kind.example)
 
 
 class NetemEntry(Closed):
@@ -57,7 +62,7 @@ class NetemEntry(Closed):
 
     def given(self) -> dict[str, object]:
         """Return the impairments that are written there."""
-        return {name: getattr(self, name) for name in sorted(self.model_fields_set)}
+        return {name.replace("_", "-"): getattr(self, name) for name in sorted(self.model_fields_set)}
 
 
 #: One field an impairment, so that a new impairment is in the schema by being registered.
@@ -65,7 +70,7 @@ _NETEM: type[NetemEntry] = create_model(
     "Netem",
     __base__=NetemEntry,
     __doc__=NetemEntry.__doc__,
-    **{name: _impairment_field(name) for name in IMPAIRMENTS.names()},  # type: ignore[call-overload]
+    **{name.replace("-", "_"): _impairment_field(name) for name in IMPAIRMENTS.names()},  # type: ignore[call-overload]
 )
 if TYPE_CHECKING:
     Netem = NetemEntry

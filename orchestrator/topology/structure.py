@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from node.links.settings import REFUSED
 from orchestrator.topology.closed import Closed
 from orchestrator.topology.document import Document, Path, Value
 from orchestrator.topology.errors import suggestion
@@ -104,7 +105,7 @@ def _report(document: Document, details: ErrorDetails) -> None:
             path,
             f"unknown key {path[-1]!r} in {_article(owner.noun)}",
             *_how_else(owner, str(path[-1])),
-            *suggestion(str(path[-1]), _keys(owner), what="allowed"),
+            *(() if path[-1] in REFUSED else suggestion(str(path[-1]), _keys(owner), what="allowed")),
             key=True,
         )
     elif kind == "missing":
@@ -162,6 +163,8 @@ def _article(noun: str) -> str:
 
 def _how_else(owner: type[Closed], key: str) -> tuple[str, ...]:
     """Return advice for a key that was run together with its value, or stands one level too high."""
+    if owner is Netem and key in REFUSED:
+        return (REFUSED[key],)
     name, colon, value = key.partition(":")
     if colon:
         return (f"put a space after the colon: {name}: {value}",)

@@ -3,7 +3,8 @@
 ``kernel``: a bridge joins the two interfaces of the link namespace, netem is on the egress of each. (A
 redirect by tc instead of the bridge was no faster, and needs cls_matchall, which small kernels lack.)
 ``userspace``: the relay of node.shaper joins them and shapes; a link that nothing impairs is joined
-by a bridge until something does.
+by a bridge until something does. A link whose impairments the kernel does not have (``kernel_problem``) is
+shaped by the relay also where the kernel shapes the others; once it is, it stays so.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from orchestrator.backends.base import Impairment
 from orchestrator.errors import BackendError
 from orchestrator.executor import Commands, Process, run_batch
 from orchestrator.tc import commands as tc
-from orchestrator.tc import readback
+from orchestrator.tc import comparison, readback
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.wiring.commands import DEVICE_A, DEVICE_B, join_lines, link_up_lines, part_lines
 from orchestrator.wiring.state import LinkRecord
@@ -51,6 +52,38 @@ def kernel_netem_problem(commands: Commands) -> str:
     return done.stderr.strip() or f"exit code {done.exit_code}" if done.exit_code else ""
 
 
+def kernel_problem(commands: Commands, impairments: Impairments) -> str:
+    """Return why the kernel (or its tc) cannot do a set that netem alone may not do; empty: it can.
+
+    Found by setting it where it harms nobody: on the loopback of a namespace that is gone with the command.
+    """
+    lack = tc.kernel_lack(impairments)
+    beyond = impairments.queue_bytes or _BEYOND_NETEM.intersection(impairments.to_mapping())
+    if lack or not beyond:
+        return lack
+    return _tried(commands, impairments)
+
+
+def _tried(commands: Commands, impairments: Impairments) -> str:
+    if impairments not in _PROBLEMS:
+        lines = [" ".join(line[1:]) for line in tc.set_impairments("lo", impairments)]
+        done = commands.run(
+            ["unshare", "--net", "tc", "-batch", "-"], stdin="\n".join(lines) + "\n", check=False
+        )
+        problem = ""
+        if done.exit_code:
+            said = [line for line in done.stderr.splitlines() if line.strip()]
+            problem = said[0] if said else f"exit code {done.exit_code}"
+        _PROBLEMS[impairments] = problem
+    return _PROBLEMS[impairments]
+
+
+#: Impairments that kernels with netem, or their tc, may lack.
+_BEYOND_NETEM = frozenset(("aqm", "ce-threshold", "ecn", "seed", "slot", "distribution"))
+#: What this machine's kernel said to a set: it does not change its mind.
+_PROBLEMS: dict[Impairments, str] = {}
+
+
 class LinkShaping:
     """One link's impairments; all calls block, for milliseconds.
 
@@ -75,7 +108,7 @@ class LinkShaping:
             BackendError: it cannot be done, or what was read back is not what was asked.
         """
         wanted = {FORWARD: forward, REVERSE: reverse}
-        if self._impairment is Impairment.USERSPACE and (forward.items or reverse.items):
+        if not self._kernel_can(forward, reverse) and (forward.items or reverse.items):
             run_batch(self._commands, "ip", link_up_lines(), namespace=self._namespace)
             self._start_relay(wanted)
             return
@@ -90,14 +123,40 @@ class LinkShaping:
         Raises:
             BackendError: what was read back is not what was asked.
         """
-        if self._impairment is Impairment.KERNEL:
-            self._set_kernel({direction: impairments})
-        elif self._relay_runs():
+        if self._relay_runs():
             self._set_relay(direction, impairments)
+        elif self._kernel_can(impairments):
+            self._set_kernel({direction: impairments})
         elif impairments.items:
-            self._start_relay({FORWARD: NONE, REVERSE: NONE, direction: impairments})
+            kept = {name: self.read(name) for name in (FORWARD, REVERSE)}
+            self._start_relay({**kept, direction: impairments})
             run_batch(self._commands, "ip", part_lines(), namespace=self._namespace)
+            if self._impairment is Impairment.KERNEL:
+                self._set_kernel({FORWARD: NONE, REVERSE: NONE})
         return self.read(direction)
+
+    def begin(self) -> None:
+        """Let the run start: packets are numbered from one. What the kernel does needs no such thing.
+
+        Raises:
+            BackendError: the relay does not answer.
+        """
+        if self._relay_runs():
+            try:
+                with ShaperClient(self.link.control) as client:
+                    client.begin()
+            except ShaperControlError as error:
+                raise BackendError(f"link {self.link.name}: {error}") from error
+
+    @property
+    def impairment(self) -> Impairment:
+        """Who impairs this link: it may be the relay where the kernel impairs the others."""
+        return Impairment.USERSPACE if self._relay_runs() else self._impairment
+
+    def _kernel_can(self, *sets: Impairments) -> bool:
+        return self._impairment is Impairment.KERNEL and not any(
+            kernel_problem(self._commands, found) for found in sets
+        )
 
     def read(self, direction: str) -> Impairments:
         """Return the impairments of a direction as the kernel, or the relay, has them.
@@ -105,8 +164,10 @@ class LinkShaping:
         Raises:
             BackendError: they cannot be read.
         """
-        if self._impairment is Impairment.KERNEL:
-            return readback.parse(self._show(direction))
+        if self.impairment is Impairment.KERNEL:
+            got, asked = readback.parse(self._show(direction)), self._asked().get(direction)
+            # Some things the kernel has and does not show (a seed), or shows otherwise (1.5bdp).
+            return got if asked is None or comparison.differences(asked, got) else asked
         if not self._relay_runs():
             return NONE
         try:
@@ -121,10 +182,15 @@ class LinkShaping:
         Raises:
             BackendError: they cannot be read.
         """
-        if self._impairment is Impairment.KERNEL:
+        if self.impairment is Impairment.KERNEL:
             found = {name: readback.counters(self._show(name)) for name in (FORWARD, REVERSE)}
             return {
-                name: {"sent": value.packets, "lost": value.lost, "overflowed": value.overflowed}
+                name: {
+                    "sent": value.packets,
+                    "lost": value.lost,
+                    "overflowed": value.overflowed,
+                    "marked": value.marked,
+                }
                 for name, value in found.items()
             }
         if not self._relay_runs():
@@ -144,11 +210,25 @@ class LinkShaping:
         run_batch(self._commands, "tc", lines, namespace=self._namespace)
         for direction, impairments in wanted.items():
             text = self._show(direction)
-            problems = readback.differences(impairments, readback.parse(text))
+            problems = comparison.differences(impairments, readback.parse(text))
             limit = readback.limit_problem(text)
             if limit is not None:
                 problems.append(limit)
             self._complain(direction, problems)
+        told = {name: found.to_mapping() for name, found in {**self._asked(), **wanted}.items()}
+        self._asked_file.write_text(json.dumps(told), encoding="utf-8")
+
+    @property
+    def _asked_file(self) -> Path:
+        return Path(self.link.control).with_suffix(".asked.json")
+
+    def _asked(self) -> dict[str, Impairments]:
+        """Return the sets that were last asked of the kernel, by direction."""
+        try:
+            told = json.loads(self._asked_file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        return {name: Impairments.parse(found) for name, found in told.items()}
 
     def _show(self, direction: str) -> str:
         return self._commands.run(tc.show(_EGRESS[direction]), namespace=self._namespace).stdout
@@ -159,7 +239,7 @@ class LinkShaping:
                 got = client.set(direction, impairments)
         except ShaperControlError as error:
             raise BackendError(f"link {self.link.name}: {error}") from error
-        self._complain(direction, readback.differences(impairments, got))
+        self._complain(direction, comparison.differences(impairments, got))
 
     def _complain(self, direction: str, problems: list[str]) -> None:
         if problems:
@@ -192,7 +272,7 @@ class LinkShaping:
         except ShaperControlError as error:
             raise BackendError(f"link {self.link.name}: {error}\n{process.tail()}") from error
         for direction, impairments in wanted.items():
-            self._complain(direction, readback.differences(impairments, report.impairments[direction]))
+            self._complain(direction, comparison.differences(impairments, report.impairments[direction]))
 
     def _wait_for_relay(self, process: Process) -> ShaperClient:
         deadline = time.monotonic() + _RELAY_READY_SECONDS

@@ -31,6 +31,7 @@ from orchestrator.topology.model import LinkEndpoint, WorkloadSpec
 from orchestrator.topology.planning import make_plan
 from tests.netns.labs import plan_of
 from tests.support.command import ROOT
+from tests.support.companions import COMPANIONS
 from tests.support.labs import (
     PATIENCE_SECONDS,
     finished,
@@ -69,8 +70,6 @@ topology:
 )
 ENDPOINTS = [end for link in PLAN.links for end in (link.a, link.b)]
 A_OUT = LinkEndpoint("a", "eth1")
-#: As ``COMPANIONS`` of the impairments' own contract: what some need beside them to make sense.
-COMPANIONS = {"jitter": {"delay": "100ms"}, "reorder": {"delay": "100ms"}, "queue": {"rate": "1Mbit"}}
 #: Longer than a flow of these tests takes that is not held up.
 QUIET: Duration = 1 * SECOND
 

@@ -7,13 +7,13 @@ from random import Random
 
 import pytest
 
-from node.links.impairments.base import IMPAIRMENTS, Impairment, PacketFate, Stage
+from node.links.impairments.base import IMPAIRMENTS, Impairment, Modifiers, PacketFate, Stage
 from node.links.settings import NONE, Impairments
 from node.links.units import UnitError
+from orchestrator.tc.commands import set_impairments
 from orchestrator.topology.schema_file import json_schema
+from tests.support.companions import COMPANIONS
 
-#: What some impairments need beside them to make sense.
-COMPANIONS = {"jitter": {"delay": "100ms"}, "reorder": {"delay": "100ms"}, "queue": {"rate": "1Mbit"}}
 DRAWS = 20_000
 
 
@@ -22,11 +22,15 @@ def kind(request: pytest.FixtureRequest) -> type[Impairment]:
     return IMPAIRMENTS[request.param]
 
 
-def fates(impairment: Impairment, *, size: int = 1000, seed: int = 1) -> list[PacketFate]:
+def fates(
+    impairment: Impairment, *, size: int = 1000, seed: int = 1, modifiers: Modifiers | None = None
+) -> list[PacketFate]:
     rng = Random(seed)
     packets = [PacketFate(size, delay_ns=100_000_000) for _ in range(DRAWS)]
-    for packet in packets:
-        impairment.decide(packet, rng)
+    decide = impairment.decider(modifiers or Modifiers())
+    if decide is not None:
+        for packet in packets:
+            decide(packet, rng)
     return packets
 
 
@@ -44,11 +48,19 @@ def test_printing_is_reading_backwards(kind: type[Impairment]) -> None:
     assert kind.parse(made.format()) == made
 
 
-@pytest.mark.parametrize("value", [None, True, "", "much", "-1", [], {}, "12parsec", object()])
+@pytest.mark.parametrize("value", [None, "", "much", "-1", [], {}, "12parsec", object()])
 def test_nonsense_is_refused_with_advice(kind: type[Impairment], value: object) -> None:
     with pytest.raises(UnitError) as caught:
         kind.parse(value)
     assert len(str(caught.value)) > 20
+
+
+def test_yes_is_nonsense_where_it_is_no_answer(kind: type[Impairment]) -> None:
+    if kind.json_type == "boolean":
+        assert kind.parse(True) != kind.parse(False)
+        return
+    with pytest.raises(UnitError):
+        kind.parse(True)
 
 
 def test_switched_off_does_nothing(kind: type[Impairment]) -> None:
@@ -73,12 +85,37 @@ def test_stays_in_a_set(kind: type[Impairment]) -> None:
 def test_stands_in_the_schema(kind: type[Impairment]) -> None:
     entry = json_schema()["$defs"]["Netem"]["properties"][kind.name]
     assert kind.description in str(entry)
-    assert kind.example in str(entry)
+    (example,) = entry["examples"]
+    assert kind.parse(example) == kind.parse(kind.example)
 
 
 def test_words_for_netem_are_given_off_too(kind: type[Impairment]) -> None:
-    """A netem keeps what a change does not name."""
-    assert len(kind().netem_arguments()) == len(kind.parse(kind.example).netem_arguments())
+    """A netem keeps what a change does not name, but for what has no words of being off."""
+    on = Impairments.parse({**COMPANIONS.get(kind.name, {}), kind.name: kind.example})
+    off = Impairments.parse(COMPANIONS.get(kind.name, {}))
+    words = {word for words in map(netem_words, (on, off)) for word in words if word.isalpha()}
+    assert words <= {*netem_words(off), *WITHOUT_OFF.get(kind.name, ())}
+
+
+#: Words without which netem goes back to what it does by itself, or which get a netem of their own.
+WITHOUT_OFF = {
+    "burst": ("gemodel",),
+    "distribution": ("distribution", "normal"),
+    "ecn": ("ecn",),
+    "gemodel": ("gemodel",),
+    "loss-state": ("state",),
+    "reorder": ("gap",),
+    "seed": ("seed",),
+}
+
+
+def netem_words(impairments: Impairments) -> list[str]:
+    for argv in set_impairments(
+        "eth1", impairments if impairments.items else Impairments.parse({"delay": "1ms"})
+    ):
+        if "root" in argv:
+            return argv
+    raise AssertionError("no root")
 
 
 def test_two_impairments_never_share_a_stage() -> None:

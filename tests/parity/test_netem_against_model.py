@@ -22,7 +22,7 @@ import pytest
 from node.links.model import LinkModel
 from node.links.settings import NONE, Impairments
 from node.protocol.time import MICROSECOND, MILLISECOND, SECOND
-from orchestrator.tc import commands, readback
+from orchestrator.tc import commands, comparison, readback
 from tests.golden.test_tc_commands import SETS
 
 pytestmark = [pytest.mark.netem, pytest.mark.timetravel]
@@ -139,7 +139,7 @@ def set_on(device: str, impairments: Impairments) -> None:
     for argv in commands.set_impairments(device, impairments):
         subprocess.run(argv, check=True)
     shown = subprocess.run(commands.show(device), check=True, capture_output=True, text=True).stdout
-    assert readback.differences(impairments, readback.parse(shown)) == []
+    assert comparison.differences(impairments, readback.parse(shown)) == []
     assert readback.limit_problem(shown) is None
 
 

@@ -15,7 +15,7 @@ from node.links.impairments.delay import Delay
 from node.links.impairments.jitter import Jitter
 from node.links.impairments.queue import Queue
 from node.links.impairments.rate import Rate
-from node.links.model import LinkModel
+from node.links.model import Delivery, LinkModel
 from node.links.settings import Impairments
 from node.protocol.configuration import Configuration
 from node.protocol.connection import Connection
@@ -190,13 +190,15 @@ class _LossyRuns(LinkModel):
         self._left = 0
         self._chance = rng
 
-    def enqueue(self, size: int, now: Instant) -> Sequence[tuple[Instant, int | None]]:  # type: ignore[override]
+    def enqueue(
+        self, size: int, now: Instant, *, item: object = None, ecn_capable: bool = False, flow: object = 0
+    ) -> Sequence[Delivery]:
         if not self._left and self._chance.random() < self._begins:
             self._left = self._chance.randint(1, self._longest)
         if self._left:
             self._left -= 1
             return ()
-        return super().enqueue(size, now)
+        return super().enqueue(size, now, item=item, ecn_capable=ecn_capable, flow=flow)
 
 
 class _Host:

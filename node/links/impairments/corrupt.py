@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar
 
-from node.links.impairments.base import IMPAIRMENTS, PacketFate, Stage
+from node.links.impairments.base import IMPAIRMENTS, Decide, Modifiers, PacketFate, Stage, Words
+from node.links.impairments.chance import event
 from node.links.impairments.ratio import Ratio
 from node.links.units import format_ratio
 
@@ -21,11 +22,16 @@ class Corrupt(Ratio):
     description: ClassVar[str] = "Share of packets with one bit flipped."
     example: ClassVar[str] = "0.01%"
 
-    def netem_arguments(self) -> tuple[str, ...]:
-        """Return ``corrupt 1%``."""
-        return ("corrupt", format_ratio(self.ratio))
+    def netem_arguments(self, modifiers: Modifiers) -> Words:
+        """Return ``corrupt 1% 0%``."""
+        return ("corrupt", format_ratio(self.ratio), format_ratio(modifiers.corrupt_correlation))
 
-    def decide(self, packet: PacketFate, rng: Random) -> None:
+    def decider(self, modifiers: Modifiers) -> Decide | None:
         """Flip one bit anywhere in the frame with the probability."""
-        if self.ratio and rng.random() < self.ratio:
-            packet.corrupt_bits = (*packet.corrupt_bits, rng.randrange(8 * packet.size))
+        happens = event(self.ratio, modifiers.corrupt_correlation)
+
+        def decide(packet: PacketFate, rng: Random) -> None:
+            if happens(rng):
+                packet.corrupt_bits = (*packet.corrupt_bits, rng.randrange(8 * packet.size))
+
+        return decide if self.ratio else None

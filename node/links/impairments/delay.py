@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar, Self
 
-from node.links.impairments.base import IMPAIRMENTS, PacketFate, Stage
+from node.links.impairments.base import IMPAIRMENTS, Decide, Modifiers, PacketFate, Quiet, Stage, Words
 from node.links.impairments.netem_time import netem_time
-from node.links.units import UnitError, format_duration, parse_duration
+from node.links.units import UnitError, format_duration, format_ratio, parse_duration
 from node.protocol.time import SECOND, Duration
 
 #: tc before 6.x counts delays in 32-bit ticks of 64 ns, which end at 274 s.
@@ -17,7 +17,7 @@ MAX_DELAY: Duration = 240 * SECOND
 
 @IMPAIRMENTS.register("delay")
 @dataclass(frozen=True, slots=True)
-class Delay:
+class Delay(Quiet):
     """Every packet is held back for ``delay`` ns."""
 
     name: ClassVar[str] = "delay"
@@ -39,10 +39,17 @@ class Delay:
         """Write ``20ms``."""
         return format_duration(self.delay)
 
-    def netem_arguments(self) -> tuple[str, ...]:
-        """Return ``delay 20ms``; jitter's word follows."""
-        return ("delay", netem_time(self.delay))
+    def netem_arguments(self, modifiers: Modifiers) -> Words:
+        """Return ``delay 20ms 2ms 0%``, and jitter's distribution if it is not uniform."""
+        times = (netem_time(self.delay), netem_time(modifiers.jitter))
+        table = () if modifiers.distribution == "uniform" else ("distribution", modifiers.distribution)
+        return ("delay", *times, format_ratio(modifiers.delay_correlation), *table)
 
-    def decide(self, packet: PacketFate, rng: Random) -> None:
+    def decider(self, modifiers: Modifiers) -> Decide | None:
         """Add the delay."""
-        packet.delay_ns += self.delay
+        delay = self.delay
+
+        def decide(packet: PacketFate, rng: Random) -> None:
+            packet.delay_ns += delay
+
+        return decide if delay else None

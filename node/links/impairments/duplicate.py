@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar
 
-from node.links.impairments.base import IMPAIRMENTS, PacketFate, Stage
+from node.links.impairments.base import IMPAIRMENTS, Decide, Modifiers, PacketFate, Stage, Words
+from node.links.impairments.chance import event
 from node.links.impairments.ratio import Ratio
 from node.links.units import format_ratio
 
@@ -21,11 +22,16 @@ class Duplicate(Ratio):
     description: ClassVar[str] = "Share of packets sent twice."
     example: ClassVar[str] = "0.1%"
 
-    def netem_arguments(self) -> tuple[str, ...]:
-        """Return ``duplicate 1%``."""
-        return ("duplicate", format_ratio(self.ratio))
+    def netem_arguments(self, modifiers: Modifiers) -> Words:
+        """Return ``duplicate 1% 0%``."""
+        return ("duplicate", format_ratio(self.ratio), format_ratio(modifiers.duplicate_correlation))
 
-    def decide(self, packet: PacketFate, rng: Random) -> None:
+    def decider(self, modifiers: Modifiers) -> Decide | None:
         """Send two copies with the probability."""
-        if self.ratio and rng.random() < self.ratio:
-            packet.copies = 2
+        happens = event(self.ratio, modifiers.duplicate_correlation)
+
+        def decide(packet: PacketFate, rng: Random) -> None:
+            if happens(rng):
+                packet.copies = 2
+
+        return decide if self.ratio else None

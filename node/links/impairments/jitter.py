@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar, Self
 
-from node.links.impairments.base import IMPAIRMENTS, PacketFate, Stage
-from node.links.impairments.netem_time import netem_time
+from node.links.impairments.base import IMPAIRMENTS, Decide, Modifiers, PacketFate, Quiet, Stage
+from node.links.impairments.chance import offset
 from node.links.units import UnitError, format_duration, parse_duration
 from node.protocol.time import SECOND, Duration
 
@@ -17,8 +17,11 @@ MAX_JITTER: Duration = 2 * SECOND
 
 @IMPAIRMENTS.register("jitter")
 @dataclass(frozen=True, slots=True)
-class Jitter:
-    """The delay is uniform in delay ± ``jitter`` ns; its standard deviation is jitter / √3."""
+class Jitter(Quiet):
+    """The delay is uniform in delay ± ``jitter`` ns; its standard deviation is jitter / √3.
+
+    With a ``distribution`` of another name the jitter is the standard deviation.
+    """
 
     name: ClassVar[str] = "jitter"
     stage: ClassVar[Stage] = Stage.JITTER
@@ -39,12 +42,17 @@ class Jitter:
         """Write ``2ms``."""
         return format_duration(self.jitter)
 
-    def netem_arguments(self) -> tuple[str, ...]:
-        """Return ``2ms``, which follows delay's words."""
-        return (netem_time(self.jitter),)
+    def modify(self, modifiers: Modifiers) -> None:
+        """Tell delay, whose words hold the jitter's."""
+        modifiers.jitter = self.jitter
 
-    def decide(self, packet: PacketFate, rng: Random) -> None:
-        """Move the delay by a uniform draw from [-jitter, +jitter), not below zero."""
-        if self.jitter:
-            moved = packet.delay_ns + rng.randrange(2 * self.jitter) - self.jitter
-            packet.delay_ns = max(0, moved)
+    def decider(self, modifiers: Modifiers) -> Decide | None:
+        """Move the delay by a draw, not below zero."""
+        if not self.jitter:
+            return None
+        moved_by = offset(self.jitter, modifiers.distribution, modifiers.delay_correlation)
+
+        def decide(packet: PacketFate, rng: Random) -> None:
+            packet.delay_ns = max(0, packet.delay_ns + moved_by(rng))
+
+        return decide

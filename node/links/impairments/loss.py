@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from random import Random
 from typing import ClassVar
 
-from node.links.impairments.base import IMPAIRMENTS, PacketFate, Stage
+from node.links.impairments.base import IMPAIRMENTS, Decide, Modifiers, Stage, Words
+from node.links.impairments.loss_models import burst_transitions, gilbert_elliott, losing
 from node.links.impairments.ratio import Ratio
 from node.links.units import format_ratio
 
@@ -14,18 +14,27 @@ from node.links.units import format_ratio
 @IMPAIRMENTS.register("loss")
 @dataclass(frozen=True, slots=True)
 class Loss(Ratio):
-    """Share of packets lost, each on its own."""
+    """Share of packets lost, each on its own; in bursts, if the set has a ``burst``."""
 
     name: ClassVar[str] = "loss"
     stage: ClassVar[Stage] = Stage.LOSS
-    description: ClassVar[str] = "Share of packets lost, each on its own."
+    description: ClassVar[str] = "Share of packets lost, each on its own; in bursts with burst."
     example: ClassVar[str] = "1%"
 
-    def netem_arguments(self) -> tuple[str, ...]:
-        """Return ``loss random 1%``."""
-        return ("loss", "random", format_ratio(self.ratio))
+    def netem_arguments(self, modifiers: Modifiers) -> Words:
+        """Return ``loss random 1%``, or for bursts ``loss gemodel p r 1-h 1-k``; ``ecn`` where it marks."""
+        ecn = ("ecn",) if modifiers.ecn else ()
+        if modifiers.loss_model:
+            return ecn
+        if modifiers.burst and self.ratio:
+            leave, end = burst_transitions(self.ratio, modifiers.burst)
+            return ("loss", "gemodel", format_ratio(leave), format_ratio(end), "100%", "0%", *ecn)
+        return ("loss", "random", format_ratio(self.ratio), *ecn)
 
-    def decide(self, packet: PacketFate, rng: Random) -> None:
-        """Drop the copy with the probability."""
-        if self.ratio and rng.random() < self.ratio:
-            packet.dropped = True
+    def decider(self, modifiers: Modifiers) -> Decide | None:
+        """Drop the copy with the probability, or mark it."""
+        ratio = self.ratio
+        if modifiers.burst and ratio:
+            leave, end = burst_transitions(ratio, modifiers.burst)
+            return losing(gilbert_elliott(leave, end, 1.0, 0.0), ecn=modifiers.ecn)
+        return losing(lambda rng: rng.random() < ratio, ecn=modifiers.ecn) if ratio else None

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from random import Random
 from typing import ClassVar, Self
 
-from node.links.impairments.base import IMPAIRMENTS, PacketFate, Stage
+from node.links.impairments.base import IMPAIRMENTS, Quiet, Stage
 from node.links.units import UnitError, format_rate, parse_rate
 
 #: Below this one full packet takes more than twelve seconds.
@@ -15,7 +14,7 @@ MIN_RATE_BPS = 1_000
 
 @IMPAIRMENTS.register("rate")
 @dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(Quiet):
     """Packets are serialised at ``rate_bps`` bit/s; 0: as fast as the machine can."""
 
     name: ClassVar[str] = "rate"
@@ -38,10 +37,3 @@ class Rate:
     def format(self) -> str:
         """Write ``10Mbit``."""
         return format_rate(self.rate_bps)
-
-    def netem_arguments(self) -> tuple[str, ...]:
-        """Return nothing: the bottleneck is a queueing discipline of its own."""
-        return ()
-
-    def decide(self, packet: PacketFate, rng: Random) -> None:
-        """Do nothing: the model's server serialises."""

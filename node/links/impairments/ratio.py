@@ -1,16 +1,17 @@
-"""What loss, duplicate, corrupt and reorder share: a probability a packet. Not itself an impairment."""
+"""What loss, duplicate, corrupt, reorder and the correlations share. Not itself an impairment."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Self
 
+from node.links.impairments.base import Quiet
 from node.links.units import format_ratio, parse_ratio
 
 
 @dataclass(frozen=True, slots=True)
-class Ratio:
-    """A probability, drawn anew for each packet."""
+class Ratio(Quiet):
+    """A probability."""
 
     ratio: float = 0.0
 

@@ -16,8 +16,9 @@ PACKETS = 20_000
 FULL = 1514
 
 
-def link(seed: str = "test", **impairments: str) -> LinkModel:
-    return LinkModel(Impairments.parse(impairments), Random(seed))
+def link(seed: str = "test", /, **impairments: str) -> LinkModel:
+    words = {name.replace("_", "-"): value for name, value in impairments.items()}
+    return LinkModel(Impairments.parse(words), Random(seed))
 
 
 def send(model: LinkModel, packets: int, *, gap: int = MILLISECOND, size: int = FULL) -> list[Delivery]:
@@ -31,7 +32,7 @@ def test_a_clean_link_delivers_at_once() -> None:
 
 def test_delay_is_exact() -> None:
     model = link(delay="20ms")
-    assert send(model, 3) == [(20_000_000, None), (21_000_000, None), (22_000_000, None)]
+    assert [found.at for found in send(model, 3)] == [20_000_000, 21_000_000, 22_000_000]
 
 
 def test_rate_is_exact_over_a_busy_period() -> None:

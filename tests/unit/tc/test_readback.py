@@ -9,7 +9,7 @@ import pytest
 
 from node.links.settings import NONE, Impairments
 from orchestrator.errors import BackendError
-from orchestrator.tc import readback
+from orchestrator.tc import comparison, readback
 from orchestrator.tc.commands import clear, delay_line_limit, set_impairments
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "tc"
@@ -20,7 +20,7 @@ RECORDED = json.loads((GOLDEN / "shown.json").read_text(encoding="utf-8"))
 def test_what_a_kernel_showed_is_what_was_asked(record: dict[str, object]) -> None:
     asked = Impairments.parse(record["asked"])  # type: ignore[arg-type]
     shown = json.dumps(record["shown"])
-    assert readback.differences(asked, readback.parse(shown)) == []
+    assert comparison.differences(asked, readback.parse(shown)) == []
     assert readback.limit_problem(shown) is None
 
 
@@ -38,7 +38,7 @@ def test_what_a_kernel_showed_is_what_was_asked(record: dict[str, object]) -> No
     ],
 )
 def test_a_set_that_did_not_take_is_told(asked: dict[str, object], got: dict[str, object], word: str) -> None:
-    (difference,) = readback.differences(Impairments.parse(asked), Impairments.parse(got))
+    (difference,) = comparison.differences(Impairments.parse(asked), Impairments.parse(got))
     assert difference.startswith(f"{word}: asked ")
 
 
