@@ -63,7 +63,7 @@ def deliver(c: Connection, record: SentBurst, mask: int) -> None:
 
 
 def on_lost(c: Connection, record: SentBurst, mask: int) -> None:
-    """The packets in ``mask`` are lost: what they carried goes again unless repair may bring it."""
+    """The packets in ``mask`` are lost: what they carried goes again (SPEC 8-8) unless repair brings it."""
     _note_large_loss(c, record)
     if c.fec is not None:
         mask = c.fec.on_lost(record, mask)

@@ -365,10 +365,11 @@ class SettingUp:
         ids = f"{initiator.connection_id.hex()} {responder.connection_id.hex()}"
         pair = f"{keys.initiator_to_responder.hex()} {keys.responder_to_initiator.hex()}"
         suffix = "" if initiator.integrity != "aead" or keys.cipher == "aes-gcm" else f"-{keys.cipher}"
-        # SPEC 11-1, 11-2
+        # SPEC 11-1, 11-2, 11-5
         self._key_log(f"STRAIT_DATA {ids} {initiator.integrity}{suffix} {pair}")
         windows = (
             f"{initiator.initial_max_data} {initiator.initial_max_stream_data} "
             f"{responder.initial_max_data} {responder.initial_max_stream_data}"
         )
         self._key_log(f"STRAIT_WINDOWS {ids} {windows}")
+        self._key_log(f"STRAIT_PARAMETERS {ids} {initiator.encode().hex()} {responder.encode().hex()}")

@@ -15,6 +15,7 @@ from node.protocol.datagrams import Burst
 from node.protocol.events import ConnectionEstablished, StreamAcknowledged
 from node.protocol.time import MILLISECOND, SECOND
 from node.protocol.wire.frames import Ack, Close, MaxData, MaxStreamData, Ping, Stream
+from node.protocol.wire.parameters import parse_parameters
 from node.protocol.wire.setup import INITIATION, RESPONSE
 from tests.support.forge import Forger
 from tests.support.pair import LEFT, Fate, Pair, hostile, perfect
@@ -122,8 +123,15 @@ def test_the_key_log_gives_the_windows_of_both_ends() -> None:
         right=Configuration(connection_window=20_000, stream_window=10_000),
     )
     pair.established()
-    keys, windows = (line.split() for line in pair.key_log)
+    keys, windows, parameters = (line.split() for line in pair.key_log)
     assert windows == ["STRAIT_WINDOWS", *keys[1:3], "40000", "30000", "20000", "10000"]
+    # SPEC 11-5: all that was announced, as it was encoded.
+    assert parameters[:3] == ["STRAIT_PARAMETERS", *keys[1:3]]
+    told = [parse_parameters(bytes.fromhex(words)) for words in parameters[3:]]
+    assert [(one.initial_max_data, one.initial_max_stream_data) for one in told] == [
+        (40_000, 30_000),
+        (20_000, 10_000),
+    ]
 
 
 @every_profile

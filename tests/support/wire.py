@@ -9,10 +9,22 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from node.capture.pcapng import Direction, Writer
+from node.dissectors import repair
 from node.dissectors.protection import crc32c, next_key, seal
-from node.dissectors.scapy_layer import Ack, Frame, Frames, MaxData, MaxStreamData, Ping, SetUp, Stream
+from node.dissectors.scapy_layer import (
+    Ack,
+    FecRepair,
+    Frame,
+    Frames,
+    MaxData,
+    MaxStreamData,
+    Ping,
+    SetUp,
+    Stream,
+)
 from node.dissectors.sealed import SealedPacket, derive_key
 from node.dissectors.sealed import seal as seal_datagram
+from node.dissectors.varint import encode_varint
 from orchestrator.backends.base import Collected
 from orchestrator.probes.wire import WireReport, verify
 from orchestrator.topology.load import parse
@@ -60,6 +72,8 @@ class Wire:
         self.numbers = [0, 0]
         #: The connection IDs that packets carry, by direction.
         self.targets = [RESPONDER_CID, INITIATOR_CID]
+        #: Payloads in clear by direction and number.
+        self.clear: tuple[dict[int, bytes], dict[int, bytes]] = ({}, {})
         #: Key phase of each direction's next packets.
         self.phases = [0, 0]
         cids = f"{INITIATOR_CID.hex()} {RESPONDER_CID.hex()}"
@@ -68,6 +82,7 @@ class Wire:
             f"STRAIT_DATA {cids} {profile} {KEYS[0].hex()} {KEYS[1].hex()}\n"
             f"STRAIT_WINDOWS {cids} "
             f"{WINDOWS[0][0]} {WINDOWS[0][1]} {WINDOWS[1][0]} {WINDOWS[1][1]}\n"
+            f"STRAIT_PARAMETERS {cids} {_parameters(0)} {_parameters(1)}\n"
         )
         self.paths = [directory / f"{link.index}.pcapng" for link in self.plan.links]
         self.writers = [Writer.create(path) for path in self.paths]
@@ -93,7 +108,7 @@ class Wire:
                 self.data(0, Stream(stream_id=stream, offset=1000 * index, data=_bytes(1000 * index, 1000)))
         self.data(1, Ack(largest=10, first_range=4, ranges=[(0, 3)]))
         self.data(1, MaxData(maximum=20_000), MaxStreamData(stream_id=0, maximum=9000))
-        self.data(0, Stream(stream_id=0, offset=500, data=_bytes(500, 1400)))
+        self.data(0, Stream(stream_id=4, offset=200, data=_bytes(200, 600)))
         self.data(0, Stream(type=0x0B, stream_id=0, offset=4000, data=_bytes(4000, 1000)))
         self.data(1, Ack(largest=12, first_range=12))
 
@@ -123,7 +138,22 @@ class Wire:
         if number is None:
             number = self.numbers[direction]
             self.numbers[direction] += 1
-        return self.sealed(direction, bytes(Frames(frames=list(frames))), number)
+        clear = bytes(Frames(frames=list(frames)))
+        self.clear[direction].setdefault(number, clear)
+        return self.sealed(direction, clear, number)
+
+    def repair(self, direction: int, first: int, last: int, *, scheme: int = 1) -> FecRepair:
+        """Return the one repair symbol of a block of packets that were made; of what is not there nothing."""
+        checked = not self.profile.startswith("aead")
+        numbers = range(first, last + 1)
+        sources = [
+            repair.source_symbol(self.clear[direction].get(number, b""), number, checked=checked)
+            for number in numbers
+        ]
+        symbol = repair.symbol(scheme, sources, total=1, index=0)
+        return FecRepair(
+            scheme=scheme, first=first, first_range=last - first, total=1, index=0, symbol=symbol
+        )
 
     def early(self, *frames: Frame) -> bytes:
         """Return the next EARLY packet of the initiator."""
@@ -157,9 +187,9 @@ class Wire:
         self.send(direction, packet)
         return packet
 
-    def send(self, direction: int, payload: bytes, *, links: int = 2, tos: int = 0) -> None:
-        """Carry a datagram over the first ``links`` links of its way, half a millisecond each."""
-        for hop in range(links):
+    def send(self, direction: int, payload: bytes, *, links: int = 2, start: int = 0, tos: int = 0) -> None:
+        """Carry a datagram over links ``start`` up to ``links`` of its way, half a millisecond each."""
+        for hop in range(start, links):
             link = hop if direction == 0 else 1 - hop
             frame = self.frame(direction, link, payload, tos=tos)
             self.record(link, direction, frame, left=False)
@@ -198,6 +228,15 @@ class Wire:
         self._log.write_text(self.key_log, encoding="ascii")
         captures = {link.name: [path] for link, path in zip(self.plan.links, self.paths, strict=True)}
         return Collected(captures=captures, key_logs=[self._log])
+
+
+def _parameters(end: int) -> str:
+    """Return what an end announces, as the key log has it: windows, eight streams of a kind, FEC."""
+    data, stream_data = WINDOWS[end]
+    numbers = {0x04: data, 0x05: stream_data, 0x06: 8, 0x07: 8, 0x0A: 1452, 0x0E: 2}
+    values = {number: encode_varint(value) for number, value in numbers.items()}
+    values |= dict.fromkeys((0x02, 0x03, 0x0C, 0x0D), b"\x01")
+    return b"".join(bytes((number, len(value))) + value for number, value in values.items()).hex()
 
 
 def with_crc(packet: bytes) -> bytes:

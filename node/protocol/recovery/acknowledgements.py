@@ -98,7 +98,7 @@ class Acknowledgements:
         self._urgent = True
 
     def frame(self, *, now: Instant) -> Ack | None:
-        """Return the ACK frame for everything received, if anything ever was; nothing is owed then."""
+        """Return the ACK frame for all that was received (SPEC 5-8), if any; nothing is owed then."""
         if not self.received:
             return None
         self.deadline = None

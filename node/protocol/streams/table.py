@@ -147,6 +147,7 @@ class StreamTable:
     def _open_by_peer(self, stream_id: int, unidirectional: bool) -> tuple[ReceiveStream | None, list[int]]:
         index = stream_id >> 2
         if index >= self._limit_of_peer[unidirectional]:
+            # SPEC 6-7
             raise RemoteProtocolError(ErrorCode.STREAM_LIMIT, f"stream {stream_id} is one too many")
         first = self._opened_by_peer[unidirectional]
         if index < first and not (unidirectional and index in self._untouched):

@@ -17,6 +17,8 @@ from node.dissectors.scapy_layer import (
     Stream,
     dissect_frames,
 )
+from orchestrator.probes.wire.contents import Contents
+from orchestrator.probes.wire.ends import Packet
 from orchestrator.probes.wire.flow import Flow
 from orchestrator.probes.wire.key_log import Secrets
 from orchestrator.probes.wire.phases import PhaseReader
@@ -42,10 +44,17 @@ class Connection:
     completion: Attempt | None
     readers: tuple[PhaseReader, PhaseReader]
     flows: tuple[Flow, Flow] = field(default_factory=lambda: (Flow(), Flow()))
+    #: When a STATELESS_RESET that counts came to each end, ns.
+    reset_at: list[int | None] = field(default_factory=lambda: [None, None])
+    #: Whether an end may remember the path of a connection before (SPEC 8-7).
+    is_resumable: bool = False
+    #: What looks at the bytes of each direction.
+    watchers: tuple[Contents, Contents] = field(init=False)
     #: IP addresses of the initiator and of the responder; None: the handshake was not captured.
     addresses: tuple[frozenset[bytes], frozenset[bytes]] | None = field(init=False)
 
     def __post_init__(self) -> None:
+        self.watchers = Contents(self.secrets), Contents(self.secrets)
         nodes = self.nodes(0)
         self.addresses = None if nodes is None else (_addresses(nodes[0]), _addresses(nodes[1]))
 
@@ -53,6 +62,12 @@ class Connection:
     def name(self) -> str:
         """Its initiator's connection ID."""
         return self.secrets.initiator_cid.hex()
+
+    @property
+    def began(self) -> int:
+        """When its first INITIATION was sent; 0: that was not captured."""
+        first = self.initiation.by_number.values() if self.initiation is not None else ()
+        return min((datagram.at for datagram in first), default=0)
 
     @property
     def whole(self) -> bool:
@@ -101,6 +116,17 @@ class Connections:
             # SPEC 2-3: a packet carries its target's ID.
             self._by_cid[responder_cid] = connection, 0
             self._by_cid[initiator_cid] = connection, 1
+
+    def find_resumable(self) -> None:
+        """Find the connections whose nodes had one before: they may remember the path (SPEC 8-7)."""
+        known: set[frozenset[str]] = set()
+        begun = [one for one in self.all if one.initiation is not None and one.initiation.by_number]
+        for connection in sorted(begun, key=lambda one: one.began):
+            nodes = connection.nodes(0)
+            assert nodes is not None
+            pair = frozenset(node.name for node in nodes)
+            connection.is_resumable = pair in known
+            known.add(pair)
 
     def check(self, datagram: Datagram) -> None:
         """Check one DATA packet; to be called in order of time."""
@@ -154,6 +180,7 @@ class Connections:
             if earlier.payload != datagram.payload:
                 found = f"packet number {number} used for different bytes (first in frame {earlier.frame})"
                 self._suspects.add(datagram, "4-1", found, "a new number for each packet", intact=True)
+                self._slipped(datagram, clear, number, connection, direction)
             return
         try:
             frames = dissect_frames(clear)
@@ -167,9 +194,25 @@ class Connections:
         flow.largest = max(flow.largest, number)
         self.good.append(datagram)
         flow.take(datagram, frames, self._suspects)
+        try:
+            packet = Packet.of(datagram, number, connection.readers[direction].phase, frames)
+        except MalformedError:  # the flow has reported it
+            return
+        flow.sent[number] = packet
+        connection.watchers[direction].take(packet, clear, frames)
         for frame in frames:
             if isinstance(frame, NewConnectionId):  # SPEC 13.1: for packets that come back
                 self._by_cid[frame.connection_id] = connection, 1 - direction
+
+    def _slipped(
+        self, datagram: Datagram, clear: bytes, number: int, connection: Connection, direction: int
+    ) -> None:
+        """Remember damage with a right tag: its target takes it for the packet."""
+        try:
+            packet = Packet.of(datagram, number, connection.readers[direction].phase, dissect_frames(clear))
+        except MalformedError:
+            return
+        connection.flows[direction].slipped.append(packet)
 
     def _unknown(self, datagram: Datagram) -> None:
         cid = bytes(datagram.payload[1:9])

@@ -19,6 +19,7 @@ from node.dissectors.scapy_layer import (
     ResetStream,
     Stream,
 )
+from orchestrator.probes.wire.ends import Packet
 from orchestrator.probes.wire.sightings import Datagram
 from orchestrator.probes.wire.streams import StreamBytes
 from orchestrator.probes.wire.suspects import Suspects
@@ -60,6 +61,9 @@ class Flow:
     """What one end of a connection sent."""
 
     packets: dict[int, Datagram] = field(default_factory=dict)
+    #: The same, as rules look at them; and damaged copies whose tag is right nevertheless.
+    sent: dict[int, Packet] = field(default_factory=dict)
+    slipped: list[Packet] = field(default_factory=list)
     largest: int = -1
     streams: dict[int, StreamBytes] = field(default_factory=dict)
     #: Streams by whether they carry a message.

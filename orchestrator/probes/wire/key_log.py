@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from node.dissectors.protection import TAG_BYTES
+from node.dissectors.scapy_layer import MalformedError, Parameters
 from orchestrator.errors import ProbeError
 from orchestrator.probes.wire.report import WireReport
 
@@ -26,6 +27,8 @@ class Secrets:
     #: What the initiator, and the responder, let the other side send at first: (connection, each stream),
     #: in bytes; None: not in the logs.
     windows: tuple[tuple[int, int], tuple[int, int]] | None = None
+    #: The transport parameters of both ends by name, as numbers (SPEC 11-5); None: not in the logs.
+    parameters: tuple[Mapping[str, int], Mapping[str, int]] | None = None
     #: Profile and key of its EARLY packets (SPEC 11-4); None: it has none, or they are not in the logs.
     early: tuple[str, bytes] | None = None
 
@@ -73,6 +76,11 @@ def _take(
                 raise ValueError(f"windows of connection {initiator} {responder} before its keys")
             a, b, c, d = map(int, numbers)
             found[cids].windows = ((a, b), (c, d))
+        case ["STRAIT_PARAMETERS", initiator, responder, first, second]:
+            cids = _hex(initiator, _CID_BYTES), _hex(responder, _CID_BYTES)
+            if cids not in found:
+                raise ValueError(f"parameters of connection {initiator} {responder} before its keys")
+            found[cids].parameters = _parameters(first), _parameters(second)
         case ["STRAIT_EARLY", initiator, profile, key]:
             if profile not in TAG_BYTES:
                 raise ValueError(f"unknown profile {profile!r}")
@@ -91,3 +99,10 @@ def _hex(text: str, size: int) -> bytes:
     if len(value) != size:
         raise ValueError(f"{text!r} is not {size} bytes in hex")
     return value
+
+
+def _parameters(text: str) -> Mapping[str, int]:
+    try:
+        return Parameters(bytes.fromhex(text)).numbers()
+    except MalformedError as error:
+        raise ValueError(f"parameters {text}: {error}") from error

@@ -24,6 +24,8 @@ class PhaseReader:
         self._openers: list[Callable[[Bytes, int], Bytes]] = [opener(profile, key)]
         #: Lowest and highest packet number seen of each phase.
         self._seen: dict[int, tuple[int, int]] = {}
+        #: The phase of the packet that was opened last.
+        self.phase = 0
 
     def open(self, packet: Bytes, number: int) -> bytes:
         """Return the payload in clear.
@@ -48,6 +50,7 @@ class PhaseReader:
                 continue
             low, high = self._seen.get(phase, (number, number))
             self._seen[phase] = min(low, number), max(high, number)
+            self.phase = phase
             return clear
         raise error
 

@@ -16,6 +16,11 @@ from orchestrator.topology.plan import DeploymentPlan, LinkPlan
 #: Frames with this DSCP were put on the wire by a probe; it survives routers, and nodes do not use it.
 INJECTED_DSCP = 42
 
+#: The kind of nodes that change addresses, as plans spell it.
+NAT = "nat"
+#: Captures of real time count from 1970: below this, a quarter of a year, the time is virtual.
+_VIRTUAL_BELOW = 1 << 53
+
 _ETHERTYPE_IPV4 = 0x0800
 _PROTOCOL_UDP = 17
 _HEADERS_BYTES = 42
@@ -45,6 +50,13 @@ class Datagram:
     approached: int | None = None
     #: How often it entered such a link.
     approaches: int = 0
+    #: How often it came out of a link at its target.
+    arrivals: int = 0
+    #: ECN codepoint (RFC 3168 §5) as it was first seen, and as it first came out at its target.
+    ecn: int = 0
+    arrived_ecn: int = 0
+    #: Address and port that it first came from at its target; a NAT on the way changes them.
+    arrived_from: tuple[bytes, int] = (b"", 0)
 
 
 class Sightings:
@@ -60,9 +72,13 @@ class Sightings:
         self._report = report
         self._datagrams: dict[tuple[int, bytes], Datagram] = {}
         self._ports = {node.port for node in plan.nodes}
+        #: Behind a NAT the same datagram has other addresses.
+        self._translated = any(node.kind.value == NAT for node in plan.nodes)
         self._corrupting = any(link.forward.corrupt or link.reverse.corrupt for link in plan.links)
         #: Whether what left each link was captured, too.
         self.exits_captured = True
+        #: Whether time is virtual: then nodes act at the very instant at which something comes.
+        self.is_virtual = False
 
     def read(self, collected: Collected) -> list[Datagram]:
         """Return all distinct datagrams, in order of their first sighting.
@@ -80,8 +96,10 @@ class Sightings:
             self._report.frames += report.frames
             if report.frames and not report.left:
                 self.exits_captured = False
-        found = sorted(self._datagrams.values(), key=lambda datagram: datagram.at)
+        # Frame numbers order what one end sent at one virtual instant.
+        found = sorted(self._datagrams.values(), key=lambda datagram: (datagram.at, datagram.frame))
         self._report.distinct = len(found)
+        self.is_virtual = bool(found) and found[-1].at < _VIRTUAL_BELOW
         return found
 
     def _read_file(self, path: Path, link: LinkPlan, report: LinkReport) -> None:
@@ -141,7 +159,7 @@ class Sightings:
                 self._report.add(Violation(link.name, number, at, "1-1", found, f"at most {link.mtu}"))
                 continue
             payload = data[_HEADERS_BYTES : _LAYER2_BYTES + length]
-            key = (hash(payload), bytes(data[26:38]))
+            key = (hash(payload), b"" if self._translated else bytes(data[26:38]))
             datagram = datagrams.get(key)
             if datagram is None:
                 injected = tos >> 2 == INJECTED_DSCP
@@ -155,11 +173,14 @@ class Sightings:
                     number,
                     at,
                     injected,
+                    ecn=tos & 3,
                 )
             elif at < datagram.at:
-                datagram.link, datagram.frame, datagram.at = link.name, number, at
+                datagram.link, datagram.frame, datagram.at, datagram.ecn = link.name, number, at, tos & 3
+                datagram.source, datagram.source_port = source, source_port
+                datagram.destination, datagram.destination_port = destination, destination_port
             if destination in targets:
-                _arrive(datagram, at, outbound=outbound)
+                _arrive(datagram, at, outbound=outbound, ecn=tos & 3, source=(source, source_port))
 
     def _bad_headers(self, link: LinkPlan, report: LinkReport, number: int, at: int) -> None:
         if self._corrupting:
@@ -180,6 +201,7 @@ class Sightings:
         return {
             address_bytes(interface.ipv4)
             for end in (link.a, link.b)
+            if self._plan.node(end.node).kind.value != NAT
             for interface in self._plan.node(end.node).interfaces
         }
 
@@ -189,10 +211,11 @@ def address_bytes(text: str) -> bytes:
     return bytes(map(int, text.partition("/")[0].split(".")))
 
 
-def _arrive(datagram: Datagram, at: int, *, outbound: bool) -> None:
+def _arrive(datagram: Datagram, at: int, *, outbound: bool, ecn: int, source: tuple[bytes, int]) -> None:
     if outbound:
+        datagram.arrivals += 1
         if datagram.delivered is None or at < datagram.delivered:
-            datagram.delivered = at
+            datagram.delivered, datagram.arrived_ecn, datagram.arrived_from = at, ecn, source
         return
     datagram.approaches += 1
     if datagram.approached is None or at < datagram.approached:

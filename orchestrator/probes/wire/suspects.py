@@ -29,6 +29,8 @@ class Suspect:
     expected: str
     #: Whether its integrity check was right.
     intact: bool = False
+    #: Whether it is not the bytes that are wrong but when, or that, they were sent: no damage does that.
+    conduct: bool = False
 
 
 class Suspects:
@@ -50,12 +52,17 @@ class Suspects:
         """Report that ``datagram`` broke ``rule``."""
         self._suspects.append(Suspect(datagram, rule, found, expected, intact))
 
+    def misconduct(self, datagram: Datagram, rule: str, found: str, expected: str) -> None:
+        """Report that an end should not have sent ``datagram`` then, or at all: no link is to blame."""
+        self._suspects.append(Suspect(datagram, rule, found, expected, intact=True, conduct=True))
+
     def judge(self, good: Iterable[Datagram]) -> None:
         """Count each suspect as damaged or as a violation."""
         index = _index(good) if self._suspects and self._corrupting else {}
         for suspect in sorted(self._suspects, key=lambda suspect: suspect.datagram.at):
             datagram = suspect.datagram
-            if self._corrupting and (datagram.link in self._blind or _is_copy(datagram, index)):
+            blame = self._corrupting and not suspect.conduct
+            if blame and (datagram.link in self._blind or _is_copy(datagram, index)):
                 self._report.damaged += 1
                 self._report.slipped += suspect.intact
                 continue

@@ -7,6 +7,8 @@ from node.dissectors.scapy_layer import COMPLETION, DATA, DATA_ODD, EARLY, INITI
 from node.dissectors.sealed import SEALED
 from orchestrator.backends.base import Collected
 from orchestrator.probes.wire.connections import Connections
+from orchestrator.probes.wire.contents import MAX_NEEDLES, search
+from orchestrator.probes.wire.ends import End, watch
 from orchestrator.probes.wire.key_log import read_key_logs
 from orchestrator.probes.wire.order import OrderChecks
 from orchestrator.probes.wire.report import WireReport
@@ -47,7 +49,8 @@ def verify(plan: DeploymentPlan, collected: Collected) -> WireReport:
     sealed = SealedPackets(plan, suspects)
     for datagram in by_type[SEALED]:
         sealed.check(datagram)
-    _check_order(connections, suspects, report, exits_captured=sightings.exits_captured)
+    _check_order(connections, suspects, report, sightings)
+    _check_contents(connections, datagrams, suspects)
     suspects.judge([*setups.good, *connections.good, *sealed.good, *resets.good])
     return report
 
@@ -77,10 +80,20 @@ def _sort(datagrams: list[Datagram], suspects: Suspects, report: WireReport) -> 
     return by_type
 
 
+def _check_contents(connections: Connections, datagrams: list[Datagram], suspects: Suspects) -> None:
+    needles: list[bytes] = []
+    for connection in connections.all:
+        for watcher in connection.watchers:
+            watcher.judge(suspects)
+            needles += watcher.needles
+    search(needles[:: 1 + len(needles) // MAX_NEEDLES], datagrams, suspects)
+
+
 def _check_order(
-    connections: Connections, suspects: Suspects, report: WireReport, *, exits_captured: bool
+    connections: Connections, suspects: Suspects, report: WireReport, sightings: Sightings
 ) -> None:
-    checks = OrderChecks(suspects, exits_captured=exits_captured)
+    checks = OrderChecks(suspects, exits_captured=sightings.exits_captured)
+    connections.find_resumable()
     for connection in connections.all:
         if not any(flow.packets for flow in connection.flows):
             continue
@@ -89,6 +102,11 @@ def _check_order(
             report.note(f"connection {connection.name}: initial windows unknown, so windows were not checked")
         if report.complete and connection.whole:
             checks.check(connection)
+            if sightings.exits_captured:
+                for index in (0, 1):
+                    watch(End(connection, index, suspects, sightings.is_virtual))
+            else:
+                report.note("only what entered the links was captured: the rules of conduct were not checked")
         elif not connection.whole:
             report.note(
                 f"connection {connection.name} was not captured from its start: order was not checked"

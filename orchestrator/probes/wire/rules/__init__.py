@@ -1,0 +1,1 @@
+"""Rules of conduct that the wire probe checks at each end of each connection, one file each."""

@@ -1,0 +1,139 @@
+"""Data is sent again only when a packet with it was lost, as its sender sees it (SPEC 8-8, 8-1, 7-2, 7-3).
+
+What its sender may have seen is taken from the captures: acknowledgements that had come, and instants. Its
+estimates are not on the wire; each is bounded from below by the shortest round trip that it can have
+measured, so a right sender is never blamed. A probe time-out allows two packets to repeat what is not lost.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from orchestrator.probes.wire.ends import RULES, End, Packet, Rule
+from orchestrator.probes.wire.numbers import Numbers
+from orchestrator.probes.wire.sent_bytes import Piece, SentBytes
+
+_PACKET_THRESHOLD = 3
+#: RFC 9002 §6.1.2: 9/8 of a round trip; a little less for what clocks do to our measure of it.
+_TIME_THRESHOLD = 1.1
+#: RFC 9002 §6.2.1: a probe time-out is at least a round trip and this.
+_GRANULARITY = 1_000_000
+#: SPEC 8-2.
+_PROBES = 2
+_STOP_AND_WAIT, _GO_BACK_N = 2, 3
+
+
+@RULES.register("repeated")
+class Repeated(Rule):
+    """Every byte that goes again has a packet that was lost with it, or is one of two probes."""
+
+    requirements: ClassVar[tuple[str, ...]] = ("8-1", "8-2", "8-8", "7-2", "7-3", "6.1-1")
+
+    def __init__(self, end: End) -> None:
+        super().__init__(end)
+        self._streams: dict[int, SentBytes] = {}
+        self._acked = Numbers()
+        self._rtt = end.handshake_rtt()
+        self._last_eliciting: int | None = None
+        #: Packets that may go on a probe time-out, and when that was.
+        self._probes = 0
+        self._timed_out: int | None = None
+        #: go-back-n: packets sent up to here go again as they come.
+        self._stepped_back = self._newest = -1
+        #: ... up to here losses have made it step back.
+        self._looked_at = -1
+        #: stop-and-wait: the packet with data that is out.
+        self._out: Packet | None = None
+        own = end.own
+        self._arq = 0 if own is None else own.get("arq", 0)
+
+    def received(self, packet: Packet, at: int) -> None:
+        """Take an acknowledgement."""
+        if packet.ack is None:
+            return
+        largest = packet.ack.intervals[0][1]
+        sent = self.end.packet_numbered(largest)
+        for smallest, high in packet.ack.intervals:
+            if self._acked.add(smallest, high) and high == largest and sent is not None:
+                rtt = at - sent.at
+                self._rtt = min(self._rtt, rtt) if self._rtt else rtt
+
+    def sent(self, packet: Packet) -> None:
+        """Check what it repeats."""
+        at, self._newest = packet.at, packet.number
+        if packet.eliciting:
+            if self._is_timeout(at):
+                self._probes, self._timed_out = _PROBES, at
+                self._stepped_back = packet.number - 1
+            self._last_eliciting = at
+        if packet.segments and self._arq == _STOP_AND_WAIT:
+            self._wait(packet)
+        used = False
+        for segment in packet.segments:
+            stream = self._streams.get(segment.stream)
+            if stream is None:
+                stream = self._streams[segment.stream] = SentBytes()
+            for piece in stream.send(segment.start, segment.end, packet.number):
+                if self._is_justified(piece, at):
+                    continue
+                if not used and not self._take_probe(at):
+                    self._blame(packet, segment.stream, piece)
+                    return
+                used = True
+
+    def _is_timeout(self, at: int) -> bool:
+        return (
+            self._last_eliciting is not None
+            and at - self._last_eliciting >= self._rtt + _GRANULARITY
+            and at != self._timed_out
+        )
+
+    def _take_probe(self, at: int) -> bool:
+        """Use one of the two probes of a time-out; they go one behind the other."""
+        if not self._probes or self._timed_out is None or at - self._timed_out > self._rtt + _GRANULARITY:
+            return False
+        self._probes -= 1
+        return True
+
+    def _is_justified(self, piece: Piece, at: int) -> bool:
+        """Return whether a packet that carried the piece was lost; it counts once."""
+        for index, number in enumerate(piece.carriers):
+            if self._was_lost(number, at):
+                del piece.carriers[index]
+                return True
+        return self._arq == _GO_BACK_N and self._steps_back(at)
+
+    def _steps_back(self, at: int) -> bool:
+        """SPEC 7-3: whatever was lost since the last step back, all that went since goes again."""
+        for number in self._acked.missing_above(self._looked_at):
+            if self.end.packet_numbered(number) is not None and self._was_lost(number, at):
+                self._looked_at = number
+                return True
+        return False
+
+    def _was_lost(self, number: int, at: int) -> bool:
+        sent = self.end.packet_numbered(number)
+        if sent is None or sent.is_early:
+            return True  # SPEC 15-7: refused data goes again without loss
+        ahead = self._acked.largest - number
+        lost = ahead >= _PACKET_THRESHOLD or (ahead > 0 and at - sent.at >= _TIME_THRESHOLD * self._rtt)
+        if lost and self._arq == _GO_BACK_N:
+            # SPEC 7-3: all that went since goes again.
+            self._stepped_back = self._newest - 1
+        return lost or (self._arq == _GO_BACK_N and number <= self._stepped_back)
+
+    def _blame(self, packet: Packet, stream: int, piece: Piece) -> None:
+        where = f"bytes {piece.start} to {piece.end} of stream {stream}"
+        found = f"{where} again, sent in packet {piece.carriers[-1]}"
+        acked = [number for number in piece.carriers if number in self._acked]
+        expected = "nothing that is acknowledged" if acked else "a loss or a probe time-out first"
+        self.violation(packet, "8-8", found, expected)
+
+    def _wait(self, packet: Packet) -> None:
+        """SPEC 7-2: at most one packet with stream data is out, probes aside."""
+        out, self._out = self._out, packet
+        if out is None or out.is_early or out.number in self._acked or self._was_lost(out.number, packet.at):
+            return
+        if self._timed_out is None or self._timed_out <= out.at:
+            found = f"stream data while packet {out.number} is not acknowledged"
+            self.violation(packet, "7-2", found, "one packet at a time")
