@@ -7,7 +7,7 @@ from typing import Any
 
 from node.links.settings import Impairments, ImpairmentsError
 from orchestrator.errors import TestbedError
-from orchestrator.topology.model import Expectation, LinkEndpoint, NodeKind, WorkloadSpec
+from orchestrator.topology.model import Expectation, LinkEndpoint, NodeKind, TimelineEvent, WorkloadSpec
 from orchestrator.topology.plan import DeploymentPlan, InterfacePlan, LinkPlan, NodePlan, RoutePlan
 
 
@@ -27,6 +27,7 @@ def plan_from_json(data: Mapping[str, Any]) -> DeploymentPlan:
             expectations=tuple(Expectation(**found) for found in data["expectations"]),
             time_limit=data["time_limit_ns"],
             qlog=data.get("qlog", False),
+            timeline=tuple(map(_event, data.get("timeline", ()))),
         )
     except (KeyError, TypeError, ValueError, ImpairmentsError) as error:
         raise TestbedError(f"not a plan of this version of narrows: {error!r}") from error
@@ -72,4 +73,15 @@ def _workload(data: Mapping[str, Any]) -> WorkloadSpec:
         start=data["start_ns"],
         options=data["options"],
         transport=data["transport"],
+    )
+
+
+def _event(data: Mapping[str, Any]) -> TimelineEvent:
+    return TimelineEvent(
+        at=data["at_ns"],
+        action=data["action"],
+        value=data["value"],
+        duration=data["for_ns"],
+        every=data["every_ns"],
+        count=data["count"],
     )

@@ -1,0 +1,188 @@
+"""The pytest plugin as its users meet it: tests of their own, with labs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+PLUGIN = ("-p", "orchestrator.pytest_plugin", "-p", "no:cacheprovider")
+LAB = """
+name: pair
+parameters: {loss: 0%}
+seed: 3
+time-limit: 20s
+topology:
+  nodes: {a: {kind: host}, b: {kind: host}}
+  links:
+    - {endpoints: ["a:eth1", "b:eth1"], netem: {delay: 5ms, loss: "${loss}"}}
+workloads:
+  file: {kind: bulk, from: a, to: b, size: 20kB}
+expect:
+  - file: completion <= 1s
+"""
+PASSES = """
+import pytest
+
+@pytest.mark.topology("pair.lab.yml")
+def test_it(lab):
+    result = lab.passes()
+    assert result.flows[0].intact
+"""
+FAILS = """
+import pytest
+
+@pytest.mark.topology("pair.lab.yml", parameters={"loss": "100%"})
+def test_it(lab):
+    lab.passes(seed=9)
+"""
+
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A project of its own; its tests run in a process of theirs."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    (pytester.path / "pair.lab.yml").write_text(LAB)
+    return pytester
+
+
+def test_a_test_runs_its_topology_and_leaves_nothing(project: pytest.Pytester) -> None:
+    project.makepyfile(PASSES)
+    kept = project.path / "kept"
+    result = project.runpytest_subprocess(*PLUGIN, "--narrows-results", str(kept), "-v")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*test_it?simulation?*PASSED*"])
+    assert not list(kept.rglob("*.pcapng"))
+
+
+def test_a_test_that_fails_says_why_and_keeps_everything(project: pytest.Pytester) -> None:
+    project.makepyfile(FAILS)
+    kept = project.path / "kept"
+    result = project.runpytest_subprocess(*PLUGIN, "--narrows-results", str(kept))
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*the run ended with FAIL:",
+            "*- file: *",
+            "*- labs -*",
+            "pair on simulation, impaired by simulated, seed 9: FAIL",
+            f"*captures, traces, keys and logs: {kept}/*",
+            "*again: narrows run *pair.lab.yml --set loss=100% --backend simulation --seed 9",
+        ]
+    )
+    assert list(kept.rglob("result.json"))
+    assert list(kept.rglob("*.pcapng"))
+    assert list(kept.rglob("*.sqlog"))
+
+
+def test_the_command_line_chooses_seed_and_back_ends_and_keeps(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.topology("pair.lab.yml")
+        def test_it(lab):
+            assert lab.run().manifest.seed == 42
+            assert lab.backend == "simulation"
+        """
+    )
+    kept = project.path / "kept"
+    options = ("--narrows-backend=simulation", "--narrows-seed=42", "--narrows-keep", "--narrows-no-qlog")
+    result = project.runpytest_subprocess(*PLUGIN, *options, "--narrows-results", str(kept))
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["narrows: back end simulation, seed 42"])
+    assert list(kept.rglob("*.pcapng"))
+    assert not list(kept.rglob("*.sqlog"))
+
+
+def test_a_marker_names_back_ends_and_the_command_line_chooses_among_them(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.backends("simulation", "netns")
+        @pytest.mark.topology("pair.lab.yml")
+        def test_both(lab):
+            pass
+
+        @pytest.mark.backends("docker")
+        @pytest.mark.topology("pair.lab.yml")
+        def test_other(lab):
+            pass
+        """
+    )
+    result = project.runpytest_subprocess(*PLUGIN, "--collect-only", "-q")
+    result.stdout.fnmatch_lines(["*test_both?simulation?", "*test_both?netns?", "*test_other?docker?"])
+    result = project.runpytest_subprocess(*PLUGIN, "--narrows-backend=simulation", "-rs")
+    result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines(["*runs on docker, and --narrows-backend names none of it*"])
+
+
+def test_what_a_back_end_cannot_do_skips_with_the_reason(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.backends("compose")
+        @pytest.mark.topology("pair.lab.yml")
+        def test_it(lab):
+            lab.run()
+        """
+    )
+    result = project.runpytest_subprocess(*PLUGIN, "-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["*back end compose cannot run here*"])
+
+
+def test_a_topology_may_stand_in_the_test(project: pytest.Pytester) -> None:
+    text = "\n".join(f"    {line}" for line in LAB.strip().splitlines())
+    project.makepyfile(
+        f'import pytest\n\n@pytest.mark.topology("""\n{text}\n""", parameters={{"loss": "1%"}})\n'
+        "def test_it(lab):\n    assert lab.topology.links[0].forward.loss == 0.01\n"
+    )
+    project.runpytest_subprocess(*PLUGIN).assert_outcomes(passed=1)
+
+
+def test_a_lab_that_is_up_obeys_plain_calls(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.topology("pair.lab.yml")
+        def test_it(lab):
+            with lab.deployed() as up:
+                assert up.netem("a:eth1", loss="5%").to_mapping() == {"delay": "5ms", "loss": "5%"}
+                assert up.netem("a:eth1", delay=None).to_mapping() == {"loss": "5%"}
+                assert up.netem("b:eth1", rate="1Mbit").to_mapping() == {"delay": "5ms", "rate": "1Mbit"}
+                assert up.request("a", "status").ok
+                before = up.deployment.now()
+                up.sleep(3)
+                assert up.deployment.now() - before == 3_000_000_000
+        """
+    )
+    project.runpytest_subprocess(*PLUGIN).assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("marker", "found"),
+    [
+        ("", "has no topology: mark it with"),
+        ('@pytest.mark.topology("no.lab.yml")', "no.lab.yml:1:1: cannot be read"),
+        ('@pytest.mark.topology("pair.lab.yml", parameters={"lss": "1%"})', "lss"),
+    ],
+)
+def test_wrong_use_is_told(project: pytest.Pytester, marker: str, found: str) -> None:
+    project.makepyfile(f"import pytest\n\n{marker}\ndef test_it(lab):\n    pass\n")
+    result = project.runpytest_subprocess(*PLUGIN)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"*{found}*"])
+
+
+def test_the_plugin_is_found_by_pytest_itself() -> None:
+    root = Path(__file__).parents[2]
+    assert (
+        '"orchestrator.pytest_plugin" = "orchestrator.pytest_plugin"' in (root / "pyproject.toml").read_text()
+    )
