@@ -105,6 +105,7 @@ class NodeCore:
             "stop_flow": self._stop_flow,
             "statistics": self._statistics,
             "windows": self._windows,
+            "migrate": self._migrate,
             "stop": self._stop,
         }
 
@@ -426,6 +427,20 @@ class NodeCore:
             raise WorkloadError(f"flow {flow.name!r} has no stream yet")
         windows = flow.connection.windows(flow.stream_id)
         return {**asdict(windows), "shared": windows.shared}
+
+    def _migrate(self, arguments: Mapping[str, object], now: Instant) -> Mapping[str, object]:
+        """Let all open connections go on from the address that the driver has moved to (SPEC 13.3)."""
+        moved, refused = 0, []
+        for connection in self._endpoint.connections:
+            if connection.writable and not connection.closed:
+                try:
+                    connection.migrate(now=now)
+                    moved += 1
+                except LocalProtocolError as error:
+                    refused.append(f"{self._peer_names.get(connection.peer_address)}: {error}")
+        if refused:
+            raise WorkloadError(f"{len(refused)} connections stay where they are: {'; '.join(refused)}")
+        return {"moved": moved}
 
     def _stop(self, arguments: Mapping[str, object], now: Instant) -> Mapping[str, object]:
         self.stopping = True

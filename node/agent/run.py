@@ -19,6 +19,8 @@ from node.agent.control import ControlServer
 from node.agent.files import FlowFiles, KeyLog
 from node.agent.shaping import OwnInterfaces
 from node.agent.tracing import TraceFiles
+from node.agent.traffic import COMMANDS as TRAFFIC_COMMANDS
+from node.agent.traffic import Traffic
 from node.agent.udp import UdpDriver, new_event_loop
 from node.control.messages import Command, NodeEvent, Reply
 from node.core import NodeCore
@@ -73,6 +75,7 @@ class Agent:
             no_udp_checksum=configuration.no_udp_checksum,
         )
         self._interfaces = OwnInterfaces()
+        self._traffic = Traffic(host)
         self._control: ControlServer | None = None
 
     async def run(self) -> int:
@@ -123,6 +126,10 @@ class Agent:
     def _obey(self, command: Command) -> Reply | Awaitable[Reply]:
         if self._interfaces.handles(command.name):
             return self._interfaces.handle(command)
+        if command.name in TRAFFIC_COMMANDS:
+            return self._traffic.handle(command)
+        if command.name == "rebind":
+            return self._rebind(command.arguments)
         reply = self.core.handle_command(command, now=self.driver.now())
         self.driver.drain()
         if command.name == "stop":
@@ -130,6 +137,20 @@ class Agent:
         if command.name == "status" and reply.ok:
             return Reply(True, {**reply.data, **self._driver_status()})
         return reply
+
+    def _rebind(self, arguments: Mapping[str, Any]) -> Reply:
+        """Go on from another local address or port; ``migrate``: and tell the connections."""
+        host, port = self.driver.address
+        wanted = str(arguments.get("host", host)), 0 if arguments.get("new_port", True) else port
+        try:
+            self.driver.rebind(host=wanted[0], port=wanted[1])
+        except OSError as error:
+            return Reply(False, error=f"rebind to {wanted[0]}:{wanted[1]}: {error.strerror or error}")
+        reply = Reply(True)
+        if arguments.get("migrate"):
+            reply = self.core.handle_command(Command("migrate"), now=self.driver.now())
+        self.driver.drain()
+        return Reply(reply.ok, {**reply.data, "listen": list(self.driver.address)}, reply.error)
 
     def _driver_status(self) -> dict[str, object]:
         return {
@@ -158,6 +179,7 @@ class Agent:
         if not self._crashed:
             await self.driver.flush(STOP_TIME_LIMIT)
         await self._interfaces.close()
+        self._traffic.close()
         if self._control is not None:
             await self._control.close(STOP_TIME_LIMIT)
         self.driver.close()

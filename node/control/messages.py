@@ -20,7 +20,9 @@ class Command:
 
     Commands: ``status`` · ``start_flow`` (flow, workload, role ``source``|``target``, peer: name,
     options, transport) · ``stop_flow`` (flow) · ``statistics`` (flow, or all) · ``windows`` (flow)
-    · ``stop``. Real agents also take those of ``node.agent.shaping``.
+    · ``migrate`` (to where the driver has moved) · ``stop``. Drivers also take ``rebind`` (host, new_port,
+    migrate: whether connections are told) and those of ``node.agent.traffic``; real agents also take those
+    of ``node.agent.shaping``.
     """
 
     name: str

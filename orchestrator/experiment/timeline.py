@@ -7,6 +7,7 @@ the links) follow one another; those on different things do not wait for each ot
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import heapq
 import logging
 from collections.abc import Coroutine
@@ -82,15 +83,22 @@ class Timeline:
 
     def results(self) -> tuple[TimelineResult, ...]:
         """Return what became of everything, in the order of the times that were planned."""
-        left = [
-            TimelineResult(
-                when, None, step.fault.name, str(step.fault), phase, "not reached", "the run was over"
-            )
-            for number, step in enumerate(self._steps)
-            for when, phase, mark in _phases(step, number)
-            if mark not in self._reached
+        return tuple(sorted([*self._done, *self._left()], key=lambda found: found.planned))
+
+    def _left(self) -> list[TimelineResult]:
+        """Return what was not reached: of each entry the first time, which says how many there are."""
+        left: dict[tuple[int, str], list[TimelineResult]] = {}
+        for number, step in enumerate(self._steps):
+            for when, phase, mark in _phases(step, number):
+                if mark not in self._reached:
+                    told = (step.fault.name, str(step.fault), phase, "not reached", "the run was over")
+                    left.setdefault((step.entry, phase), []).append(TimelineResult(when, None, *told))
+        return [
+            dataclasses.replace(found[0], detail=f"the run was over; so for {len(found)} times")
+            if len(found) > 1
+            else found[0]
+            for found in left.values()
         ]
-        return tuple(sorted([*self._done, *left], key=lambda found: found.planned))
 
     @property
     def failures(self) -> list[str]:

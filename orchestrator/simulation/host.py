@@ -7,14 +7,18 @@ from collections.abc import Callable
 
 from node.control.messages import Command, NodeEvent, Reply
 from node.core import NodeCore
-from node.protocol.datagrams import MAX_BURST_BYTES, MAX_SEGMENTS, Burst
+from node.protocol.datagrams import MAX_BURST_BYTES, MAX_SEGMENTS, Burst, SocketAddress
 from node.protocol.time import Instant
 from orchestrator.simulation.network import Station
 from orchestrator.simulation.packet import Packet
 from orchestrator.simulation.scheduler import Scheduler
+from orchestrator.simulation.traffic import COMMANDS as TRAFFIC_COMMANDS
+from orchestrator.simulation.traffic import Traffic
 
 #: Packets that wait for a paused node, as in its socket's receive buffer; more are dropped.
 INBOX_PACKETS = 4096
+#: Ports that a socket moves to, counted up from here: the first of the ephemeral ones.
+FIRST_MOVED_PORT = 49_152
 
 
 class Host:
@@ -39,7 +43,10 @@ class Host:
         self._station = station
         self._scheduler = scheduler
         self._on_event = on_event
-        self._source = (station.plan.ipv4, station.plan.port)
+        self._source: SocketAddress = (station.plan.ipv4, station.plan.port)
+        station.listen = self._source
+        self._traffic = Traffic(station, scheduler)
+        self._port = FIRST_MOVED_PORT
         self._inbox: deque[Packet] = deque()
         self._reading = False
         # The earliest wake-up that the scheduler holds for us; later ones find nothing to do.
@@ -51,9 +58,25 @@ class Host:
 
     def command(self, command: Command) -> Reply:
         """Hand a command to the node and return its reply."""
+        if command.name in TRAFFIC_COMMANDS:
+            return self._traffic.handle(command)
+        if command.name == "rebind":
+            return self._rebind(command)
         reply = self._core.handle_command(command, now=self._scheduler.now)
         self._drain()
         return reply
+
+    def _rebind(self, command: Command) -> Reply:
+        """Go on from another address or port, as an agent's driver does; what is under way is lost."""
+        host, port = self._source
+        if command.arguments.get("new_port", True):
+            port, self._port = self._port, self._port + 1
+        self._source = self._station.listen = (str(command.arguments.get("host", host)), port)
+        reply = Reply(True)
+        if command.arguments.get("migrate"):
+            reply = self._core.handle_command(Command("migrate"), now=self._scheduler.now)
+        self._drain()
+        return Reply(reply.ok, {**reply.data, "listen": list(self._source)}, reply.error)
 
     def pause(self) -> None:
         """Let the node do nothing, as a stopped process: packets wait, timers run late."""
@@ -72,6 +95,7 @@ class Host:
         self._stopped = True
         self._inbox.clear()
         self._station.deliver = None
+        self._traffic.close()
 
     def next_timeout(self) -> Instant | None:
         """Return when the node next wants to act by itself."""

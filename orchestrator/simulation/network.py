@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from random import Random
 
+from node.protocol.datagrams import SocketAddress
 from orchestrator.simulation.link import LinkDirection
 from orchestrator.simulation.nat import NatTable
 from orchestrator.simulation.packet import ETHERNET_BYTES, Packet, from_frame, injected
@@ -45,7 +46,7 @@ class Station:
         # Destinations looked up so far; an address seen costs one dictionary access from then on.
         self._next: dict[str, Interface | None] = {}
         #: Where its socket listens; a host's may move.
-        self.port = plan.port
+        self.listen: SocketAddress = (plan.ipv4, plan.port)
         #: Takes packets for other ports of this node.
         self.sockets: dict[int, Callable[[Packet], None]] = {}
         #: What it translates as a NAT router; None: it is none.
@@ -103,7 +104,7 @@ class Station:
 
     def _deliver(self, packet: Packet) -> None:
         port = packet.destination[1]
-        if port not in self.sockets and (self.deliver is None or port != self.port):
+        if port not in self.sockets and (self.deliver is None or packet.destination != self.listen):
             self.drops["no socket"] += 1
             return
         if port in self.sockets:

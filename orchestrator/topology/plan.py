@@ -53,6 +53,14 @@ class NodePlan:
     nat: Nat | None = None
     #: More addresses, on its first interface, for its socket to move to.
     other_addresses: tuple[str, ...] = ()
+    #: Outer addresses of the NAT routers that it is behind: what the outside sees of it.
+    outer_addresses: tuple[str, ...] = ()
+
+    @property
+    def all_addresses(self) -> tuple[str, ...]:
+        """Every IP address that packets of this node may have, on one link or another."""
+        own = (interface.ipv4.partition("/")[0] for interface in self.interfaces)
+        return (*own, *self.other_addresses, *self.outer_addresses)
 
 
 @dataclass(frozen=True, slots=True)

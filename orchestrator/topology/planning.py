@@ -20,6 +20,7 @@ from orchestrator.topology.model import (
     Topology,
     WorkloadSpec,
 )
+from orchestrator.topology.moves import with_other_addresses
 from orchestrator.topology.plan import DeploymentPlan, InterfacePlan, LinkPlan, NodePlan, RoutePlan
 from orchestrator.topology.routing import Hop, Paths
 
@@ -41,7 +42,9 @@ def make_plan(topology: Topology, *, seed: int | None = None, qlog: bool | None 
     return DeploymentPlan(
         name=topology.name,
         seed=topology.seed,
-        nodes=tuple(_node(topology, node, table, paths) for node in topology.nodes),
+        nodes=with_other_addresses(
+            [_node(topology, node, table, paths) for node in topology.nodes], topology.timeline
+        ),
         links=tuple(
             LinkPlan(link.name, index, link.a, link.b, link.forward, link.reverse, link.mtu)
             for index, link in enumerate(topology.links)
@@ -81,7 +84,22 @@ def _node(
         interfaces=interfaces,
         routes=_routes(topology, node, table, paths),
         nat=node.nat,
+        outer_addresses=_outer_addresses(topology, node, table, paths),
     )
+
+
+def _outer_addresses(
+    topology: Topology, node: Node, table: Mapping[LinkEndpoint, InterfaceAddress], paths: Paths
+) -> tuple[str, ...]:
+    """Return the outer addresses of the NAT routers that a host reaches from their inside."""
+    found = []
+    for router in topology.nodes if node.nat is None else ():
+        if router.nat is not None and (way := paths.links(node.name, router.name)):
+            last = topology.links[way[-1]]
+            outside = LinkEndpoint(router.name, router.nat.outside)
+            if outside not in (last.a, last.b):
+                found.append(str(table[outside].ipv4))
+    return tuple(found)
 
 
 def _routes(
@@ -172,6 +190,7 @@ def _node_to_json(node: NodePlan) -> Mapping[str, object]:
         "routes": [dataclasses.asdict(route) for route in node.routes],
         # Only where there is something to say, as for `qlog`.
         **({"other_addresses": list(node.other_addresses)} if node.other_addresses else {}),
+        **({"outer_addresses": list(node.outer_addresses)} if node.outer_addresses else {}),
         **({} if node.nat is None else {"nat": _nat_to_json(node.nat)}),
     }
 

@@ -49,6 +49,10 @@ def node_lines(node: NodePlan, plan: DeploymentPlan) -> list[Line]:
     lines: list[Line] = [("link", "set", "dev", "lo", "up")]
     for interface in node.interfaces:
         lines.append(("address", "add", interface.ipv4, "dev", interface.name))
+        if interface is node.interfaces[0]:
+            lines.extend(
+                ("address", "add", f"{address}/32", "dev", interface.name) for address in node.other_addresses
+            )
         lines.append(("link", "set", "dev", interface.name, "up"))
         peer = _far_end(plan, node, interface)
         # Static: on a lossy link ARP alone can take seconds, and the simulator has none.

@@ -245,7 +245,7 @@ def _open_early(connection: Connection, payload: Bytes, number: int) -> bytes:
 
 
 def _addresses(node: NodePlan) -> frozenset[bytes]:
-    return frozenset(address_bytes(interface.ipv4) for interface in node.interfaces)
+    return frozenset(map(address_bytes, node.all_addresses))
 
 
 def _shown(address: bytes) -> str:

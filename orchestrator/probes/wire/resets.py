@@ -18,9 +18,7 @@ class Resets:
 
     def __init__(self, plan: DeploymentPlan, suspects: Suspects) -> None:
         self._suspects = suspects
-        self._nodes = {
-            address_bytes(interface.ipv4): node for node in plan.nodes for interface in node.interfaces
-        }
+        self._nodes = {address_bytes(address): node for node in plan.nodes for address in node.all_addresses}
         self.good: list[Datagram] = []
 
     def check(self, datagram: Datagram) -> None:

@@ -76,7 +76,7 @@ class SealedPackets:
             node = self._nodes.get(address)
             if node is None:
                 return "2-4", f"{end} address 0x{address:016x}", "a node of the plan"
-            if ip not in {address_bytes(interface.ipv4) for interface in node.interfaces}:
+            if ip not in set(map(address_bytes, node.all_addresses)):
                 shown = ".".join(map(str, ip))
                 return "2-4", f"{end} address of {node.name} with IP address {shown}", f"{node.ipv4}"
         return None

@@ -59,10 +59,7 @@ class SetUps:
     def __init__(self, plan: DeploymentPlan, suspects: Suspects) -> None:
         self._suspects = suspects
         self._nodes = {node.address: node for node in plan.nodes}
-        self._own = {
-            node.address: {address_bytes(interface.ipv4) for interface in node.interfaces}
-            for node in plan.nodes
-        }
+        self._own = {node.address: set(map(address_bytes, node.all_addresses)) for node in plan.nodes}
         #: Initiator's, and responder's attempts by source connection ID.
         self.initiations: dict[bytes, Attempt] = {}
         self.responses: dict[bytes, Attempt] = {}

@@ -197,12 +197,13 @@ class Sightings:
                     yield bytes.fromhex(interface.mac.replace(":", "")), str(end)
 
     def _targets(self, link: LinkPlan) -> set[bytes]:
-        """Return the addresses of the link's two nodes, those of their other interfaces included."""
+        """Return the addresses of the link's two nodes, those of their other interfaces included.
+
+        What arrives at a NAT router's own address is for somebody behind it, and not delivered yet.
+        """
+        nodes = (self._plan.node(end.node) for end in (link.a, link.b))
         return {
-            address_bytes(interface.ipv4)
-            for end in (link.a, link.b)
-            if self._plan.node(end.node).kind.value != NAT
-            for interface in self._plan.node(end.node).interfaces
+            address_bytes(address) for node in nodes if node.nat is None for address in node.all_addresses
         }
 
 
