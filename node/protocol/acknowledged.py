@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from node.protocol.configuration import MIN_DATAGRAM_SIZE
 from node.protocol.errors import ErrorCode
 from node.protocol.events import SendingGivenUp, StreamAcknowledged, StreamWritable
-from node.protocol.recovery.sent_packets import SentBurst, runs
+from node.protocol.recovery.sent_packets import SentBurst
 from node.protocol.streams.send import SendStream
 from node.protocol.streams.states import SendState, send_transition
 from node.protocol.wire.fec_frames import FecRecovered, FecRepair
@@ -30,13 +31,14 @@ if TYPE_CHECKING:
 LOW_WATER = 256 * 1024
 
 
-def on_acked(c: Connection, record: SentBurst, mask: int) -> None:
-    """The packets in ``mask`` were acknowledged."""
-    if c.fec is not None:
-        c.fec.on_acked(record, mask)
-    if c.paths.active.mtu.in_doubt and record.path == c.recovery.path:
-        c.paths.on_acked(record.size)
-    deliver(c, record, mask)
+def on_acked(c: Connection, newly: Sequence[tuple[SentBurst, int]]) -> None:
+    """Packets were acknowledged: records with masks, oldest first."""
+    for record, mask in newly:
+        if c.fec is not None:
+            c.fec.on_acked(record, mask)
+        if c.paths.active.mtu.in_doubt and record.path == c.recovery.path:
+            c.paths.on_acked(record.size)
+    deliver(c, newly)
 
 
 def _note_large_loss(c: Connection, record: SentBurst) -> None:
@@ -44,15 +46,30 @@ def _note_large_loss(c: Connection, record: SentBurst) -> None:
         c.paths.large_lost = record.time_sent
 
 
-def deliver(c: Connection, record: SentBurst, mask: int) -> None:
-    """What the packets in ``mask`` carried has arrived."""
-    if record.stream is not None:
-        for low, high in runs(mask):
-            start, end, fin = record.data_of(low, high)
-            _stream_acked(c, record.stream, start, end, fin)
-    for stream, start, end, fin, _ in record.pieces:
-        _stream_acked(c, stream, start, end, fin)
-    for frame in record.frames:
+def deliver(c: Connection, newly: Sequence[tuple[SentBurst, int]]) -> None:
+    """What these packets carried has arrived. Data of one stream that fits together is told at once."""
+    current: SendStream | None = None
+    begin = beyond = 0
+    ended = False
+    for record, mask in newly:
+        if record.stream is not None:
+            for start, end, fin in record.data_of(mask):
+                if current is record.stream and start == beyond:
+                    beyond, ended = end, ended or fin
+                    continue
+                if current is not None:
+                    _stream_acked(c, current, begin, beyond, ended)
+                current, begin, beyond, ended = record.stream, start, end, fin
+        for stream, start, end, fin, _ in record.pieces:
+            _stream_acked(c, stream, start, end, fin)
+        if record.frames:
+            _frames_arrived(c, record.frames)
+    if current is not None:
+        _stream_acked(c, current, begin, beyond, ended)
+
+
+def _frames_arrived(c: Connection, frames: Sequence[Frame]) -> None:
+    for frame in frames:
         if isinstance(frame, RetireConnectionId):
             c.paths.peer_ids.on_retire_acked(frame.sequence)
         elif isinstance(frame, ResetStream):
@@ -74,8 +91,7 @@ def on_lost(c: Connection, record: SentBurst, mask: int) -> None:
 def repeat_lost(c: Connection, record: SentBurst, mask: int) -> None:
     """What the packets in ``mask`` carried goes again where that still makes sense."""
     if record.stream is not None:
-        for low, high in runs(mask):
-            start, end, fin = record.data_of(low, high)
+        for start, end, fin in record.data_of(mask):
             _repeat_data(c, record.stream, start, end, fin=fin, epoch=record.epoch)
     for stream, start, end, fin, epoch in record.pieces:
         _repeat_data(c, stream, start, end, fin=fin, epoch=epoch)
@@ -123,8 +139,7 @@ def repeat(c: Connection, record: SentBurst, *, newest: bool) -> None:
         return
     if record.stream is not None:
         waiting = record.outstanding
-        low = waiting.bit_length() - 1 if newest else (waiting & -waiting).bit_length() - 1
-        start, end, fin = record.data_of(low, low + 1)
+        start, end, fin = record.data_of(1 << waiting.bit_length() - 1 if newest else waiting & -waiting)[0]
         record.stream.requeue(start, end, fin=fin)
         c.streams.mark_ready(record.stream)
     for stream, start, end, fin, _ in record.pieces:

@@ -131,34 +131,37 @@ class Observer:
 
     def sent(self, record: SentBurst, ack: Ack | None) -> None:
         """Packets were built; ``ack``: the acknowledgement in the only one, which no record keeps."""
-        run = None
-        frames: tuple[Frame | trace.StreamPart, ...] = ()
-        stream = record.stream
+        now, stream = record.time_sent, record.stream
+        kind = EARLY if self._connection.state is ConnectionState.INITIATING else DATA
         if stream is not None:
-            run = trace.StreamRun(
-                stream.stream_id,
-                record.offset,
-                record.data_end,
-                record.data_size,
-                record.fin,
-                stream.is_message,
-            )
+            self._sent_run(record, stream, kind)
         else:
             parts = [
                 trace.StreamPart(piece.stream_id, start, end - start, fin, piece.is_message)
                 for piece, start, end, fin, _ in record.pieces
             ]
             frames = ((ack,) if ack is not None else ()) + record.frames + tuple(parts)
-        now = record.time_sent
-        kind = EARLY if self._connection.state is ConnectionState.INITIATING else DATA
-        event = trace.PacketSent(kind, record.first, record.count, record.size, record.last_size, frames, run)
-        self.emit(now, event)
+            first, size = record.first, record.size
+            self.emit(now, trace.PacketSent(kind, first, 1, size, record.last_size, frames, None))
         if record.eliciting:
             self.metrics(self._connection.recovery, now)
         if stream is not None:
             self.sender_changed(stream, now)
         for piece, *_ in record.pieces:
             self.sender_changed(piece, now)
+
+    def _sent_run(self, record: SentBurst, stream: SendStream, kind: str) -> None:
+        """Tell of each run of packets with consecutive data."""
+        parts, size = record.parts, record.data_size
+        ends = [*(index for index, _ in parts[1:]), record.count]
+        for (index, start), beyond in zip(parts, ends, strict=True):
+            last = beyond == record.count
+            end = record.data_end if last else start + (beyond - index) * size
+            run = trace.StreamRun(stream.stream_id, start, end, size, last and record.fin, stream.is_message)
+            last_size = record.last_size if last else record.size
+            first, count = record.first + index, beyond - index
+            event = trace.PacketSent(kind, first, count, record.size, last_size, (), run)
+            self.emit(record.time_sent, event)
 
     def limited(self, cause: str, now: Instant) -> None:
         """All that may go now has gone, and something else than before keeps back what is left."""
@@ -239,7 +242,7 @@ class Observer:
         """The ARQ mode has dealt with what the lost packets in ``mask`` carried."""
         carried: list[tuple[SendStream, tuple[trace.Range, ...]]] = []
         if record.stream is not None:
-            ranges = tuple(record.data_of(low, high)[:2] for low, high in runs(mask))
+            ranges = tuple((start, end) for start, end, _ in record.data_of(mask))
             carried.append((record.stream, ranges))
         carried += [(stream, ((start, end),)) for stream, start, end, *_ in record.pieces]
         for stream, ranges in carried:

@@ -44,7 +44,7 @@ def packets_sent(count: int) -> Recovery:
     recovery = Recovery(
         NewReno(1200),
         initial_window=12_000,
-        on_acked=lambda record, mask: None,
+        on_acked=lambda newly: None,
         on_lost=lambda record, mask: None,
     )
     for first in range(0, count, 32):

@@ -1,8 +1,8 @@
 """``python -m tests.bench.loss``: what loss costs in CPU, both ends, with and without a network.
 
 *memory*: two endpoints in one process, and between them a link on virtual time, which joins what arrives
-together as UDP GRO does. Counted is the CPU time of the calls of the two endpoints, not of the link; the same
-packets go at each repetition, so other load on the machine hardly matters.
+together as UDP GRO does. Counted is the CPU time of the calls of the two endpoints, not of the link. Each
+repetition is another seed: at what rate BBR goes while it learns that loss is chance, chance decides.
 
 *routed*: the processes and namespaces of ``make bench``; the router drops packets by chance, in the kernel.
 
@@ -171,9 +171,10 @@ def main() -> None:
     if "memory" in places:
         for congestion in asked.controllers.split(","):
             pairs = []
-            for _ in range(asked.repetitions):
+            for seed in range(asked.repetitions):
                 clean, lossy = (
-                    in_memory(congestion, loss, size=asked.mib * MIB) for loss in (0.0, asked.loss / 100)
+                    in_memory(congestion, loss, size=asked.mib * MIB, seed=seed)
+                    for loss in (0.0, asked.loss / 100)
                 )
                 pairs.append((clean, lossy))
             report("memory", congestion, pairs)

@@ -29,7 +29,7 @@ def ranges_sent(pair: Pair, stream: int, since: int) -> list[tuple[int, int]]:
     found = []
     for record in sent[-(len(pair.wire) - since) :]:
         if record.stream is not None:
-            found.append((record.offset, record.data_end))
+            found += [(start, end) for start, end, _ in record.data_of(record.full)]
         found += [(start, end) for piece, start, end, _, _ in record.pieces if piece.stream_id == stream]
     return found
 

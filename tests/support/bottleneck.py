@@ -77,7 +77,7 @@ class Bottleneck:
             self.controller,
             initial_window=initial_window(SIZE),
             rng=Random(f"{seed}/recovery"),
-            on_acked=lambda record, mask: None,
+            on_acked=lambda newly: None,
             on_lost=lambda record, mask: None,
         )
         self.link: LinkModel = (

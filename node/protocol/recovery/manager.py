@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ MAX_BACKOFF = 16
 MAX_PROBE_INTERVAL: Duration = 3 * SECOND
 
 OnPackets = Callable[[SentBurst, int], None]
+OnAcked = Callable[[Sequence[tuple[SentBurst, int]]], None]
 
 
 class Recovery:
@@ -42,7 +43,8 @@ class Recovery:
         congestion: the controller.
         initial_window: tokens the pacer starts with, bytes.
         rng: chance that the peer does not know (SPEC 4-5); None: no packet number is skipped.
-        on_acked, on_lost: told of a record and the mask of its packets, once for each packet.
+        on_acked: told of records and the masks of their packets, oldest first, once for each packet.
+        on_lost: told of a record and the mask of its packets, once for each packet.
         ecn: whether to mark packets and react to congestion that the peer reports.
     """
 
@@ -52,7 +54,7 @@ class Recovery:
         *,
         initial_window: int,
         rng: Random | None = None,
-        on_acked: OnPackets,
+        on_acked: OnAcked,
         on_lost: OnPackets,
         ecn: bool = False,
     ) -> None:
@@ -186,7 +188,8 @@ class Recovery:
         measured = self._take_rtt_sample(newly, largest, ack, now)
         if self.observer is not None:
             self.observer.acked(newly, now)
-        acked_bytes = sum([self._acknowledge(record, mask) for record, mask in newly])
+        acked_bytes = self._acknowledge(newly)
+        self._on_acked(newly)
         newly = [found for found in newly if found[0].path == self.path]
         marked = sum([mask.bit_count() for record, mask in newly if record.ecn])
         ce_packets = self.ecn.on_ack(ack.ecn, newly_marked=marked, advances=advances) if newly else 0
@@ -289,8 +292,11 @@ class Recovery:
                 low = max(0, start - record.first)
                 high = min(record.count, end - record.first)
                 mask = ((1 << (high - low)) - 1) << low & record.outstanding
-                if mask:
-                    newly.append((record, mask))
+                if not mask:
+                    continue
+                if newly and newly[-1][0] is record:  # a lost packet between two ranges
+                    mask |= newly.pop()[1]
+                newly.append((record, mask))
         return newly
 
     def _take_late(self, ranges: list[tuple[int, int]], now: Instant) -> bool:
@@ -301,7 +307,8 @@ class Recovery:
         for record, mask in late:
             record.acked |= mask
             self.rate.on_late(record.bytes_of(mask), now=now)
-            self._on_acked(record, mask)
+        if late:
+            self._on_acked(late)
         if late and self.observer is not None:
             self.observer.spurious(late, self.reordering, now, undone=all_of_it)
         if all_of_it:
@@ -326,13 +333,15 @@ class Recovery:
             self._first_sample = now
         return measured
 
-    def _acknowledge(self, record: SentBurst, mask: int) -> int:
+    def _acknowledge(self, newly: list[tuple[SentBurst, int]]) -> int:
         """Return the bytes that count for the path in use."""
-        record.acked |= mask
-        self._eliciting_in_flight -= mask.bit_count()
-        size = record.bytes_of(mask) if record.path == self.path else 0
+        size = 0
+        for record, mask in newly:
+            record.acked |= mask
+            self._eliciting_in_flight -= mask.bit_count()
+            if record.path == self.path:
+                size += record.bytes_of(mask)
         self.bytes_in_flight -= size
-        self._on_acked(record, mask)
         return size
 
     def _tell_controller(

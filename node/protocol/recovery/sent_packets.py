@@ -20,14 +20,15 @@ TRIM = 64
 class SentBurst:
     """Packets with consecutive numbers, sent at one time.
 
-    A bulk burst carries consecutive data of one stream, ``data_size`` bytes in each packet but the
-    last; a single packet carries control frames and pieces of streams.
+    A bulk burst carries data of one stream, ``data_size`` bytes in each packet but the last: consecutive
+    data, or several ranges that were lost and maybe new data behind them. A single packet carries control
+    frames and pieces of streams.
     """
 
     __slots__ = (
         "acked", "count", "data_end", "data_size", "delivered", "delivered_time", "ecn", "eliciting",
         "epoch", "fin", "first", "first_send_time", "frames", "full", "is_app_limited", "last_size", "lost",
-        "lost_before", "offset", "path", "pieces", "recovered", "size", "stream", "time_sent", "total",
+        "lost_before", "parts", "path", "pieces", "recovered", "size", "stream", "time_sent", "total",
         "tx_in_flight",
     )  # fmt: skip
 
@@ -57,7 +58,9 @@ class SentBurst:
         self.is_app_limited = False
         # a bulk burst
         self.stream: SendStream | None = None
-        self.offset = self.data_size = self.data_end = 0
+        #: Where consecutive data begins: index of the packet, and stream offset of its first byte.
+        self.parts: tuple[tuple[int, int], ...] = ()
+        self.data_size = self.data_end = 0
         self.fin = False
         self.epoch = 0
         # a single packet
@@ -83,12 +86,20 @@ class SentBurst:
         """Mask of the packets that are neither acknowledged nor lost."""
         return self.full & ~(self.acked | self.lost)
 
-    def data_of(self, low: int, high: int) -> tuple[int, int, bool]:
-        """Return the stream range and FIN of the packets ``low`` to ``high - 1`` of a bulk burst."""
-        start = self.offset + low * self.data_size
-        if high == self.count:
-            return start, self.data_end, self.fin
-        return start, self.offset + high * self.data_size, False
+    def data_of(self, mask: int) -> list[tuple[int, int, bool]]:
+        """Return the ranges of the stream, with FIN, that the packets in ``mask`` of a bulk burst carry."""
+        parts, size, count = self.parts, self.data_size, self.count
+        if mask == self.full and len(parts) == 1:
+            return [(parts[0][1], self.data_end, self.fin)]
+        found = []
+        for position, (begin, offset) in enumerate(parts):
+            beyond = parts[position + 1][0] if position + 1 < len(parts) else count
+            for low, high in runs(mask >> begin & ((1 << (beyond - begin)) - 1)):
+                if begin + high == count:
+                    found.append((offset + low * size, self.data_end, self.fin))
+                else:
+                    found.append((offset + low * size, offset + high * size, False))
+        return found
 
 
 def runs(mask: int) -> Iterator[tuple[int, int]]:

@@ -90,7 +90,7 @@ class Fec:
                 if fresh:
                     record.recovered |= fresh
                     self.packets_recovered += fresh.bit_count()
-                    deliver(c, record, fresh)
+                    deliver(c, [(record, fresh)])
                     if c.observer is not None:
                         c.observer.recovered(record, fresh)
 

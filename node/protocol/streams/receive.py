@@ -74,7 +74,7 @@ class ReceiveStream:
         """
         missing = offset - self.base - len(self.buffer)
         if missing > 0:
-            self.buffer.extend(bytes(missing))
+            self.buffer += bytes(missing)  # ``extend`` would copy it once more
         return missing >= 0
 
     def appended(self, start: int, end: int) -> int:

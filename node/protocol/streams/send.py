@@ -32,7 +32,9 @@ class SendStream:
         self.fin_acked = False
         #: Ranges to send again.
         self.lost = RangeSet()
+        #: What is acknowledged beyond a gap, and its end.
         self._acked = RangeSet()
+        self._acked_end = 0
         #: All bytes below are acknowledged.
         self.acked_prefix = 0
         #: How often go-back-n moved back, and how far the last time.
@@ -84,11 +86,25 @@ class SendStream:
         if self.lost:
             return self.lost.first
         start = self.next_offset
+        return start, max(start, self._limit(connection_credit))
+
+    def _limit(self, connection_credit: int) -> int:
+        """Return the offset that data sent for the first time may reach."""
         if self.is_message and (self.high_water or connection_credit < self.written):
             # SPEC 6.2-7: the credit for all of it was taken when it began, and it begins with no less.
             connection_credit = self.written if self.high_water else 0
-        limit = min(self.written, self.max_data, self.high_water + connection_credit)
-        return start, max(start, limit)
+        return min(self.written, self.max_data, self.high_water + connection_credit)
+
+    def waiting(self, connection_credit: int, most: int) -> int:
+        """Return how many bytes ``sendable`` has in one range after another, counted up to ``most``."""
+        total = 0
+        for start, end in self.lost:
+            total += end - start
+            if total >= most:
+                return most
+        start = self.next_offset
+        limit = self._limit(connection_credit)
+        return min(most, total + max(0, limit - start))
 
     @property
     def has_work(self) -> bool:
@@ -154,9 +170,16 @@ class SendStream:
         if start == self.acked_prefix and not self._acked:  # in order: by far the most common
             fresh = end - start
             self.acked_prefix = end
+        elif (
+            start >= self._acked_end and start > self.acked_prefix
+        ):  # beyond all gaps: through loss nearly all
+            fresh = end - start
+            self._acked.add(start, end)
+            self._acked_end = end
         else:
             fresh = sum(high - low for low, high in self._fresh(start, end))
             self._acked.add(max(start, self.acked_prefix), end)
+            self._acked_end = max(self._acked_end, end)
             if self._acked and self._acked.first[0] <= self.acked_prefix:
                 self.acked_prefix = self._acked.drop_lowest()[1]
         if self.lost:

@@ -326,8 +326,8 @@ def _parse_ack(data: memoryview, position: int, kind: int) -> tuple[Frame, int]:
         raise RemoteProtocolError(ErrorCode.FRAME_ENCODING, f"{count + 1} ranges in an ACK")
     start = largest - length
     ranges = [(start, largest + 1)]
-    for _ in range(count):
-        (gap, length), position = decode_varints(data, position, 2)
+    found, position = decode_varints(data, position, 2 * count)
+    for gap, length in zip(found[::2], found[1::2], strict=True):
         end = start - gap - 1
         start = end - 1 - length
         ranges.append((start, end))

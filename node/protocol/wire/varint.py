@@ -53,6 +53,9 @@ def decode_varints(data: bytes | bytearray | memoryview, position: int, count: i
         if position < end and (first := data[position]) < 0x40:
             found.append(first)
             position += 1
+        elif position + 1 < end and first < 0x80:
+            found.append((first & 0x3F) << 8 | data[position + 1])
+            position += 2
         else:
             value, position = decode_varint(data, position)
             found.append(value)

@@ -43,7 +43,7 @@ class Sender:
             self.controller,
             initial_window=10 * SIZE,
             rng=Random(1),
-            on_acked=lambda record, mask: None,
+            on_acked=lambda newly: None,
             on_lost=lambda record, mask: None,
         )
         self.recovery.take_handshake_sample(RTT, now=0)

@@ -248,7 +248,7 @@ def recovery() -> Recovery:
         NewReno(SIZE),
         initial_window=10 * SIZE,
         rng=Random(1),
-        on_acked=lambda record, mask: None,
+        on_acked=lambda newly: None,
         on_lost=lambda record, mask: None,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from node.protocol.congestion.new_reno import NewReno
 from node.protocol.recovery.manager import Recovery
 from node.protocol.recovery.reordering import (
@@ -28,10 +30,14 @@ class Sender:
         self.recovery = Recovery(
             self.controller,
             initial_window=10 * SIZE,
-            on_acked=lambda record, mask: self._note(self.acked, record, mask),
+            on_acked=self._note_acked,
             on_lost=lambda record, mask: self._note(self.lost, record, mask),
         )
         self.recovery.take_handshake_sample(RTT, now=0)
+
+    def _note_acked(self, newly: Sequence[tuple[SentBurst, int]]) -> None:
+        for record, mask in newly:
+            self._note(self.acked, record, mask)
 
     def _note(self, into: list[int], record: SentBurst, mask: int) -> None:
         into += [record.first + bit for bit in range(record.count) if mask >> bit & 1]

@@ -25,7 +25,7 @@ def writer(*, overhead: float = 1.0, size: int = 1452) -> BlockWriter:
     recovery = Recovery(
         CONTROLLERS["new-reno"](size, rng=Random(1)),
         initial_window=initial_window(size),
-        on_acked=lambda record, mask: None,
+        on_acked=lambda newly: None,
         on_lost=lambda record, mask: None,
     )
     recovery.take_handshake_sample(100 * MILLISECOND, now=0)
