@@ -23,7 +23,8 @@ class Loss(Ratio):
 
     def netem_arguments(self, modifiers: Modifiers) -> Words:
         """Return ``loss random 1%``, or for bursts ``loss gemodel p r 1-h 1-k``; ``ecn`` where it marks."""
-        ecn = ("ecn",) if modifiers.ecn else ()
+        # tc refuses the word where nothing is lost.
+        ecn = ("ecn",) if modifiers.ecn and (self.ratio or modifiers.loss_model) else ()
         if modifiers.loss_model:
             return ecn
         if modifiers.burst and self.ratio:
