@@ -29,8 +29,9 @@ from orchestrator.topology.model import (
     WorkloadSpec,
 )
 from orchestrator.topology.parameters import substitute
+from orchestrator.topology.planning import family_of
 from orchestrator.topology.references import check_references, expressions, split_endpoint
-from orchestrator.topology.routing import Paths
+from orchestrator.topology.routing import MAX_LINKS, Paths
 from orchestrator.topology.schema import BulkEntry, WorkloadEntry
 from orchestrator.topology.schema_file import TopologyFile
 from orchestrator.topology.schema_network import KindEntry, LinkEntry, LinkSettings, NodeEntry
@@ -274,15 +275,20 @@ class _Builder:
         options["file"] = str(found_file.resolve())
 
     def _check_paths(self, topology: Topology) -> None:
-        cut, paths = False, Paths(topology)
+        family = family_of(topology)
+        cut, paths, by_family = False, Paths(topology), Paths(topology, family)
         for flow, key in zip(topology.workloads, self._flow_keys(), strict=True):
-            if flow.target not in paths.reachable(flow.source):
+            place, between = ("workloads", key, "to"), f"from {flow.source!r} to {flow.target!r}"
+            if not paths.joined(flow.source, flow.target):
                 cut = True
-                self._document.report(
-                    ("workloads", key, "to"),
-                    f"no path from {flow.source!r} to {flow.target!r}",
-                    "connect them by links; only nodes of kind router forward",
-                )
+                advice = "connect them by links; only nodes of kind router forward"
+                self._document.report(place, f"no path {between}", advice)
+            elif not by_family.joined(flow.source, flow.target):
+                advice = "give all links of a path the same ip:, or ip: dual"
+                self._document.report(place, f"no path {between} by IPv{family}", advice)
+            elif (length := len(by_family.links(flow.source, flow.target))) > MAX_LINKS:
+                advice = f"packets live for {MAX_LINKS} links: bring the two nearer to each other"
+                self._document.report(place, f"the path {between} has {length} links", advice)
         first = topology.nodes[0].name
         together = paths.reachable(first)
         alone = [node.name for node in topology.nodes if node.name not in together]

@@ -168,9 +168,12 @@ class Topology:
     #: What happens to the lab meanwhile, in the order of the file.
     timeline: tuple[TimelineEvent, ...] = ()
 
+    _nodes: Mapping[str, Node] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Keep the nodes by name: a lab may have ten thousand."""
+        object.__setattr__(self, "_nodes", {node.name: node for node in self.nodes})
+
     def node(self, name: str) -> Node:
         """Return the node called ``name`` (KeyError if there is none)."""
-        for node in self.nodes:
-            if node.name == name:
-                return node
-        raise KeyError(name)
+        return self._nodes[name]

@@ -62,9 +62,10 @@ def _address(index: int, number: int) -> str:
 def _exit(node: NodePlan, address: str) -> tuple[str, str] | None:
     """Return gateway and interface by which a node reaches an address; None: it does not."""
     for interface in node.interfaces:
-        if IPv4Address(address) in IPv4Network(interface.ipv4, strict=False):
+        if interface.ipv4 and IPv4Address(address) in IPv4Network(interface.ipv4, strict=False):
             return address, interface.name
-    ways = [route for route in node.routes if IPv4Address(address) in IPv4Network(route.prefix)]
+    routes = [route for route in node.routes if ":" not in route.prefix]
+    ways = [route for route in routes if IPv4Address(address) in IPv4Network(route.prefix)]
     if not ways:
         return None
     best = max(ways, key=lambda route: IPv4Network(route.prefix).prefixlen)

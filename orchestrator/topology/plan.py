@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from node.links.settings import Impairments
 from node.protocol.time import Duration
 from orchestrator.topology.model import Expectation, LinkEndpoint, Nat, NodeKind, TimelineEvent, WorkloadSpec
+
+#: From so many hosts on, a node is told only of those that it has flows with: all pairs would be millions.
+MANY_HOSTS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +21,22 @@ class InterfacePlan:
     name: str
     #: Name of the link it ends.
     link: str
-    #: Address with prefix length: ``10.0.0.1/30``.
+    #: Address with prefix length: ``10.0.0.1/30``; empty if IPv4 does not cross the link.
     ipv4: str
     mac: str
     mtu: int
+    #: Address with prefix length: ``fd6e:6172:726f::1/64``; empty if IPv6 does not cross the link.
+    ipv6: str = ""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Return the addresses with their prefix lengths, IPv4 first."""
+        return tuple(address for address in (self.ipv4, self.ipv6) if address)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Return the addresses alone."""
+        return tuple(address.partition("/")[0] for address in self.addresses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +59,7 @@ class NodePlan:
     public_key: bytes
     #: The 64-bit Strait address.
     address: int
-    #: Where peers reach this node's socket: the address of its first interface.
+    #: The IPv4 address of its first interface that has one; empty if none has.
     ipv4: str
     port: int
     interfaces: tuple[InterfacePlan, ...]
@@ -53,13 +68,17 @@ class NodePlan:
     nat: Nat | None = None
     #: More addresses, on its first interface, for its socket to move to.
     other_addresses: tuple[str, ...] = ()
+    #: The IPv6 address of its first interface that has one; empty if none has.
+    ipv6: str = ""
+    #: Where peers reach this node's socket: the one of its addresses that the lab's flows use.
+    host: str = ""
     #: Outer addresses of the NAT routers that it is behind: what the outside sees of it.
     outer_addresses: tuple[str, ...] = ()
 
     @property
     def all_addresses(self) -> tuple[str, ...]:
         """Every IP address that packets of this node may have, on one link or another."""
-        own = (interface.ipv4.partition("/")[0] for interface in self.interfaces)
+        own = (host for interface in self.interfaces for host in interface.hosts)
         return (*own, *self.other_addresses, *self.outer_addresses)
 
 
@@ -93,19 +112,30 @@ class DeploymentPlan:
     #: What happens to the lab meanwhile, in the order of the file.
     timeline: tuple[TimelineEvent, ...] = ()
 
+    _nodes: Mapping[str, NodePlan] = field(init=False, repr=False, compare=False)
+    _links: Mapping[str, LinkPlan] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Keep nodes and links by name: a lab may have ten thousand."""
+        object.__setattr__(self, "_nodes", {node.name: node for node in self.nodes})
+        object.__setattr__(self, "_links", {link.name: link for link in self.links})
+
     def node(self, name: str) -> NodePlan:
         """Return the node called ``name`` (KeyError if there is none)."""
-        for node in self.nodes:
-            if node.name == name:
-                return node
-        raise KeyError(name)
+        return self._nodes[name]
 
     def link(self, name: str) -> LinkPlan:
         """Return the link called ``name`` (KeyError if there is none)."""
-        for link in self.links:
-            if link.name == name:
-                return link
-        raise KeyError(name)
+        return self._links[name]
+
+    def peers_of(self, name: str) -> list[NodePlan]:
+        """Return the hosts that a node knows: all others, in a large lab those that it has flows with."""
+        hosts = [node for node in self.nodes if node.kind is NodeKind.HOST and node.name != name]
+        if len(hosts) < MANY_HOSTS:
+            return hosts
+        known = {flow.target for flow in self.workloads if flow.source == name}
+        known |= {flow.source for flow in self.workloads if flow.target == name}
+        return [self._nodes[peer] for peer in sorted(known - {name})]
 
     def to_json(self) -> Mapping[str, object]:
         """Return the plan as JSON-able data, for printing, digests and golden tests."""

@@ -44,6 +44,8 @@ def _node(data: Mapping[str, Any]) -> NodePlan:
         port=data["port"],
         interfaces=tuple(InterfacePlan(**found) for found in data["interfaces"]),
         routes=tuple(RoutePlan(**found) for found in data["routes"]),
+        ipv6=data.get("ipv6", ""),
+        host=data.get("host", data["ipv4"]),
     )
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Network
-from operator import itemgetter
+from collections.abc import Mapping, Sequence
 
 from node.protocol.configuration import Configuration
 from node.protocol.identity import Identity
-from orchestrator.topology.addressing import PORT, InterfaceAddress, addresses, pre_shared_key, private_key
+from orchestrator.topology.addressing import (
+    PORT,
+    SPACES,
+    InterfaceAddress,
+    addresses,
+    pre_shared_key,
+    private_key,
+)
 from orchestrator.topology.model import (
     Expectation,
     Link,
@@ -22,10 +27,11 @@ from orchestrator.topology.model import (
 )
 from orchestrator.topology.moves import with_other_addresses
 from orchestrator.topology.plan import DeploymentPlan, InterfacePlan, LinkPlan, NodePlan, RoutePlan
-from orchestrator.topology.routing import Hop, Paths
+from orchestrator.topology.routes import EVERYWHERE, End, Routes
+from orchestrator.topology.routing import Paths
 
-#: IPv4 and UDP headers: a link's MTU less these is the largest datagram that crosses it whole.
-HEADER_BYTES = 28
+#: IP and UDP headers, by version of IP: what is left of a link's MTU is the largest datagram that crosses it.
+HEADER_BYTES = {4: 28, 6: 48}
 
 
 def make_plan(topology: Topology, *, seed: int | None = None, qlog: bool | None = None) -> DeploymentPlan:
@@ -38,18 +44,32 @@ def make_plan(topology: Topology, *, seed: int | None = None, qlog: bool | None 
     """
     if seed is not None:
         topology = dataclasses.replace(topology, seed=seed)
-    table, paths = addresses(topology), Paths(topology)
+    family = family_of(topology)
+    table, paths = addresses(topology), Paths(topology, family)
+    families = sorted({family for link in topology.links for family in link.ip.families})
+    routes = {family: Routes(topology, Paths(topology, family)) for family in families}
+    interfaces = _interfaces(topology, table)
+    nats = [node for node in topology.nodes if node.nat is not None]
     return DeploymentPlan(
         name=topology.name,
         seed=topology.seed,
         nodes=with_other_addresses(
-            [_node(topology, node, table, paths) for node in topology.nodes], topology.timeline
+            [
+                dataclasses.replace(
+                    _node(
+                        topology, node, interfaces[node.name], _routes(topology, node, table, routes), family
+                    ),
+                    outer_addresses=_outer_addresses(topology, nats, node, table, paths),
+                )
+                for node in topology.nodes
+            ],
+            topology.timeline,
         ),
         links=tuple(
             LinkPlan(link.name, index, link.a, link.b, link.forward, link.reverse, link.mtu)
             for index, link in enumerate(topology.links)
         ),
-        workloads=tuple(_workload(topology, flow, paths) for flow in topology.workloads),
+        workloads=tuple(_workload(topology, flow, paths, family) for flow in topology.workloads),
         expectations=topology.expectations,
         time_limit=topology.time_limit,
         qlog=topology.qlog if qlog is None else qlog,
@@ -57,100 +77,121 @@ def make_plan(topology: Topology, *, seed: int | None = None, qlog: bool | None 
     )
 
 
+def family_of(topology: Topology) -> int:
+    """Return the version of IP that the lab's flows use: 6 where all of them can, else 4."""
+    if not any(6 in link.ip.families for link in topology.links):
+        return 4
+    paths = Paths(topology, 6)
+    able = all(paths.joined(flow.source, flow.target) for flow in topology.workloads)
+    # Without flows it is a matter of addresses: every node that has one has one of IPv6.
+    return 6 if able and (topology.workloads or all(6 in link.ip.families for link in topology.links)) else 4
+
+
+def _interfaces(
+    topology: Topology, table: Mapping[LinkEndpoint, InterfaceAddress]
+) -> Mapping[str, tuple[InterfacePlan, ...]]:
+    """Return the interfaces of each node, in the order of the links."""
+    found: dict[str, list[InterfacePlan]] = {node.name: [] for node in topology.nodes}
+    for link in topology.links:
+        for end in (link.a, link.b):
+            written = {
+                family: f"{address}/{SPACES[family].length}"
+                for family, address in table[end].addresses.items()
+            }
+            found[end.node].append(
+                InterfacePlan(
+                    end.interface, link.name, written.get(4, ""), table[end].mac, link.mtu, written.get(6, "")
+                )
+            )
+    return {name: tuple(interfaces) for name, interfaces in found.items()}
+
+
 def _node(
-    topology: Topology, node: Node, table: Mapping[LinkEndpoint, InterfaceAddress], paths: Paths
+    topology: Topology,
+    node: Node,
+    interfaces: tuple[InterfacePlan, ...],
+    routes: tuple[RoutePlan, ...],
+    family: int,
 ) -> NodePlan:
     identity = Identity(private_key(topology.seed, node.name))
-    interfaces = tuple(
-        InterfacePlan(
-            end.interface,
-            link.name,
-            f"{table[end].ipv4}/{table[end].subnet.prefixlen}",
-            table[end].mac,
-            link.mtu,
-        )
-        for link in topology.links
-        for end in (link.a, link.b)
-        if end.node == node.name
-    )
+    own = {
+        4: next((found.ipv4.partition("/")[0] for found in interfaces if found.ipv4), ""),
+        6: next((found.ipv6.partition("/")[0] for found in interfaces if found.ipv6), ""),
+    }
+    if not interfaces:
+        own[family] = SPACES[family].loopback
     return NodePlan(
         name=node.name,
         kind=node.kind,
         private_key=identity.private_key,
         public_key=identity.public_key,
         address=identity.address,
-        ipv4=interfaces[0].ipv4.partition("/")[0] if interfaces else "127.0.0.1",
+        ipv4=own[4],
         port=PORT,
         interfaces=interfaces,
-        routes=_routes(topology, node, table, paths),
+        routes=routes,
         nat=node.nat,
-        outer_addresses=_outer_addresses(topology, node, table, paths),
+        ipv6=own[6],
+        host=own[family] or own[4] or own[6],
     )
 
 
 def _outer_addresses(
-    topology: Topology, node: Node, table: Mapping[LinkEndpoint, InterfaceAddress], paths: Paths
+    topology: Topology,
+    nats: Sequence[Node],
+    node: Node,
+    table: Mapping[LinkEndpoint, InterfaceAddress],
+    paths: Paths,
 ) -> tuple[str, ...]:
     """Return the outer addresses of the NAT routers that a host reaches from their inside."""
-    found = []
-    for router in topology.nodes if node.nat is None else ():
+    found: list[str] = []
+    for router in nats if node.nat is None else ():
         if router.nat is not None and (way := paths.links(node.name, router.name)):
             last = topology.links[way[-1]]
             outside = LinkEndpoint(router.name, router.nat.outside)
             if outside not in (last.a, last.b):
-                found.append(str(table[outside].ipv4))
+                found.append(table[outside].addresses[4])
     return tuple(found)
 
 
 def _routes(
-    topology: Topology, node: Node, table: Mapping[LinkEndpoint, InterfaceAddress], paths: Paths
+    topology: Topology,
+    node: Node,
+    table: Mapping[LinkEndpoint, InterfaceAddress],
+    routes: Mapping[int, Routes],
 ) -> tuple[RoutePlan, ...]:
     """Return routes to all addresses that the node can reach and is not on a link with, by address."""
-    hops = paths.first_hops(node.name)
-    used = dict.fromkeys(hop.link for hop in hops.values())
-    exits = {index: _exit(node, topology.links[index], table) for index in used}
-    return tuple(
-        RoutePlan(str(prefix), *exits[hop.link])
-        for link in topology.links
-        if node.name not in (link.a.node, link.b.node)
-        for prefix, hop in sorted(_ways(link, hops, table, paths.routers), key=itemgetter(0))
-    )
+    found: list[RoutePlan] = []
+    for family, known in routes.items():
+        space = SPACES[family]
+        for link, behind in known.of(node.name):
+            via, interface = _exit(node, topology.links[link], table, family)
+            if isinstance(behind, End):
+                ends = topology.links[behind.link]
+                end = ends.a if ends.a.node == behind.host else ends.b
+                prefix = f"{table[end].addresses[family]}/{space.network.max_prefixlen}"
+            elif behind.bits == EVERYWHERE:
+                prefix = str(space.network)
+            else:
+                prefix = space.subnet(behind.first, behind.bits)
+            found.append(RoutePlan(prefix, via, interface))
+    return tuple(found)
 
 
-def _ways(
-    link: Link,
-    hops: Mapping[str, Hop],
-    table: Mapping[LinkEndpoint, InterfaceAddress],
-    routers: frozenset[str],
-) -> Iterator[tuple[IPv4Network, Hop]]:
-    """Yield (prefix, first hop) that together cover a link's addresses.
-
-    The subnet goes to the nearer end that is a router. A host does not forward to the link's other
-    end, so an end that is a host and lies in another direction has a route of its own.
-    """
-    ends = sorted(
-        (end for end in (link.a, link.b) if end.node in hops), key=lambda end: hops[end.node].distance
-    )
-    router = next((end for end in ends if end.node in routers), None)
-    if router is not None:
-        yield table[router].subnet, hops[router.node]
-    for end in ends:
-        if end.node not in routers and (router is None or hops[end.node].link != hops[router.node].link):
-            yield IPv4Network(table[end].ipv4), hops[end.node]
-
-
-def _exit(node: Node, link: Link, table: Mapping[LinkEndpoint, InterfaceAddress]) -> tuple[str, str]:
+def _exit(
+    node: Node, link: Link, table: Mapping[LinkEndpoint, InterfaceAddress], family: int
+) -> tuple[str, str]:
     """Return the address at the other end of a node's own link, and the node's interface on it."""
     own, other = (link.a, link.b) if link.a.node == node.name else (link.b, link.a)
-    return str(table[other].ipv4), own.interface
+    return table[other].addresses[family], own.interface
 
 
-def _workload(topology: Topology, flow: WorkloadSpec, paths: Paths) -> WorkloadSpec:
+def _workload(topology: Topology, flow: WorkloadSpec, paths: Paths, family: int) -> WorkloadSpec:
     """Complete a flow: transport of its source's node below its own, datagrams that fit its path."""
     source = topology.node(flow.source)
     transport = {**source.transport, **flow.transport}
     mtus = [topology.links[index].mtu for index in paths.links(flow.source, flow.target)]
-    largest = min(mtus) - HEADER_BYTES
+    largest = min(mtus) - HEADER_BYTES[family]
     if "max_datagram_size" not in transport and largest < Configuration().max_datagram_size:
         transport["max_datagram_size"] = largest
     if transport.get("handshake") == "ik-psk2":
@@ -186,7 +227,9 @@ def _node_to_json(node: NodePlan) -> Mapping[str, object]:
         "address": f"{node.address:016x}",
         "ipv4": node.ipv4,
         "port": node.port,
-        "interfaces": [dataclasses.asdict(interface) for interface in node.interfaces],
+        # Only where IPv6 is: what IPv4 alone makes has the digest that it always had.
+        **({"ipv6": node.ipv6, "host": node.host} if node.ipv6 else {}),
+        "interfaces": [_interface_to_json(interface) for interface in node.interfaces],
         "routes": [dataclasses.asdict(route) for route in node.routes],
         # Only where there is something to say, as for `qlog`.
         **({"other_addresses": list(node.other_addresses)} if node.other_addresses else {}),
@@ -208,6 +251,10 @@ def _event_to_json(event: TimelineEvent) -> Mapping[str, object]:
         "every_ns": event.every,
         "count": event.count,
     }
+
+
+def _interface_to_json(interface: InterfacePlan) -> Mapping[str, object]:
+    return {key: value for key, value in dataclasses.asdict(interface).items() if value or key != "ipv6"}
 
 
 def _link_to_json(link: LinkPlan) -> Mapping[str, object]:

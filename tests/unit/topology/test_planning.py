@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from node.links.settings import NONE
 from node.protocol.identity import Identity
-from orchestrator.topology.load import load
+from orchestrator.errors import NotSupportedError
+from orchestrator.topology.errors import TopologyError
+from orchestrator.topology.load import load, parse
 from orchestrator.topology.model import Link, LinkEndpoint, Node, NodeKind, Topology, WorkloadSpec
 from orchestrator.topology.plan import DeploymentPlan, NodePlan
 from orchestrator.topology.planning import make_plan
@@ -171,3 +173,45 @@ def test_plan_does_not_depend_on_hash_seeds() -> None:
     }
     assert len(outputs) == 1
     assert json.loads(outputs.pop())["name"] == "demo"
+
+
+TREE = """
+name: tree
+topology: {generate: {t: {shape: tree, depth: 4, fan-out: 10}}}
+workloads: {f: {kind: bulk, from: t-h1, to: t-h9999, size: 1MB}}
+"""
+
+
+def test_ten_thousand_nodes_have_few_routes_and_they_lead_everywhere() -> None:
+    plan = make_plan(parse(TREE.encode(), file="tree.yml"))
+    assert len(plan.nodes) == 11_111
+    # A host needs one, a router one for each branch and some for what is above it: counted, not timed.
+    assert sum(len(node.routes) for node in plan.nodes) < 40_000
+    for source, target in (("t-h1", "t-h10000"), ("t-h5000", "t-h4999"), ("t-r1", "t-h7777")):
+        visited = list(walk(plan, source, plan.node(target).ipv4))
+        assert visited[-1] == target
+        assert len(visited) <= 9
+
+
+def test_a_graph_without_order_is_routed_to_the_hosts_that_have_flows() -> None:
+    text = TREE.replace("tree, depth: 4, fan-out: 10", "random, size: 1500").replace("t-h9999", "t-h999")
+    plan = make_plan(parse(text.encode(), file="random.yml"))
+    assert list(walk(plan, "t-h1", plan.node("t-h999").ipv4))[-1] == "t-h999"
+    assert list(walk(plan, "t-h999", plan.node("t-h1").ipv4))[-1] == "t-h1"
+    assert sum(len(node.routes) for node in plan.nodes) < 10_000
+
+
+def test_more_routes_than_a_machine_has_room_for_are_refused_in_words() -> None:
+    text = TREE.replace("tree, depth: 4, fan-out: 10", "random, size: 2500").replace(
+        "to: t-h9999", "to: t-h9"
+    )
+    many = text.replace("from: t-h1,", 'from: "t-h*",')
+    with pytest.raises(NotSupportedError, match="routes or more"):
+        make_plan(parse(many.encode(), file="random.yml"))
+
+
+def test_a_path_that_no_packet_survives_is_refused() -> None:
+    text = TREE.replace("tree, depth: 4, fan-out: 10", "line, size: 70")
+    with pytest.raises(TopologyError, match="has 68 links"):
+        parse(text.replace("t-h9999", "t-h67").encode(), file="line.yml")
+    assert parse(text.replace("t-h9999", "t-h60").encode(), file="line.yml").workloads

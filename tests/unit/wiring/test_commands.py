@@ -42,7 +42,7 @@ nsenter --net=/L -- ip -batch -
     address add 10.0.0.1/30 dev eth1
     link set dev eth1 up
     neigh replace 10.0.0.2 lladdr 02:00:00:00:00:02 dev eth1 nud permanent
-    route replace 10.0.0.4/30 via 10.0.0.2 dev eth1
+    route replace 10.0.0.0/8 via 10.0.0.2 dev eth1
 nsenter --net=/M -- ip -batch -
     link set dev lo up
     address add 10.0.0.2/30 dev eth1
