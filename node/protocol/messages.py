@@ -75,6 +75,11 @@ class Messages:
         """Whether a message may have to be given up some time."""
         return bool(self._deadlines)
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether a message is neither acknowledged nor expired."""
+        return bool(self._stream_of)
+
     # -- what becomes of them
 
     def open_streams(self) -> None:

@@ -317,8 +317,7 @@ class PacketBuilder:
     def _repairs(self, fec: Fec, now: Instant) -> Transmit | None:
         """Build repair packets: paced and in flight as all else, and ahead of new data (SPEC 12.3-4)."""
         block = fec.writer.pending[0]
-        assert block.symbols is not None
-        allowance = self._allowance((len(block.symbols) - block.sent) * self.size, now)
+        allowance = self._allowance((block.released - block.sent) * self.size, now)
         if not allowance:
             return None
         most = max(1, allowance // self.size)

@@ -255,6 +255,18 @@ def test_no_packet_is_longer_than_without_fec() -> None:
 # with ARQ
 
 
+def test_bulk_data_that_lost_more_than_its_repair_gets_the_rest_of_it_and_is_not_sent_again() -> None:
+    """SPEC 12.3-5, 12.5-2: through a path that loses one in twenty, repair follows what is lost."""
+    pair = established(hostile(delay=DELAY, loss=0.05), congestion="bbr", stream_window=8 << 20)
+    stream_id = send(pair, 3_000_000)
+    pair.run_until(lambda: arrived(pair, stream_id, 3_000_000))
+    left, right = statistics(pair)
+    # Little is sent again, most of it before the loss was known; and most of the repair was of use.
+    assert left.retransmitted_packets < 0.35 * left.packets_lost
+    assert right.fec_packets_rebuilt > 0.6 * right.fec_repairs_received
+    assert left.fec_repairs_sent < 0.085 * left.packets_sent
+
+
 def time_to_send_again(mode: str) -> Duration:
     """How long three packets take of which the first and the only repair symbol are lost."""
     pair = settled(fec="xor", fec_arq=mode)

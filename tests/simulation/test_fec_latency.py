@@ -64,10 +64,11 @@ def test_messages_arrive_with_a_lower_p99_than_by_arq_alone(scheme: str) -> None
 
 @pytest.mark.slow
 def test_bbr_with_fec_keeps_a_lossy_link_full() -> None:
-    """100 ms round trip, 5 % random loss, 20 Mbit/s: at least 90 % of the link's rate crosses it, repair and
-    headers included, and seven in ten lost packets are not sent again.
+    """100 ms round trip, 5 % random loss, 20 Mbit/s, whole frames: at least 94 % of the link's rate crosses
+    it, 88 % are what the application sent (of 93 % that headers leave), and seven in ten lost packets are not
+    sent again.
 
-    Over ten seconds of three runs: one run may take eight seconds until loss is proven to be chance.
+    Over ten seconds of three runs, from four seconds on, when the loss is known for chance.
     """
     path = Path(rate=20_000_000, delay=DELAY, loss=0.05)
     carried = delivered = lost = again = 0
@@ -84,6 +85,6 @@ def test_bbr_with_fec_keeps_a_lossy_link_full() -> None:
         delivered += flow.received - received
         lost += sent_after.packets_lost - sent_before.packets_lost
         again += sent_after.retransmitted_packets - sent_before.retransmitted_packets
-    assert carried * 8 / 30 >= 0.9 * path.rate
-    assert delivered * 8 / 30 >= 0.8 * path.rate
+    assert carried * 8 / 30 >= 0.94 * path.rate
+    assert delivered * 8 / 30 >= 0.88 * path.rate
     assert again < 0.3 * lost

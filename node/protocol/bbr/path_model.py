@@ -33,6 +33,8 @@ class PathModel:
         self.short_term = ShortTermModel()
         self.long_term = LongTermModel(max_datagram_size)
         self.random_loss = RandomLoss(max_datagram_size)
+        #: Whether the acknowledgement at hand proved that losses until now were chance.
+        self.chance_found = False
         #: What may be sent at, bytes/s [BBR.bw]: the least of what the models allow.
         self.bandwidth = 0
         #: Bytes delivered so far [C.delivered].
@@ -72,15 +74,17 @@ class PathModel:
         """Let losses that prove to be chance count no longer, nor what they have led to."""
         chance = self.random_loss
         chance.take(acked=sample.acked_bytes, rtt=sample.now - sample.newest_sent)
-        if self.rounds.started and chance.end_round(
+        self.chance_found = self.rounds.started and chance.end_round(
             bandwidth=self.bandwidth,
             max_bandwidth=self.max_bandwidth.value,
             min_rtt=self.min_rtt.value or 0,
             counts=not app_limited and state in (State.PROBE_BW_DOWN, State.PROBE_BW_CRUISE),
             now=sample.now,
-        ):
+        )
+        if self.chance_found:
             self.short_term.reset()
             self.short_term.loss_in_round = False
+            self.long_term.inflight = UNBOUNDED
 
     def finish(self, sample: AckSample) -> None:
         """End the acknowledgement: AdvanceLatestDeliverySignals() and BoundBWForModel()."""

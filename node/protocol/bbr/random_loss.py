@@ -36,6 +36,8 @@ MIN_RATIO, MAX_RATIO = LOSS_THRESHOLD, 0.1
 PROOF_CYCLES = 16
 #: ... and until then for no more than this times the share that was proved.
 TRUSTED = 1.5
+#: A share of this times what was proved before is news: what was answered as congestion may have been none.
+MORE = 1.25
 #: What is lost by chance is spread about its mean; so many deviations of it still count as chance. With
 #: four, whoever was first on a path held it against those who had to find out yet.
 DEVIATIONS = 3
@@ -118,7 +120,7 @@ class RandomLoss:
     def end_round(
         self, *, bandwidth: int, max_bandwidth: int, min_rtt: Duration, counts: bool, now: Instant
     ) -> bool:
-        """End a round trip; return whether what was lost of late proves to be chance.
+        """End a round trip; return whether what was lost of late is newly found to be chance.
 
         Args:
             bandwidth: what was sent at, bytes/s.
@@ -129,6 +131,7 @@ class RandomLoss:
         if counts and self._least_rtt <= min_rtt + margin:
             kind = self._slow if bandwidth <= SLOWED * max_bandwidth else self._fast
             kind.add(self._lost, self._acked, now - self._began)
+            self._follow()
         self._lost = self._acked = 0
         self._began = now
         self._least_rtt = 1 << 62
@@ -142,18 +145,23 @@ class RandomLoss:
             return False
         if not max(UNCHANGED * before, MIN_RATIO) <= after <= MAX_RATIO:
             return False
-        found = self.ratio == 0.0
-        self.ratio = self._proved = self._fast.ratio(0) or 0.0
+        before, self.ratio = self.ratio, self._fast.ratio(0) or 0.0
+        self._proved = self.ratio
         self._cycles_left = PROOF_CYCLES
-        return found
+        return self.ratio > MORE * before
 
     def end_cycle(self, min_rtt: Duration) -> None:
         """A cycle of probing is over."""
         self._cycles_left -= 1
         if self._cycles_left <= 0:
             self.ratio = 0.0
-        elif (share := self._fast.ratio(self._least_fast)) is not None:
-            self.ratio = min(share, TRUSTED * self._proved)
+        self._follow()
         self._fast.forget(MAX_PACKETS * self._packet)
         self._slow = _Rounds()
         self._most_rtt -= max(0, self._most_rtt - min_rtt) // QUIET_MARGIN
+
+    def _follow(self) -> None:
+        """Once there is a proof, the share is what the path loses, as far as that was proved."""
+        share = self._fast.ratio(self._least_fast)
+        if self.ratio and share is not None:
+            self.ratio = min(share, TRUSTED * self._proved)

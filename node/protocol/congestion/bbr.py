@@ -58,7 +58,8 @@ class Bbr:
         #: The window before recovery or ProbeRTT lowered it.
         self._prior_window = 0
         self._drain_start_round = 0
-        self._startup_left: Instant = -1
+        #: Losses of what was sent until then have been answered already.
+        self._answered: Instant = -1
         self._probe_rtt_done: Instant | None = None
         self._probe_rtt_round_done = False
         self._marked = False
@@ -120,11 +121,11 @@ class Bbr:
     def on_lost(self, sample: LossSample) -> None:
         """§5.2.4: HandleLostPacket() for each burst with losses."""
         chance = self.model.random_loss
-        chance.note_lost(sample.lost_bytes)
-        # What Startup sent and lost has been answered by its end.
-        counts = sample.newest_sent > self._startup_left and any(
-            burst.lost > chance.allowance(burst.tx_in_flight) for burst in sample.bursts
-        )
+        # What Startup or a probe sent and lost was answered by its end; nor does it say what the path loses.
+        counts = sample.newest_sent > self._answered
+        if counts:
+            chance.note_lost(sample.lost_bytes)
+            counts = any(burst.lost > chance.allowance(burst.tx_in_flight) for burst in sample.bursts)
         self._note_loss(sample.now, ranges=sum(burst.ranges for burst in sample.bursts), counts=counts)
         for burst in sample.bursts:
             if self.cycle.is_probe_sample and self._is_too_high(burst):
@@ -177,7 +178,7 @@ class Bbr:
         if self.state is State.STARTUP and model.full_pipe.reached:
             self._go(Event.PIPE_FULL)
             self._drain_start_round = model.rounds.count
-            self._startup_left = sample.now
+            self._answered = sample.now
 
     def _jump_ahead(self, sample: AckSample) -> None:
         """SPEC 8.1.3-9: on a long path the first flight says how large the next may be."""
@@ -211,7 +212,7 @@ class Bbr:
             if self._is_time_to_go_down(sample):
                 self.cycle.too_high = False
                 self._start_down(Event.LIMIT, now=sample.now)
-        elif self._is_time_to_probe(sample.now):
+        elif model.chance_found or self._is_time_to_probe(sample.now):
             self._start_refill()
         elif state is State.PROBE_BW_DOWN:
             bdp = self._inflight(model.max_bandwidth.value)
@@ -264,6 +265,8 @@ class Bbr:
 
     def _start_down(self, event: Event, *, now: Instant) -> None:
         self.model.short_term.reset_signals()
+        if self.state is State.PROBE_BW_UP and self.model.random_loss.ratio:
+            self._answered = now  # SPEC 8.1.3-10
         self.model.random_loss.end_cycle(self.model.min_rtt.value or 0)
         self.model.long_term.stop_growing()
         self.model.rounds.since_probe_up = self.cycle.begin(now)

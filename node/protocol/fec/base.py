@@ -44,6 +44,9 @@ class FecScheme(Protocol):
     """One way to make repair symbols. Classes are registered, and never instantiated with state."""
 
     name: ClassVar[str]
+    #: Whether any of a block's repair symbols mends any of its losses, so that some can be kept until it is
+    #: known how many are needed.
+    incremental: ClassVar[bool]
 
     def encoder(self, repairs: int, size: int) -> Encoder:
         """Begin a block with so many repair symbols of ``size`` bytes."""

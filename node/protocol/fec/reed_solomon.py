@@ -63,6 +63,7 @@ class ReedSolomon:
     """The most repair for its overhead, whatever the pattern of losses; a little CPU for each packet."""
 
     name: ClassVar[str] = "reed-solomon"
+    incremental: ClassVar[bool] = True
 
     def encoder(self, repairs: int, size: int) -> _Cauchy:
         return _Cauchy(repairs, size)

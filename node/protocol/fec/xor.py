@@ -46,6 +46,7 @@ class Xor:
     """Cheap, and enough for single losses and for runs no longer than the interleave."""
 
     name: ClassVar[str] = "xor"
+    incremental: ClassVar[bool] = False
 
     def encoder(self, repairs: int, size: int) -> _Parity:
         return _Parity(repairs, size)

@@ -4,68 +4,32 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 
 from node.protocol.arena import HEADER_BYTES, Arena, Slot
-from node.protocol.fec.base import Encoder, FecScheme, Rows, Shape
+from node.protocol.fec.base import FecScheme, Rows, Shape
 from node.protocol.recovery.manager import Recovery
+from node.protocol.repair.block import Block
 from node.protocol.repair.loss_meter import LossMeter
+from node.protocol.repair.retained import MAX_RETAINED_BYTES
 from node.protocol.repair.symbols import SymbolLayout, arena_rows
 from node.protocol.time import MILLISECOND, Duration, Instant
-from node.protocol.wire.fec_frames import MAX_BLOCK_PACKETS, MAX_BLOCK_RANGES
+from node.protocol.wire.fec_frames import MAX_BLOCK_PACKETS
 
 #: Most bytes that FEC_REPAIR takes before its symbol: with at most ``MAX_BLOCK_RANGES`` ranges, gaps of at
 #: most ``MAX_GAP``, and ``MAX_BLOCK_PACKETS`` packets: 1 + 1 + 8 + 1 + 2 + 7 · 2 + 1 + 1.
 REPAIR_HEAD_BYTES = 29
-#: Packet numbers between two ranges of a block, at most: such a gap takes one byte.
-MAX_GAP = 64
 #: SPEC 12.1-2: bytes that a block's source symbols take together; a receiver keeps several times that.
 MAX_BLOCK_BYTES = 512 * 1024
 #: An unfinished block waits for further packets at least so long.
 MIN_PATIENCE: Duration = 2 * MILLISECOND
+#: Windows up to here let a peer keep a block's packets until repair that was asked for has come, two round
+#: trips after them (SPEC 12.4-1).
+MAX_SPARING_WINDOW = MAX_RETAINED_BYTES // 2
 #: Blocks remembered for the question whether repair of a lost packet is on its way.
 MAX_SENT_BLOCKS = 256
-
-
-class Block:
-    """Packets protected together."""
-
-    def __init__(
-        self, first: int, shape: Shape, encoder: Encoder, *, flush_at: Instant, drop_at: Instant
-    ) -> None:
-        self.first = self.end = first
-        self.ranges: list[tuple[int, int]] = []
-        self.packets = 0
-        #: Bytes of the longest source symbol.
-        self.width = 0
-        self.shape = shape
-        self.encoder = encoder
-        #: When its repair is to go even if the block is not full, and when it comes too late.
-        self.flush_at, self.drop_at = flush_at, drop_at
-        #: Repair symbols, once the block is closed, and how many of them have gone.
-        self.symbols: Rows | None = None
-        self.sent = 0
-        #: When the last repair symbol went.
-        self.sent_at: Instant | None = None
-
-    def takes(self, number: int) -> bool:
-        """Whether a packet may join: the frame that names the block's packets stays short (SPEC 12.1-1)."""
-        if number == self.end:
-            return True
-        return len(self.ranges) < MAX_BLOCK_RANGES and number - self.end <= MAX_GAP
-
-    def add(self, first: int, symbols: Rows) -> None:
-        """Take the symbols of packets from ``first`` on."""
-        count, width = symbols.shape
-        if self.ranges and first == self.end:
-            self.ranges[-1] = (self.ranges[-1][0], first + count)
-        else:
-            self.ranges.append((first, first + count))
-        self.end = first + count
-        self.packets += count
-        self.width = max(self.width, width)
-        self.encoder.add(symbols)
 
 
 class BlockWriter:
@@ -74,23 +38,28 @@ class BlockWriter:
     Args:
         overhead: repair packets for each protected packet at the most.
         least_loss: share of loss to be ready for whatever was measured.
+        is_hurried: whether what is sent now would lose by a round trip's delay, whatever repair costs;
+            None: it always would.
     """
 
     def __init__(
         self, scheme: FecScheme, layout: SymbolLayout, recovery: Recovery, *, overhead: float,
-        least_loss: float,
+        least_loss: float, is_hurried: Callable[[], bool] | None = None,
     ) -> None:  # fmt: skip
         self.layout = layout
         self.meter = LossMeter(least_loss)
-        #: Closed blocks whose repair symbols have not all gone, oldest first.
+        #: Closed blocks with repair symbols that may go and have not; what was asked for is first.
         self.pending: deque[Block] = deque()
         self.protected_packets = self.repairs_sent = 0
-        self._scheme, self._recovery, self._overhead = scheme, recovery, overhead
+        self.scheme, self._recovery, self._overhead = scheme, recovery, overhead
+        self._is_hurried = is_hurried
         self._block: Block | None = None
         self._capacity = 0
         # Repair symbols that the packets so far have earned and no block has used (SPEC 12.3-2). The first
         # packets of a connection, about whose path nothing is known, have one as well.
         self._earned = 1.0
+        # Repair symbols that losses as they were measured call for, and that have not been sent.
+        self._called_for = 0.0
         # Packets that came lately in the time a block may be open; counted since when, and from where on.
         self._in_time = MAX_BLOCK_PACKETS
         self._counted: tuple[Instant, int] = (0, 0)
@@ -128,8 +97,10 @@ class BlockWriter:
 
     def on_idle(self) -> bool:
         """There is nothing more to send for now, so earned repair goes at once; return whether any is."""
-        if self._block is not None and self._earned >= 1:
-            self.flush()
+        if self._block is not None:
+            self._block.idle = True
+            if self._earned >= 1:
+                self.flush()
         return bool(self.pending)
 
     def flush(self) -> None:
@@ -140,9 +111,16 @@ class BlockWriter:
         count = min(int(self._earned + 1e-6), block.shape.repairs)
         if not count:
             return
+        called_for = self._call_for(block, count)
+        if not self.scheme.incremental:
+            count = called_for
+            if not count:
+                return
         block.symbols = block.encoder.repairs(count)[:, : block.width]
+        block.released = min(called_for, len(block.symbols))
         self._earned = min(self._earned - len(block.symbols), block.shape.repairs)
-        self.pending.append(block)
+        if block.released:
+            self.pending.append(block)
         self._sent.append(block)
         self._firsts.append(block.first)
         if len(self._sent) > 2 * MAX_SENT_BLOCKS:
@@ -154,9 +132,22 @@ class BlockWriter:
         assert block.symbols is not None
         block.sent += count
         self.repairs_sent += count
-        if block.sent == len(block.symbols):
+        if block.sent == block.released:
             block.sent_at = now
             self.pending.popleft()
+
+    def release(self, block: Block, count: int) -> None:
+        """Let so many more symbols of a block go, before all others."""
+        assert block.symbols is not None
+        block.released += count
+        block.requests += 1
+        block.sent_at = None
+        if block not in self.pending:
+            self.pending.appendleft(block)
+
+    def fits(self, block: Block) -> bool:
+        """Whether a packet still has room for a repair symbol of the block."""
+        return block.width <= self._capacity
 
     # -- when, and what is on its way
 
@@ -197,13 +188,32 @@ class BlockWriter:
                 self.flush()
             first, symbols = first + count, symbols[count:]
 
+    def _call_for(self, block: Block, most: int) -> int:
+        """Return how many of a block's repair symbols go before anything is known to be lost (SPEC 12.3-5).
+
+        All of them, where data must not wait. Where it is the window or pacing that data waits for anyway,
+        as many as the path is going to lose: any repair beyond that takes the place of data.
+        """
+        share = self.meter.loss / max(1e-9, 1 - self.meter.loss)
+        self._called_for = min(self._called_for + block.packets * share, block.shape.repairs)
+        sparing = (
+            self._is_hurried is not None
+            and not block.idle
+            and self.meter.noticeable
+            and self._recovery.congestion.congestion_window <= MAX_SPARING_WINDOW
+            and not self._is_hurried()
+        )
+        count = min(most, int(self._called_for)) if sparing else most
+        self._called_for = max(0.0, self._called_for - count)
+        return count
+
     def _begin(self, first: int, now: Instant) -> Block:
         # Half a round trip: after a whole one, repair comes no earlier than what is sent again.
         patience = max(MIN_PATIENCE, self._recovery.rtt.smoothed_rtt // 2)
         self._measure_rate(patience, now)
         if self.meter.noticeable:
             half = self._recovery.congestion.congestion_window // (2 * self._capacity)
-            shape = self._scheme.shape(
+            shape = self.scheme.shape(
                 loss=self.meter.loss,
                 burst=self.meter.burst,
                 packets=max(1, min(half, self._in_time)),
@@ -211,7 +221,7 @@ class BlockWriter:
             )
         else:
             shape = Shape(MAX_BLOCK_PACKETS, 1)  # SPEC 12.3-3
-        encoder = self._scheme.encoder(shape.repairs, self._capacity)
+        encoder = self.scheme.encoder(shape.repairs, self._capacity)
         return Block(first, shape, encoder, flush_at=now + patience, drop_at=now + 2 * patience)
 
     def _measure_rate(self, patience: Duration, now: Instant) -> None:

@@ -46,7 +46,10 @@ class Fec:
         scheme, layout = FEC_SCHEMES[name](), SymbolLayout(checked=not c.is_authenticated)
         overhead = c.configuration.fec_overhead_percent / 100
         least = NEVER_LEAST_LOSS if self.never_repeats else 0.0
-        self.writer = BlockWriter(scheme, layout, c.recovery, overhead=overhead, least_loss=least)
+        self.writer = BlockWriter(
+            scheme, layout, c.recovery, overhead=overhead, least_loss=least,
+            is_hurried=(lambda: c.messages.is_sending) if mode == "on-request" else None,
+        )  # fmt: skip
         self.retained = Retained(tag_size=c.protection.tag_size)
         self.rebuilder = Rebuilder(
             scheme, self._code, layout, c.acks, retained=self.retained, take=c.receiver.take_rebuilt
@@ -66,6 +69,10 @@ class Fec:
         """Learn of lost packets; return those of them whose content is to be sent again now."""
         for low, high in runs(mask):
             self.writer.meter.on_lost(record.first + low, record.first + high)
+            repair = record.frames[0] if record.frames else None
+            if isinstance(repair, FecRepair):
+                indices = range(repair.index + low, repair.index + high)
+                self._withheld.on_repairs_lost(repair.ranges[0][0], indices)
         return self._withheld.hold(record, mask & ~record.recovered)
 
     def on_repair(self, frame: FecRepair) -> None:
@@ -123,7 +130,7 @@ class Fec:
         head = frame.head()
         tag_size = c.protection.tag_size
         size = HEADER_BYTES + len(head) + 1 + block.width + tag_size
-        slots = arena.slots(size, tag_size)[: min(most, len(block.symbols) - block.sent)]
+        slots = arena.slots(size, tag_size)[: min(most, block.released - block.sent)]
         first = c.recovery.next_packet_number
         for index, slot in enumerate(slots):
             slot.header[:] = prefix + (first + index & 0xFFFF_FFFF).to_bytes(4, "big")

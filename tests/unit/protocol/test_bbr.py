@@ -137,6 +137,44 @@ def test_what_startup_sent_and_lost_is_not_answered_again_after_it() -> None:
     assert bbr.model.short_term.bandwidth < RATE
 
 
+def by_chance(driven: Driven, share: float = 0.05) -> None:
+    """Spend a round trip on a path that loses a share of all that is sent, whatever that is."""
+    bbr = driven.bbr
+    sent = min(RATE, bbr.model.bandwidth if bbr.model.full_pipe.reached else RATE)
+    window = sent * RTT // SECOND
+    driven.round_trip(int(sent * (1 - share)), in_flight=window, lost=int(window * share))
+
+
+def test_once_loss_is_known_for_chance_its_bounds_go_and_the_path_is_probed_at_once() -> None:
+    """SPEC 8.1.3-10"""
+    driven = Driven()
+    bbr = driven.to(State.PROBE_BW_CRUISE)
+    bbr.model.long_term.inflight = 40 * SIZE  # as a probe that lost by chance set it
+    bounded = False
+    for _ in range(60):
+        by_chance(driven)
+        if bbr.model.random_loss.ratio:
+            break
+        bounded = bbr.model.short_term.bandwidth < UNBOUNDED
+    assert bounded
+    assert driven.state() is State.PROBE_BW_REFILL
+    assert bbr.model.short_term.bandwidth == bbr.model.long_term.inflight == UNBOUNDED
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_a_probe_lost_is_answered_by_its_end_alone_where_loss_is_known_for_chance(known: bool) -> None:
+    """SPEC 8.1.3-10; elsewhere the draft's rule holds."""
+    driven = Driven()
+    bbr = driven.to(State.PROBE_BW_UP)
+    bbr.model.random_loss.ratio = 0.05 if known else 0.0
+    driven.to(State.PROBE_BW_DOWN)
+    sent = driven.now
+    for _ in range(3):
+        driven.bbr.on_lost(loss_sample(20 * SIZE, sent=sent, now=driven.now, prior_in_flight=60 * SIZE))
+        driven.round_trip(RATE * 9 // 10)
+    assert (bbr.model.short_term.bandwidth == UNBOUNDED) is known
+
+
 def test_the_next_probe_forgets_what_loss_lowered() -> None:
     driven = Driven()
     bbr = driven.to(State.PROBE_BW_CRUISE)

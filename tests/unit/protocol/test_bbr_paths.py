@@ -179,6 +179,23 @@ def proved(share: float) -> Path:
     return chance
 
 
+def test_a_proof_of_a_quarter_more_is_news_and_one_of_as_much_is_not() -> None:
+    """SPEC 8.1.3-10: what was answered as congestion since then may have been none."""
+    for later, news in ((0.04, False), (0.08, True)):
+        chance = proved(0.04)
+        for _ in range(40):
+            rounds(chance, 1, share=later, bandwidth=1)
+        chance.ratio = 0.04
+        assert rounds(chance, 3, share=later, bandwidth=0.8) is news
+
+
+def test_the_share_is_followed_round_trip_by_round_trip() -> None:
+    """SPEC 8.1.3-10"""
+    chance = proved(0.04)
+    rounds(chance, 20, share=0.05, bandwidth=1)
+    assert 0.045 < chance.ratio < 0.05
+
+
 def test_a_proof_holds_for_sixteen_cycles() -> None:
     """SPEC 8.1.3-10"""
     chance = proved(0.06)

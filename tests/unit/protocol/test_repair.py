@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 import numpy as np
 import pytest
 
 from node.protocol.congestion.base import CONTROLLERS, initial_window
-from node.protocol.fec.base import FEC_SCHEMES
+from node.protocol.fec.base import FEC_SCHEMES, Shape
 from node.protocol.recovery.manager import Recovery
-from node.protocol.repair.blocks import MAX_BLOCK_BYTES, REPAIR_HEAD_BYTES, BlockWriter
+from node.protocol.repair.block import Block
+from node.protocol.repair.blocks import MAX_BLOCK_BYTES, MAX_SPARING_WINDOW, REPAIR_HEAD_BYTES, BlockWriter
 from node.protocol.repair.loss_meter import NOTICEABLE, LossMeter
 from node.protocol.repair.retained import MAX_RETAINED_BURSTS, MAX_RETAINED_BYTES, Retained
 from node.protocol.repair.symbols import SymbolLayout
@@ -20,7 +22,10 @@ from node.protocol.wire.fec_frames import FecRepair
 HEADER, TAG = 13, 16
 
 
-def writer(*, overhead: float = 1.0, size: int = 1452) -> BlockWriter:
+def writer(
+    *, overhead: float = 1.0, size: int = 1452, scheme: str = "xor", window: int = 0,
+    is_hurried: Callable[[], bool] | None = None,
+) -> BlockWriter:  # fmt: skip
     """A writer on a path of 100 ms that loses much."""
     recovery = Recovery(
         CONTROLLERS["new-reno"](size, rng=Random(1)),
@@ -29,9 +34,11 @@ def writer(*, overhead: float = 1.0, size: int = 1452) -> BlockWriter:
         on_lost=lambda record, mask: None,
     )
     recovery.take_handshake_sample(100 * MILLISECOND, now=0)
+    recovery.congestion.congestion_window = window or recovery.congestion.congestion_window
     made = BlockWriter(
-        FEC_SCHEMES["xor"](), SymbolLayout(checked=False), recovery, overhead=overhead, least_loss=0.2
-    )
+        FEC_SCHEMES[scheme](), SymbolLayout(checked=False), recovery, overhead=overhead, least_loss=0.2,
+        is_hurried=is_hurried,
+    )  # fmt: skip
     made.set_packet_size(size, tag_size=TAG)
     return made
 
@@ -160,6 +167,105 @@ def test_a_block_without_repair_is_no_reason_to_wait() -> None:
     assert made.block_of(5) is None
     assert made.block_of(3) is None
     assert made.flush_at is None
+
+
+# what bulk data gets
+
+
+def bulk(**settings: object) -> BlockWriter:
+    """A writer of bulk data, at a loss of one in ten, whose blocks have a hundred packets."""
+    made = writer(**{"scheme": "reed-solomon", "window": 300_000, "is_hurried": lambda: False, **settings})  # type: ignore[arg-type]
+    made.meter.loss = 0.1
+    return made
+
+
+def whole_blocks(made: BlockWriter, count: int, *, idle_after: int = -1) -> list[Block]:
+    """Return blocks that closed when they were full."""
+    found: list[Block] = []
+    number = 0
+    while len(found) < count:
+        made.add(number, bytes(1000), now=0)
+        if number == idle_after:
+            made.on_idle()
+        number += 1
+        while made.pending:
+            found.append(made.pending.popleft())
+    return found
+
+
+def test_bulk_data_gets_repair_for_what_is_lost_on_average_and_the_rest_is_kept() -> None:
+    """SPEC 12.3-5: at one loss in ten a ninth of a repair packet for each, over many blocks."""
+    blocks = whole_blocks(bulk(), 20)
+    packets = sum(block.packets for block in blocks)
+    assert sum(block.released for block in blocks) == pytest.approx(packets / 9, abs=1)
+    for block in blocks:
+        assert block.symbols is not None
+        assert len(block.symbols) == block.shape.repairs > block.released
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"is_hurried": lambda: True}, {"is_hurried": None}, {"window": MAX_SPARING_WINDOW + 1}],
+    ids=["messages", "another mode", "window"],
+)
+def test_data_that_must_not_wait_gets_all_its_repair_at_once(settings: dict[str, object]) -> None:
+    """SPEC 12.3-5"""
+    for block in whole_blocks(bulk(**settings), 3):
+        assert block.symbols is not None
+        assert block.released == len(block.symbols) == block.shape.repairs
+    assert whole_blocks(bulk(window=MAX_SPARING_WINDOW), 1)[0].released < block.released
+
+
+def test_a_block_that_saw_an_idle_sender_gets_all_its_repair_at_once() -> None:
+    """SPEC 12.3-5"""
+    made = bulk(overhead=0.4)
+    first = whole_blocks(made, 1, idle_after=1)[0]
+    assert first.symbols is not None
+    assert first.released == len(first.symbols)
+
+
+def test_xor_keeps_no_symbols_back() -> None:
+    """SPEC 12.3-5: of its symbols a certain one mends a certain loss."""
+    blocks = whole_blocks(bulk(scheme="xor"), 8)
+    assert sum(block.released for block in blocks) <= sum(block.packets for block in blocks) / 9 + 1
+    for block in blocks:
+        assert block.symbols is not None
+        assert block.released == len(block.symbols)
+
+
+def closed_block(scheme: str, *, total: int, released: int) -> Block:
+    """A block of packets 10 to 19 and 30 to 39 whose repair symbols have partly gone."""
+    kind = FEC_SCHEMES[scheme]()
+    block = Block(10, Shape(20, total), kind.encoder(total, 4), flush_at=0, drop_at=0)
+    for first in (10, 30):
+        block.add(first, np.ones((10, 4), dtype=np.uint8))
+    block.symbols, block.released = block.encoder.repairs(total), released
+    return block
+
+
+def test_what_a_block_lacks_is_what_was_lost_less_the_repair_that_was_not() -> None:
+    """SPEC 12.5-2: any symbol of reed-solomon mends any loss."""
+    scheme, block = FEC_SCHEMES["reed-solomon"](), closed_block("reed-solomon", total=5, released=2)
+    assert block.more_needed(scheme) == 0
+    for number, more in ((10, 0), (39, 0), (19, 1), (19, 1), (30, 2), (31, 3)):
+        block.on_packet_lost(number)
+        assert block.more_needed(scheme) == more
+    assert block.lost == [0, 9, 10, 11, 19]
+    block.on_repair_lost(1)
+    block.on_repair_lost(1)
+    assert block.more_needed(scheme) is None  # five lost, one there, and three more
+
+
+def test_xor_is_given_up_where_two_losses_share_a_symbol() -> None:
+    """SPEC 12.5-2"""
+    scheme, block = FEC_SCHEMES["xor"](), closed_block("xor", total=4, released=4)
+    block.on_packet_lost(10)
+    block.on_packet_lost(11)
+    assert block.more_needed(scheme) == 0
+    block.on_repair_lost(2)
+    assert block.more_needed(scheme) == 0  # that of other packets
+    block.on_packet_lost(14)  # four behind the first
+    assert block.more_needed(scheme) is None
 
 
 # what a receiver keeps
