@@ -24,7 +24,7 @@ from node.protocol.endpoint import Endpoint
 from node.protocol.events import ConnectionClosed, ConnectionEstablished, Event, StreamDataReceived
 from node.protocol.identity import Identity, Peer
 from node.protocol.time import SECOND, Duration, Instant
-from orchestrator.simulation.host import next_burst
+from orchestrator.simulation.driver import Driver
 from orchestrator.simulation.link import LinkDirection
 from orchestrator.simulation.packet import OVERHEAD, Packet
 from orchestrator.simulation.scheduler import Scheduler
@@ -176,7 +176,7 @@ class Bottleneck:
         return direction
 
     def _arrive(self, packet: Packet) -> None:
-        self._hosts[packet.destination].take(packet)
+        self._hosts[packet.destination].driver.take(packet)
 
 
 class _LossyRuns(LinkModel):
@@ -202,78 +202,35 @@ class _LossyRuns(LinkModel):
 
 
 class _Host:
-    """An endpoint on virtual time: what arrives at one instant is handed over together, as UDP GRO does."""
+    """An endpoint on virtual time, and the flows that begin or end there."""
 
     def __init__(
         self, endpoint: Endpoint, address: SocketAddress, out: LinkDirection, scheduler: Scheduler
     ) -> None:
         self.endpoint = endpoint
-        self.address = address
-        self._out = out
+        self.driver = Driver(
+            endpoint, scheduler, source=address, send=out.send, take_events=self._take_events
+        )
         self._scheduler = scheduler
-        self._inbox: deque[Packet] = deque()
-        self._reading = False
-        self._wake_at: Instant | None = None
         #: Flows that end here, by the connection's other end; and those that begin here, by connection.
         self._awaited: deque[Flow] = deque()
         self._flows: dict[Connection, Flow] = {}
 
     def connect(self, flow: Flow, target: _Host, configuration: Configuration) -> None:
         """Begin a flow."""
-        peer = Peer(target.endpoint.identity.public_key, target.address)
+        peer = Peer(target.endpoint.identity.public_key, target.driver.source)
         now = self._scheduler.now
         flow.connection = self.endpoint.connect(peer, configuration=configuration, now=now)
         self._flows[flow.connection] = flow
         target._awaited.append(flow)
-        self._drain()
+        self.driver.drain()
 
-    def take(self, packet: Packet) -> None:
-        """Take a packet that arrived."""
-        self._inbox.append(packet)
-        if not self._reading:
-            self._reading = True
-            self._scheduler.at(self._scheduler.now, self._read)
-
-    def _read(self, _: object) -> None:
-        self._reading = False
-        while self._inbox:
-            self.endpoint.receive(next_burst(self._inbox), now=self._scheduler.now)
-            self._drain()
-
-    def _wake(self, at: Instant) -> None:
-        if self._wake_at == at:
-            self._wake_at = None
-        deadline = self.endpoint.next_timeout()
-        if deadline is None:
-            return
-        if deadline <= self._scheduler.now:
-            self.endpoint.handle_timeout(now=self._scheduler.now)
-            self._drain()
-        else:
-            self._wake_soon(deadline)
-
-    def _drain(self) -> None:
-        now = self._scheduler.now
-        going = True
-        while going:
-            going = False
-            while (transmit := self.endpoint.transmit(now=now)) is not None:
-                buffer, size = transmit.buffer, transmit.segment_size
-                for start in range(0, len(buffer), size):
-                    payload = bytes(buffer[start : start + size])
-                    self._out.send(Packet(self.address, transmit.destination, payload, ecn=transmit.ecn))
-            while (found := self.endpoint.next_event()) is not None:
-                going = True
-                self._handle(*found)
-        deadline = self.endpoint.next_timeout()
-        if deadline is not None:
-            self._wake_soon(deadline)
-
-    def _wake_soon(self, deadline: Instant) -> None:
-        at = max(deadline, self._scheduler.now)
-        if self._wake_at is None or at < self._wake_at:
-            self._wake_at = at
-            self._scheduler.at(at, self._wake, at)
+    def _take_events(self) -> bool:
+        heard = False
+        while (found := self.endpoint.next_event()) is not None:
+            heard = True
+            self._handle(*found)
+        return heard
 
     def _handle(self, connection: Connection, event: Event) -> None:
         if isinstance(event, ConnectionEstablished):
