@@ -181,13 +181,17 @@ class DockerDeployment:
         self._lab.record.node(node)
         await asyncio.to_thread(self._set_state, node, state)
         (self._paused.add if state is NodeState.PAUSED else self._paused.discard)(node)
-        if self._plan.node(node).kind is NodeKind.ROUTER and state is not NodeState.STOPPED:
+        if self._plan.node(node).kind.forwards and state is not NodeState.STOPPED:
             # A paused container's processes stand still; what forwards is the kernel.
             await self._lab.set_forwarding(node, on=state is NodeState.RUNNING)
 
     async def control_nat(self, node: str, *, keep_for: Duration | None = None, flush: bool = False) -> str:
-        """Refuse: there are no NAT routers here."""
-        raise BackendError(f"node {node} is no NAT router here")
+        """Change how long a NAT router keeps idle mappings, or let it forget all; return what to tell.
+
+        Raises:
+            BackendError: it is no NAT router, or the kernel refuses.
+        """
+        return await self._lab.control_nat(node, keep_for=keep_for, flush=flush)
 
     async def inject(self, endpoint: LinkEndpoint, frame: bytes) -> None:
         """Put an Ethernet frame on the link as if ``endpoint`` had sent it."""

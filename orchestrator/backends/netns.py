@@ -143,8 +143,12 @@ class NetnsDeployment:
                 await agent.wait_ready()
 
     async def control_nat(self, node: str, *, keep_for: Duration | None = None, flush: bool = False) -> str:
-        """Refuse: there are no NAT routers here."""
-        raise BackendError(f"node {node} is no NAT router here")
+        """Change how long a NAT router keeps idle mappings, or let it forget all; return what to tell.
+
+        Raises:
+            BackendError: it is no NAT router, or the kernel refuses.
+        """
+        return await self.lab.control_nat(node, keep_for=keep_for, flush=flush)
 
     async def inject(self, endpoint: LinkEndpoint, frame: bytes) -> None:
         """Put an Ethernet frame on the link as if ``endpoint`` had sent it.

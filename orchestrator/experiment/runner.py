@@ -114,6 +114,7 @@ class _Experiment:
         async with self._deployed(keep=keep) as deployment:
             impairment = deployment.impairment
             self._began = deployment.now()
+            self._tell_of_nat()
             self._enter(Phase.RUNNING)
             await run_flows(
                 deployment, self._staged.plan, self._tracker, self._findings, virtual_time=virtual_time
@@ -177,6 +178,14 @@ class _Experiment:
             )
 
     # Afterwards.
+
+    def _tell_of_nat(self) -> None:
+        """Say who translates, as every report says who impairs."""
+        routers = [node.name for node in self._plan.nodes if node.nat is not None]
+        if routers:
+            virtual = self._backend.capabilities().virtual_time
+            who = "the simulator" if virtual else "the kernel (conntrack)"
+            self._findings.note(f"{who} translates at {', '.join(routers)}")
 
     async def _collect(self, deployment: Deployment) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from orchestrator.topology.model import LinkEndpoint, NodeKind
+from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan, InterfacePlan, LinkPlan, NodePlan
 
 #: The two interfaces inside a link namespace, towards the nodes a and b of the link, and what joins them.
@@ -93,7 +93,7 @@ def part_lines() -> list[Line]:
 
 def node_settings(node: NodePlan) -> Mapping[str, str]:
     """Return the kernel settings of a node's namespace, as path below /proc/sys → value."""
-    forward = "1" if node.kind is NodeKind.ROUTER else "0"
+    forward = "1" if node.kind.forwards else "0"
     return {
         **_SILENCE,
         "net/ipv4/ip_forward": forward,

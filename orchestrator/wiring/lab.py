@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from node.links.settings import Impairments
+from node.protocol.time import Duration
 from orchestrator.backends.base import Impairment
 from orchestrator.errors import BackendError
 from orchestrator.executor import RUN_VARIABLE, Commands, Executor, Process, run_batch
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan
-from orchestrator.wiring import captures, cleanup, commands, namespaces, offloads
+from orchestrator.wiring import captures, cleanup, commands, namespaces, nat, offloads
 from orchestrator.wiring.injection import Injector
 from orchestrator.wiring.journal import Journal
 from orchestrator.wiring.processes import spawn_for_run
@@ -136,6 +137,8 @@ class Lab:
         await self._make_namespaces()
         await self._make_interfaces()
         await self._bring_up()
+        places = {node.name: self.namespace(node.name) for node in self.plan.nodes}
+        await self._do(nat.set_up, self.plan, self._commands, places)
         await asyncio.gather(*(self._join(link) for link in self.record.links))
         await self._each(wait_until_running)
         self.record.save()
@@ -217,6 +220,17 @@ class Lab:
         """
         setting = {"net/ipv4/ip_forward": "1" if on else "0"}
         await self._do(namespaces.inside, {self.namespace(node): partial(namespaces.write_settings, setting)})
+
+    async def control_nat(self, node: str, *, keep_for: Duration | None = None, flush: bool = False) -> str:
+        """Change how long a NAT router keeps idle mappings (ns), or let it forget all; return what to tell.
+
+        Raises:
+            BackendError: it is no NAT router, or the kernel refuses.
+        """
+        if self.plan.node(node).nat is None:
+            raise BackendError(f"node {node} is no NAT router")
+        told = await self._do(nat.set_timeout, self.namespace(node), keep_for) if keep_for is not None else ""
+        return f"{await self._do(nat.flush, self.namespace(node))} mappings forgotten" if flush else told
 
     async def start_captures(self) -> None:
         """Capture every link from now on.

@@ -35,7 +35,7 @@ class NodeRecord:
     @property
     def is_router(self) -> bool:
         """Whether it only forwards."""
-        return self.kind == NodeKind.ROUTER.value
+        return NodeKind(self.kind).forwards
 
 
 @dataclass(frozen=True, slots=True)
