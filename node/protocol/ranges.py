@@ -77,6 +77,12 @@ class RangeSet:
         """Remove the lowest range and return it."""
         return self._starts.pop(0), self._ends.pop(0)
 
+    def newest(self, beyond: int, most: int) -> tuple[tuple[int, int], ...]:
+        """Return the ranges that end beyond a number, highest first: at most so many, and one in any case."""
+        begin = max(bisect_right(self._ends, beyond), len(self._ends) - most)
+        begin = max(0, min(begin, len(self._ends) - 1))
+        return tuple(zip(self._starts[begin:][::-1], self._ends[begin:][::-1], strict=True))
+
     def __contains__(self, number: int) -> bool:
         index = bisect_right(self._starts, number) - 1
         return index >= 0 and number < self._ends[index]

@@ -13,7 +13,7 @@ from node.protocol.wire.packet_number import MAX_PACKET_NUMBER
 
 #: On average a number in so many is skipped at first: within the first windows of a bulk transfer.
 FIRST_DISTANCE = 256
-#: The distance doubles up to this: each skipped number is a gap that the receiver reports sixteen times.
+#: The distance doubles up to this: each skipped number is a gap that the receiver reports eight times.
 LAST_DISTANCE = 4096
 #: Skipped numbers that are remembered: more than ever are in flight.
 MAX_REMEMBERED = 64

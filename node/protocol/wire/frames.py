@@ -71,7 +71,7 @@ class Ack:
             start = low
         if self.ecn is not None:
             values += self.ecn
-        return bytes(encode_varints(*values))
+        return encode_varints(*values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +317,7 @@ def parse_frames(payload: memoryview) -> Iterator[Frame]:
 
 
 def _encode(kind: int, *values: int) -> bytes:
-    return bytes(encode_varints(kind, *values))  # all types are less than 64: integers of one byte
+    return encode_varints(kind, *values)  # all types are less than 64: integers of one byte
 
 
 def _parse_ack(data: memoryview, position: int, kind: int) -> tuple[Frame, int]:

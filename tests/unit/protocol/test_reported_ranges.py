@@ -26,7 +26,7 @@ def test_all_ranges_are_reported_at_first_the_newest_first() -> None:
 
 
 @pytest.mark.parametrize(("later", "there"), [(REPORTS_OF_A_RANGE - 1, True), (REPORTS_OF_A_RANGE, False)])
-def test_a_range_without_news_is_reported_sixteen_times(later: int, there: bool) -> None:
+def test_a_range_without_news_is_reported_eight_times(later: int, there: bool) -> None:
     acks = received((0, 3))
     last = reported(acks)
     for index in range(later):
