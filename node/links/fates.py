@@ -24,6 +24,10 @@ class GivenCopy:
     corrupt_bit: int | None = None
     #: Whether it arrives with Congestion Experienced.
     marked: bool = False
+    #: Whether it may arrive before packets that were sent earlier; if not, it waits for them.
+    overtakes: bool = False
+    #: How long after the packet before it, at least, ns: what the bottleneck took for it.
+    spacing: Duration = 0
 
 
 #: Copies of the packet with a number that arrive, none if it is lost; None: the impairments decide.

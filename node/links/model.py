@@ -200,7 +200,16 @@ class LinkModel:
         self._duplicated += max(0, len(given) - 1)
         self._corrupted += sum(copy.corrupt_bit is not None for copy in given)
         self._marked += sum(copy.marked for copy in given)
-        return [Delivery(now + copy.delay, copy.corrupt_bit, copy.marked, item) for copy in given]
+        made = []
+        for copy in given:
+            at = now + copy.delay
+            if copy.overtakes:
+                self._reordered += 1
+            else:
+                # Sent closer together than they once were, packets still keep their order and their rate.
+                at = self._line_out = max(at, self._line_out + copy.spacing)
+            made.append(Delivery(at, copy.corrupt_bit, copy.marked, item))
+        return made
 
     def _pass(
         self, size: int, now: Instant, item: object, ecn_capable: bool, flow: object

@@ -11,10 +11,12 @@ import heapq
 import shutil
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
 from node.agent.files import FlowFiles
 from node.control.messages import Command, NodeEvent, Reply
+from node.links.fates import Fates
 from node.links.impairments.base import IMPAIRMENTS
 from node.links.settings import Impairments
 from node.protocol.time import SECOND, Duration, Instant
@@ -48,9 +50,16 @@ MAX_STEPS = 1_000_000_000
 
 @BACKENDS.register("simulation")
 class SimulationBackend:
-    """Labs on virtual time; runs everywhere and needs no rights."""
+    """Labs on virtual time; runs everywhere and needs no rights.
+
+    Args:
+        fates: what becomes of packets by number, by the end that sends, where that was recorded.
+    """
 
     name: ClassVar[str] = "simulation"
+
+    def __init__(self, *, fates: Mapping[LinkEndpoint, Fates] = MappingProxyType({})) -> None:
+        self._fates = fates
 
     def capabilities(self) -> Capabilities:
         """Return what the link model can do: everything."""
@@ -69,7 +78,7 @@ class SimulationBackend:
             BackendError: the run's files cannot be made.
         """
         with files_below(directory):
-            return SimulationDeployment(plan, directory, capture=capture)
+            return SimulationDeployment(plan, directory, capture=capture, fates=self._fates)
 
 
 class SimulationDeployment:
@@ -77,7 +86,14 @@ class SimulationDeployment:
 
     impairment = Impairment.SIMULATED
 
-    def __init__(self, plan: DeploymentPlan, directory: Path, *, capture: bool) -> None:
+    def __init__(
+        self,
+        plan: DeploymentPlan,
+        directory: Path,
+        *,
+        capture: bool,
+        fates: Mapping[LinkEndpoint, Fates] = MappingProxyType({}),
+    ) -> None:
         self._artefacts = Artefacts(directory)
         self._files: dict[str, _NodeFiles] = {
             # The places where every back end has them.
@@ -90,6 +106,7 @@ class SimulationDeployment:
                 files_of=self._files.__getitem__,
                 key_log_of=self._artefacts.key_log_of,
                 tracers_of=self._artefacts.tracers_of,
+                fates=fates,
             )
             if capture:
                 self._artefacts.capture(self._lab.network, plan)

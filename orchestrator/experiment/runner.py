@@ -65,6 +65,21 @@ async def run(
     """
     plan = make_plan(topology, seed=seed, qlog=qlog)
     backend = select_backend(backend_name, plan)
+    return await run_plan(
+        plan, backend, directory=directory, capture=capture, keep=keep, on_progress=on_progress
+    )
+
+
+async def run_plan(
+    plan: DeploymentPlan,
+    backend: Backend,
+    *,
+    directory: Path,
+    capture: bool = True,
+    keep: bool = False,
+    on_progress: Observer = ignore,
+) -> RunResult:
+    """Run a plan on a back end that can do it; arguments and errors as of ``run``."""
     if keep:
         check_can_last(backend)
     run_id = new_run_id()

@@ -6,10 +6,12 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from random import Random
+from types import MappingProxyType
 from typing import Protocol
 
 from node.control.messages import Command, NodeEvent, Reply
 from node.core import NodeCore
+from node.links.fates import Fates
 from node.protocol.identity import Peer
 from node.protocol.trace import TracerOf
 from node.settings import NodeSettings
@@ -17,7 +19,7 @@ from node.workloads.base import ByteSink, ByteSource
 from orchestrator.simulation.host import Host
 from orchestrator.simulation.network import Network
 from orchestrator.simulation.scheduler import Scheduler
-from orchestrator.topology.model import NodeKind
+from orchestrator.topology.model import LinkEndpoint, NodeKind
 from orchestrator.topology.plan import DeploymentPlan, NodePlan
 
 #: Events that wait to be read; a run of many hours makes fewer, so only a reader that is gone fills this.
@@ -53,10 +55,11 @@ class SimulatedLab:
         files_of: Callable[[str], Files],
         key_log_of: Callable[[str], Callable[[str], None] | None] = lambda name: None,
         tracers_of: Callable[[NodePlan, Callable[[str], None]], TracerOf | None] = lambda node, warn: None,
+        fates: Mapping[LinkEndpoint, Fates] = MappingProxyType({}),
     ) -> None:
         self.plan = plan
         self.scheduler = Scheduler()
-        self.network = Network(plan, self.scheduler)
+        self.network = Network(plan, self.scheduler, fates=fates)
         #: What the nodes reported and nobody has read, in order.
         self.events: deque[NodeEvent] = deque(maxlen=MAX_EVENTS)
         self._files_of = files_of

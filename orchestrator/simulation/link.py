@@ -6,6 +6,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TypeAlias
 
+from node.links.fates import Fates
 from node.links.frames import ecn_capable, flow_of
 from node.links.model import Delivery, LinkModel
 from node.links.settings import Impairments
@@ -23,6 +24,7 @@ class LinkDirection:
     Args:
         name: ``a:eth1->b:eth1``; with the seed, it seeds the direction's chance.
         receive: takes what arrives at the other end.
+        fates: what becomes of packets by number, where that was recorded.
     """
 
     def __init__(
@@ -33,9 +35,10 @@ class LinkDirection:
         seed: int,
         scheduler: Scheduler,
         receive: Callable[[Packet], None],
+        fates: Fates | None = None,
     ) -> None:
         self.name = name
-        self.model = LinkModel(impairments, Random(f"{seed}/link/{name}"))
+        self.model = LinkModel(impairments, Random(f"{seed}/link/{name}"), fates=fates)
         #: Who watches this direction, in order of being called.
         self.taps: list[Tap] = []
         # When the model's queue is looked at next; None: not before something comes.

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from random import Random
+from types import MappingProxyType
 
+from node.links.fates import Fates
 from node.protocol.datagrams import SocketAddress
 from orchestrator.simulation.link import LinkDirection
 from orchestrator.simulation.nat import NatTable
@@ -66,8 +68,10 @@ class Station:
         if not self.up:
             self.drops["node is down"] += 1
             return
-        if packet.frame is not None or packet.damaged:
-            found = None if packet.damaged or packet.frame is None else from_frame(packet.frame)
+        if packet.frame is not None or packet.damaged_bit is not None:
+            found = (
+                None if packet.damaged_bit is not None or packet.frame is None else from_frame(packet.frame)
+            )
             if found is None:
                 self.drops["not a valid packet"] += 1
                 return
@@ -77,7 +81,7 @@ class Station:
     def receive_outside(self, packet: Packet) -> None:
         """Take a packet that arrived at the outside of this NAT router: only what answers gets in."""
         assert self.nat is not None, "only NAT routers have an outside"
-        if packet.frame is not None or packet.damaged or not self.up:
+        if packet.frame is not None or packet.damaged_bit is not None or not self.up:
             # Damaged, injected or for a router that is off: dropped as anywhere, but for what is whole.
             found = from_frame(packet.frame) if packet.frame is not None and self.up else None
             if found is None:
@@ -157,9 +161,20 @@ def _routing_table(plan: NodePlan) -> list[tuple[IPv4Network, str]]:
 
 
 class Network:
-    """All stations and links of a plan."""
+    """All stations and links of a plan.
 
-    def __init__(self, plan: DeploymentPlan, scheduler: Scheduler) -> None:
+    Args:
+        fates: what becomes of packets by number, by the end that sends, where that was recorded.
+    """
+
+    def __init__(
+        self,
+        plan: DeploymentPlan,
+        scheduler: Scheduler,
+        *,
+        fates: Mapping[LinkEndpoint, Fates] = MappingProxyType({}),
+    ) -> None:
+        self._fates = fates
         self.scheduler = scheduler
         self.stations: Mapping[str, Station] = {
             node.name: Station(node, scheduler, seed=plan.seed) for node in plan.nodes
@@ -183,6 +198,7 @@ class Network:
                 impairments,
                 seed=seed,
                 scheduler=self.scheduler,
+                fates=self._fates.get(source),
                 receive=(
                     station.receive_outside
                     if nat is not None and nat.outside == target.interface

@@ -29,7 +29,7 @@ class Packet:
     """One packet on its way. Its payload is never changed in place: copies of it may be elsewhere."""
 
     __slots__ = (
-        *("damaged", "destination", "ecn", "frame", "payload"),
+        *("damaged_bit", "destination", "ecn", "frame", "payload"),
         *("size", "source", "ttl", "udp_checksum"),
     )
 
@@ -53,14 +53,14 @@ class Packet:
         self.udp_checksum: int | None = None
         #: An injected frame as it was given; a receiver then looks at it before anything else.
         self.frame: bytes | None = None
-        #: A header is damaged: the next receiver drops the packet.
-        self.damaged = False
+        #: Bit of the frame that is damaged in a header: the next receiver drops the packet; None: none is.
+        self.damaged_bit: int | None = None
 
     def copy(self) -> Packet:
         """Return a packet equal to this one."""
         other = Packet(self.source, self.destination, self.payload, ecn=self.ecn, ttl=self.ttl)
         other.size, other.udp_checksum, other.frame = self.size, self.udp_checksum, self.frame
-        other.damaged = self.damaged
+        other.damaged_bit = self.damaged_bit
         return other
 
     def with_ecn(self, ecn: int) -> Packet:
@@ -87,7 +87,7 @@ class Packet:
             other.udp_checksum = None
         elif not _SOURCE_MAC.start <= position < _SOURCE_MAC.stop:
             # Nobody looks at the source's MAC; every other bit of the headers is fatal.
-            other.damaged = True
+            other.damaged_bit = bit
         return other
 
     def forwarded(self) -> Packet:
@@ -122,9 +122,14 @@ def injected(frame: bytes) -> Packet:
 
 
 def to_frame(packet: Packet, source_mac: bytes, destination_mac: bytes) -> bytes:
-    """Return the Ethernet frame of a packet, all checksums right."""
+    """Return the Ethernet frame of a packet, all checksums right but for what a link has damaged."""
     if packet.frame is not None:
         return packet.frame
+    frame = _whole_frame(packet, source_mac, destination_mac)
+    return frame if packet.damaged_bit is None else _flip(frame, packet.damaged_bit)
+
+
+def _whole_frame(packet: Packet, source_mac: bytes, destination_mac: bytes) -> bytes:
     source, destination = _address_bytes(packet.source[0]), _address_bytes(packet.destination[0])
     udp_length = UDP_BYTES + len(packet.payload)
     if packet.udp_checksum is None:

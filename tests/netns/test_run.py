@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.experiment.replay import Recording
+from orchestrator.topology.model import LinkEndpoint
 from tests.netns.labs import left_over
 from tests.support import qvis
 from tests.support.command import ROOT, await_line, narrows, started
@@ -151,3 +153,29 @@ def test_lab_that_was_deployed_can_be_seen_changed_entered_and_removed(tmp_path:
     assert removed.code == 0
     assert left_over(up["run_id"]) == []
     assert narrows("inspect", up["run_id"]).code == 4
+
+
+def test_a_run_on_real_packets_can_be_replayed(tmp_path: Path) -> None:
+    """What became of each packet there becomes of it in the simulator, and as often as one likes."""
+    results = tmp_path / "results"
+    ended = narrows("run", LINE, "--backend", "netns", "--results", results, "-f", "json")
+    assert ended.json()["verdict"] == "PASS", ended.json()["reasons"]
+    recording = Recording.of_run(Path(ended.json()["directory"]))
+    again, once_more = (
+        narrows("replay", ended.json()["directory"], "--results", tmp_path / name, "-f", "json").json()
+        for name in ("again", "once more")
+    )
+    assert again["flows"]["file"]["seconds"] == once_more["flows"]["file"]["seconds"]
+    assert again["flows"]["file"]["intact"]
+    assert again["wire"]["violations"] == 0
+    replayed = Recording.of_run(Path(again["directory"]))
+    bottleneck = LinkEndpoint("r1", "eth2")
+    lost, lost_again = (
+        [number for number, fate in enumerate(one.fates[bottleneck]) if fate == ()]
+        for one in (recording, replayed)
+    )
+    common = min(len(recording.fates[bottleneck]), len(replayed.fates[bottleneck])) - 200
+    assert lost
+    assert [number for number in lost if number < common] == [
+        number for number in lost_again if number < common
+    ]

@@ -52,13 +52,13 @@ def test_corruption_of_the_payload_flips_one_bit_of_a_copy(payload: bytes, numbe
     damaged = packet.corrupted(8 * OVERHEAD + number % (8 * len(payload)))
     assert packet.payload == payload
     assert (int.from_bytes(damaged.payload, "big") ^ int.from_bytes(payload, "big")).bit_count() == 1
-    assert not damaged.damaged
+    assert damaged.damaged_bit is None
     assert from_frame(to_frame(damaged, MAC_A, MAC_B)) is not None
 
 
 def test_corruption_of_headers_is_fatal_but_for_the_sources_mac() -> None:
     packet = Packet(SOURCE, DESTINATION, b"hello")
-    fatal = {bit // 8 for bit in range(8 * OVERHEAD) if packet.corrupted(bit).damaged}
+    fatal = {bit // 8 for bit in range(8 * OVERHEAD) if packet.corrupted(bit).damaged_bit is not None}
     assert fatal == set(range(OVERHEAD)) - set(range(6, 12))
 
 
