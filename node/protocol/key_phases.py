@@ -53,7 +53,7 @@ class KeyPhases:
         self.due_at: Instant = 0
         #: The first packet number of the current phase of ours.
         self.first_sent = 0
-        #: Whether the burst at hand was sealed in the previous phase.
+        #: Whether the packet at hand was sealed in the previous phase.
         self.reading_previous = False
         #: When the previous phase's key is to be forgotten; None: there is none.
         self.previous_until: Instant | None = None
@@ -105,8 +105,9 @@ class KeyPhases:
         Raises:
             RemoteProtocolError: the peer updates again before it can know of our acknowledgement.
         """
-        if number < self._first_received:
-            self.reading_previous = True
+        # One burst may hold packets of the phase before and of the next: their type bytes are the same.
+        self.reading_previous = number < self._first_received
+        if self.reading_previous:
             return self._previous is not None and open_with(self._previous, number, packet)
         if self._next is None:
             key = next_key(self._receive_key)

@@ -221,6 +221,31 @@ def test_a_replayed_packet_of_the_phase_before_is_a_duplicate() -> None:
     assert pair.accepted.statistics().duplicate_packets == 1
 
 
+def test_one_burst_may_hold_packets_of_the_phases_before_and_after() -> None:
+    """SPEC 4.2-7: both have the same type byte; the acknowledgement is one of the newer phase."""
+    pair, forger = forged()
+    accepted = pair.accepted
+    assert accepted is not None
+    late = forger.packet(Ping().encode() + bytes(39))
+    forger.update_keys()
+    forger.send(Ping())
+    stream = accepted.open_stream()
+    accepted.write(stream, b"phase 1")
+    pair.drain()
+    forger.send(Ack(((0, accepted.statistics().packets_sent),), 0))
+    accepted.update_keys()
+    accepted.write(stream, b"phase 2")
+    pair.drain()
+    forger.update_keys()
+    newer = forger.packet(Ack(((0, accepted.statistics().packets_sent),), 0).encode().ljust(40, b"\0"))
+    assert (late[0], len(late)) == (newer[0], len(newer)) == (0x41, len(newer))
+    both = memoryview(bytearray(late + newer))
+    pair.right.receive(Burst(LEFT, both, len(late)), now=pair.now)
+    pair.drain()
+    assert pair.closed(right=True) is None
+    assert accepted.statistics().key_updates == 2
+
+
 def test_a_second_update_before_any_acknowledgement_closes() -> None:
     """SPEC 4.2-7."""
     pair, forger = forged()

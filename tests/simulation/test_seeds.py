@@ -39,6 +39,11 @@ def test_a_message_that_repair_could_not_bring_is_given_up_once() -> None:
     messages.run(261)
 
 
+def test_a_burst_may_hold_packets_of_the_key_phases_before_and_after() -> None:
+    """SPEC 4.2-7. Seed 70570: the second packet's acknowledgement was taken for one of the phase before."""
+    messages.run(70570)
+
+
 def test_a_window_of_less_than_a_packet_lets_one_go() -> None:
     """Seed 1277: packets had grown beyond the minimum window, and the last credit waited for ever."""
     transfer.run(1277)
