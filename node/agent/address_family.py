@@ -36,6 +36,9 @@ _MAX_NAMES = 1024
 class AddressFamily(Protocol):
     """A family, to its sockets. Options that somebody asked for raise OSError where a kernel lacks them."""
 
+    #: Whether the kernel writes addresses in another way than the core.
+    translates: bool
+
     def leave_checksum_out(self, sock: socket.socket) -> None:
         """Send, and take, datagrams without UDP checksum."""
         ...
@@ -68,6 +71,8 @@ class AddressFamily(Protocol):
 class IPv4:
     """IPv4 sockets: the kernel writes addresses as the core does."""
 
+    translates = False
+
     def leave_checksum_out(self, sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, _SO_NO_CHECK, 1)
 
@@ -93,6 +98,8 @@ class IPv4:
 
 class IPv6:
     """IPv6 sockets, which carry IPv4 as well when they are bound to all addresses."""
+
+    translates = True
 
     def __init__(self) -> None:
         self._names: dict[Any, SocketAddress] = {}

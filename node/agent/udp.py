@@ -245,7 +245,7 @@ class UdpDriver:
     def _receive_batch(self) -> bool:
         """Give the core a batch of bursts; return whether there may be more."""
         receive, counters, core = self._socket.recvmsg_into, self.counters, self.core
-        name_of = self._family.name_of
+        name_of, translates = self._family.name_of, self._family.translates
         for _ in range(BURSTS_PER_BATCH):
             counters.receive_calls += 1
             try:
@@ -267,7 +267,9 @@ class UdpDriver:
             counters.bursts_received += 1
             counters.bytes_received += size
             counters.datagrams_received += -(-size // segment)
-            burst = Burst(name_of(source), self._arena.view[:size], segment, ecn, self._arena)
+            if translates:
+                source = name_of(source)
+            burst = Burst(source, self._arena.view[:size], segment, ecn, self._arena)
             core.receive(burst, now=time.monotonic_ns())
         return True
 
@@ -318,14 +320,16 @@ class UdpDriver:
     def _send(self, transmit: Transmit) -> None:
         """Send a burst: whole if the kernel cuts it, else piecewise; keep what the socket will not take."""
         buffer, segment = transmit.buffer, transmit.segment_size
-        destination = self._family.address_of(transmit.destination)
+        destination = transmit.destination
+        if self._family.translates:
+            destination = self._family.address_of(destination)
         if transmit.ecn != self._codepoint and self.ecn:
             self._mark(transmit.ecn)
-        size = len(buffer)
+        size, counters = len(buffer), self.counters
         refused: OSError | None = None
         if size > segment and self.gso:
             try:
-                self.counters.send_calls += 1
+                counters.send_calls += 1
                 self._socket.sendmsg([buffer], [_segment_message(segment)], 0, destination)
                 self._count_sent(size, segment)
             except OSError as error:
@@ -337,11 +341,12 @@ class UdpDriver:
             else:
                 return
         for start in range(0, size, segment):
-            piece = buffer[start : start + segment]
+            piece = buffer[start : start + segment] if size > segment else buffer
             try:
-                self.counters.send_calls += 1
-                self._socket.sendto(piece, destination)
-                self._count_sent(len(piece), segment)
+                counters.send_calls += 1
+                counters.bytes_sent += self._socket.sendto(piece, destination)
+                counters.bursts_sent += 1
+                counters.datagrams_sent += 1
                 if refused is not None:  # else the datagrams are too long for the interface, cut or not
                     self._give_up_gso(refused)
                     refused = None

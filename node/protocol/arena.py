@@ -14,6 +14,8 @@ HEADER_BYTES = 13
 BULK_FRAME_BYTES = 13
 #: Slots are kept for this many packet sizes; more sizes than that, and they are made anew.
 MAX_CACHED_SIZES = 16
+#: ... and so many of lone packets, which are of all sizes.
+MAX_CACHED_LONE = 256
 
 
 class Slot:
@@ -44,6 +46,7 @@ class Arena:
         self.buffer = bytearray(MAX_BURST_BYTES + 29)
         self.view = memoryview(self.buffer)
         self._slots: dict[tuple[int, int], list[Slot]] = {}
+        self._lone: dict[tuple[int, int], Slot] = {}
 
     def slots(self, size: int, tag_size: int) -> list[Slot]:
         """Return the slots of as many packets of ``size`` bytes as one burst takes."""
@@ -54,6 +57,15 @@ class Arena:
             count = min(MAX_SEGMENTS, MAX_BURST_BYTES // size)
             found = [Slot(self.view, index * size, size, tag_size) for index in range(count)]
             self._slots[size, tag_size] = found
+        return found
+
+    def lone(self, size: int, tag_size: int) -> Slot:
+        """Return the slot of one packet at the beginning."""
+        found = self._lone.get((size, tag_size))
+        if found is None:
+            if len(self._lone) >= MAX_CACHED_LONE:
+                self._lone.clear()
+            found = self._lone[size, tag_size] = Slot(self.view, 0, size, tag_size)
         return found
 
     def slot(self, position: int, size: int, tag_size: int) -> Slot:

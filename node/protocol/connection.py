@@ -268,7 +268,7 @@ class Connection(StreamCalls):
         return earliest(
             self.timers.next(),
             paths.deadline,
-            self.messages.next_deadline() if self.messages.has_deadlines else None,
+            self.messages.next_deadline() if self.messages.deadlines else None,
             self.recovery.next_timeout(),
             self.acks.deadline,
             paced,
@@ -314,11 +314,6 @@ class Connection(StreamCalls):
     def open_other(self, number: int, packet: memoryview, now: Instant) -> bool:
         """Open a packet whose type is not ``receive_kind``."""
         return open_other(self, number, packet, now=now)
-
-    def on_ack_sent(self) -> None:
-        """An ACK frame of all that was received goes out."""
-        if self.keys is not None:
-            self.keys.on_ack_sent()
 
     def on_sent(self, record: SentBurst, fresh: int, ack: Ack | None = None) -> None:
         """Note a burst that goes out; ``ack``: what it acknowledges."""

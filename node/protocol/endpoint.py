@@ -81,13 +81,15 @@ class Endpoint:
         buffer, size = burst.buffer, burst.segment_size
         position, length = 0, len(buffer)
         while position < length:
-            connection = self._connection_at(buffer, position)
-            if connection is None:
+            prefix = buffer[position : position + 9]
+            connection = None
+            if prefix[0] & ~PHASE_BIT == DATA:  # is_data, without a call
+                connection = self._by_id.get(bytes(prefix[1:]))
+            if connection is None or connection.parameters is None:  # nobody's, or it has no keys yet
                 self._receive_other(buffer[position : position + size], burst.source, burst.ecn, now)
                 position += size
                 continue
             end = position + size
-            prefix = buffer[position : position + 9]
             while end < length and buffer[end : end + 9] == prefix:
                 end += size
             arena = burst.arena if position == 0 else None
@@ -327,13 +329,6 @@ class Endpoint:
             return
         connection.on_stateless_reset(now=now)
         self.report(connection)
-
-    def _connection_at(self, buffer: memoryview, position: int) -> Connection | None:
-        """Return the connection whose DATA packet stands there, if it has keys."""
-        if buffer[position] & ~PHASE_BIT != DATA:  # is_data, without a call
-            return None
-        found = self._by_id.get(bytes(buffer[position + 1 : position + 9]))
-        return found if found is not None and found.parameters is not None else None
 
     def _sort(self, connection: Connection) -> None:
         """Put a connection among the others once it is half-open no more."""

@@ -79,7 +79,10 @@ class Life:
         """An ack-eliciting packet goes out."""
         if not self._eliciting_since_receipt:
             self._eliciting_since_receipt = True  # SPEC 9-2: the first since the last receipt
-            self._restart_idle(now)
+            if self._idle_timeout:
+                self.timers.set(Timer.IDLE, now + self._idle_timeout)
+            if self._keep_alive:
+                self._restart_idle(now)
 
     def on_packet_while_closing(self) -> None:
         """The peer has not heard of the end: answer with CLOSE again, ever more rarely (SPEC 9-1).

@@ -41,7 +41,8 @@ class Messages:
         self._message_of: dict[int, int] = {}
         #: Streams of messages that were refused lately, oldest first: each is refused once.
         self._refused: dict[int, None] = {}
-        self._deadlines: list[tuple[Instant, int]] = []
+        #: When messages are to be given up that are not over by then, and their numbers: a heap.
+        self.deadlines: list[tuple[Instant, int]] = []
 
     # -- what the caller wants
 
@@ -63,17 +64,12 @@ class Messages:
         number = self.sent
         self._stream_of[number] = None
         if deadline is not None:
-            heappush(self._deadlines, (deadline, number))
+            heappush(self.deadlines, (deadline, number))
         self._waiting.append((number, data))
         self.waiting_bytes += len(data)
         self.open_streams()
         self.expire(now=now)
         return number
-
-    @property
-    def has_deadlines(self) -> bool:
-        """Whether a message may have to be given up some time."""
-        return bool(self._deadlines)
 
     @property
     def is_sending(self) -> bool:
@@ -118,13 +114,13 @@ class Messages:
     def expire(self, *, now: Instant) -> None:
         """Give up all messages whose deadline has come (SPEC 6.2-4)."""
         while (deadline := self.next_deadline()) is not None and deadline <= now:
-            self._give_up(heappop(self._deadlines)[1], refused=False)
+            self._give_up(heappop(self.deadlines)[1], refused=False)
 
     def next_deadline(self) -> Instant | None:
         """Return when ``expire`` has something to do."""
-        while self._deadlines and self._deadlines[0][1] not in self._stream_of:
-            heappop(self._deadlines)
-        return self._deadlines[0][0] if self._deadlines else None
+        while self.deadlines and self.deadlines[0][1] not in self._stream_of:
+            heappop(self.deadlines)
+        return self.deadlines[0][0] if self.deadlines else None
 
     def _give_up(self, number: int, *, refused: bool) -> None:
         c = self._connection

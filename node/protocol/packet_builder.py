@@ -33,6 +33,7 @@ from node.protocol.wire.frames import (
     NewConnectionId,
     Ping,
     Stream,
+    encode_stream,
 )
 from node.protocol.wire.packet_number import WIRE_MASK
 
@@ -372,7 +373,8 @@ class PacketBuilder:
                 self.acks += 1
                 parts.append(ack.encode())
                 room -= len(parts[-1])
-                c.on_ack_sent()
+                if c.keys is not None:
+                    c.keys.on_ack_sent()
         while control and self.control:
             encoded = self.control[0].encode()
             if len(encoded) > room:
@@ -406,14 +408,16 @@ class PacketBuilder:
         if data:
             stream.copy_into(memoryview(data), start)
         fin = stream.fin_goes_with(end)
-        make = Message if stream.is_message else Stream
-        encoded = make(stream.stream_id, start, data, fin).encode()
+        kind = Message.KIND if stream.is_message else Stream.KIND
+        encoded = encode_stream(kind, stream.stream_id, start, data, fin)
         parts.append(encoded)
         pieces.append((stream, start, end, fin, stream.epoch))
         if start < stream.high_water:
             self.retransmitted_packets += 1
             self.retransmitted_bytes += min(end, stream.high_water) - start
-        c.credit.on_sent(stream.on_sent(start, end, fin=fin))
+        fresh = stream.on_sent(start, end, fin=fin)
+        if fresh:
+            c.credit.on_sent(fresh)
         c.streams.take_turns(stream)
         return len(encoded)
 
@@ -439,7 +443,7 @@ class PacketBuilder:
         """Return the number of the next packet, and the packet."""
         c = self._connection
         tag_size = c.protection.tag_size
-        slot = self._arena.slot(0, HEADER_BYTES + len(payload) + tag_size, tag_size)
+        slot = self._arena.lone(HEADER_BYTES + len(payload) + tag_size, tag_size)
         number = c.recovery.next_packet_number
         _HEADER.pack_into(self._arena.buffer, 0, prefix, number & WIRE_MASK)
         slot.payload[:] = payload

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from node.protocol.errors import ErrorCode, RemoteProtocolError
-from node.protocol.states import OVER
+from node.protocol.states import OVER, ConnectionState
 from node.protocol.streams.receive import MAX_GAPS, ReceiveStream
 from node.protocol.streams.states import ReceiveState
 from node.protocol.time import Instant
@@ -113,10 +113,13 @@ class PacketReceiver:
                 if number < 0:
                     continue
                 if not authentic:
-                    c.on_authentic(now)
+                    if life.state is ConnectionState.ESTABLISHED and c.early is None:
+                        life.on_authentic(now)
+                    else:
+                        c.on_authentic(now)
                     authentic = True
                 payload = packet[HEADER_BYTES : len(packet) - c.protection.tag_size]
-                if self._arm(payload):
+                if payload[0] in _BULK_KINDS and self._arm(payload):
                     self._tells = True
                     self._append(payload[_BULK_HEAD:])
                     self._note(number, len(packet), _ELICITING, now)
@@ -300,8 +303,7 @@ class PacketReceiver:
 
         Behind a gap as well: through loss almost every packet comes while an earlier one is missing.
         """
-        self._bulk_stream = None
-        if len(payload) <= _BULK_HEAD or payload[0] not in _BULK_KINDS:
+        if len(payload) <= _BULK_HEAD:
             return False
         kind, stream_id, offset = _BULK_PACKET.unpack_from(payload)
         if stream_id & _ID_LENGTH != _ID_IN_FOUR or offset & _OFFSET_LENGTH != _OFFSET_LENGTH:
@@ -382,7 +384,7 @@ class PacketReceiver:
         """Handle all frames of a payload; return what became of it."""
         c = self._connection
         try:
-            frames = list(parse_frames(payload))
+            frames = parse_frames(payload)
         except RemoteProtocolError as error:
             self._drop_malformed(size, number, error.reason)
             if c.is_authenticated:

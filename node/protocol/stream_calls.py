@@ -112,7 +112,8 @@ class StreamCalls:
             self.give_credit(len(data))
             if self.observer is not None:
                 self.observer.read(stream, len(data))
-            self.forget_if_done(stream_id)
+            if stream.final_size is not None:
+                self.forget_if_done(stream_id)
             self.wake()
         return data
 

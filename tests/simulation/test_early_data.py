@@ -452,7 +452,7 @@ def test_a_lost_ticket_comes_again() -> None:
 
 def test_new_ticket_comes_back_whole() -> None:
     frame = NewTicket(3600, bytes(range(32)), b"x" * 113)
-    assert next(parse_frames(memoryview(frame.encode() + b"\x01"))) == frame
+    assert parse_frames(memoryview(frame.encode() + b"\x01"))[0] == frame
 
 
 def test_early_data_that_is_never_answered_keeps_nothing_alive() -> None:

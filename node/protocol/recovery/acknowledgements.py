@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from node.protocol.ecn import CE, ECT0, ECT1, EcnCounts
+from node.protocol.ecn import CE, ECT0, ECT1
 from node.protocol.ranges import RangeSet
 from node.protocol.time import MICROSECOND, Duration, Instant
 from node.protocol.wire.frames import MAX_ACK_RANGES, Ack
@@ -108,11 +108,8 @@ class Acknowledgements:
         if self._lowest_new is not None:
             self._lowest_reported.append(self._lowest_new)
             self._lowest_new = None
-        newest = self.received.newest(min(self._lowest_reported), MAX_ACK_RANGES)
-        return Ack(newest, (now - self._largest_time) // MICROSECOND, self._ecn_counts)
-
-    @property
-    def _ecn_counts(self) -> EcnCounts | None:
         counts = self._by_codepoint
         marked = (counts[ECT0], counts[ECT1], counts[CE])
-        return marked if any(marked) else None
+        newest = self.received.newest(min(self._lowest_reported), MAX_ACK_RANGES)
+        delay = (now - self._largest_time) // MICROSECOND
+        return Ack(newest, delay, marked if marked != (0, 0, 0) else None)

@@ -239,7 +239,7 @@ class Recovery:
             return self._loss_time
         if not self._eliciting_in_flight or self.probes_due:
             return None
-        probe_timeout = self.probe_timeout
+        probe_timeout = self.rtt.probe_timeout(self.max_ack_delay)
         longest = max(MAX_PROBE_INTERVAL, 4 * probe_timeout)
         return self.last_sent + min(probe_timeout << self._pto_count, longest)
 

@@ -56,7 +56,11 @@ class Pacer:
         if gained:
             self._tokens = min(max(self._burst(packet_size), self._tokens), self._tokens + gained)
             self._updated += gained * SECOND // self._rate  # what is less than a byte is not lost
-        return self._tokens if self._tokens >= self._threshold(packet_size, wanted) else 0
+        # What waits for tokens most often: asked for every burst, so it does without the threshold's call.
+        tokens = self._tokens
+        if tokens >= wanted and tokens >= packet_size:
+            return tokens
+        return tokens if tokens >= self._threshold(packet_size, wanted) else 0
 
     @property
     def rate(self) -> int:

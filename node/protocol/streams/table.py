@@ -230,10 +230,7 @@ class StreamTable:
         for _ in range(len(ready)):
             stream = ready[0]
             if not stream.has_work:
-                stream.queued = False
-                ready.popleft()
-                if stream.reset_code is None and stream.next_offset < stream.written:
-                    self.blocked[stream.stream_id] = None
+                self._leave(ready)
                 continue
             start, end = stream.sendable(connection_credit)
             if start < end or (stream.fin_pending and stream.next_offset == stream.written):
@@ -241,11 +238,21 @@ class StreamTable:
             ready.rotate(-1)
         return None
 
+    def _leave(self, ready: deque[SendStream]) -> None:
+        """The first stream of a queue has nothing to send, or may not."""
+        stream = ready.popleft()
+        stream.queued = False
+        if stream.reset_code is None and stream.next_offset < stream.written:
+            self.blocked[stream.stream_id] = None
+
     def take_turns(self, sent: SendStream) -> None:
         """A stream has sent: the next one's turn."""
         self._messages_next = not sent.is_message
         if not sent.is_message:
-            self.ready.rotate(-1)
+            if sent.next_offset == sent.written and not sent.has_work:
+                self._leave(self.ready)  # else the next look at the queue would find that out
+            else:
+                self.ready.rotate(-1)
 
     def forget_if_done(self, stream_id: int) -> int | None:
         """Drop a stream both of whose halves are over.

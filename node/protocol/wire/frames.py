@@ -6,7 +6,7 @@ bytes; everything else goes through here. Decoding checks every length once, at 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
@@ -97,6 +97,13 @@ class StopSending:
         return _encode(0x05, self.stream_id, self.code)
 
 
+def encode_stream(kind: int, stream_id: int, offset: int, data: Data, fin: bool) -> bytes:
+    """Return a STREAM or MESSAGE frame that says its length: what a sender needs no object for."""
+    found = encode_varints(kind | fin | 0x02, stream_id, offset, len(data))
+    found += data
+    return bytes(found)
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
     """Data of a stream (0x08-0x0b)."""
@@ -110,13 +117,9 @@ class Stream:
     KIND: ClassVar[int] = 0x08
 
     def encode(self) -> bytes:
-        kind = self.KIND | self.fin | self.has_length << 1
         if self.has_length:
-            found = encode_varints(kind, self.stream_id, self.offset, len(self.data))
-        else:
-            found = encode_varints(kind, self.stream_id, self.offset)
-        found += self.data
-        return bytes(found)
+            return encode_stream(self.KIND, self.stream_id, self.offset, self.data, self.fin)
+        return bytes(encode_varints(self.KIND | self.fin, self.stream_id, self.offset) + self.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,14 +301,15 @@ NON_ELICITING = (Padding, Ack, Close)
 PROBING = (Padding, NewConnectionId, PathChallenge, PathResponse)
 
 
-def parse_frames(payload: memoryview) -> Iterator[Frame]:
-    """Yield the frames of a packet's payload.
+def parse_frames(payload: memoryview) -> list[Frame]:
+    """Return the frames of a packet's payload.
 
     Raises:
         RemoteProtocolError: a frame is truncated or unknown, or there is none (SPEC 5-1).
     """
     if not payload:
         raise RemoteProtocolError(ErrorCode.FRAME_ENCODING, "packet without a frame")
+    found: list[Frame] = []
     position, end = 0, len(payload)
     while position < end:
         kind = payload[position]
@@ -313,7 +317,8 @@ def parse_frames(payload: memoryview) -> Iterator[Frame]:
         if parser is None:
             raise RemoteProtocolError(ErrorCode.FRAME_ENCODING, f"unknown frame type {kind:#04x}")
         frame, position = parser(payload, position + 1, kind)
-        yield frame
+        found.append(frame)
+    return found
 
 
 def _encode(kind: int, *values: int) -> bytes:
