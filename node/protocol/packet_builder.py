@@ -151,7 +151,7 @@ class PacketBuilder:
             return None
         if end - start >= self._data_size and stream.stream_id <= _MAX_BULK_STREAM_ID:
             return self._bulk(stream, allowance, now)
-        return self._single(now, control=control, stream_bytes=allowance)
+        return self._single(now, control=control, stream_bytes=allowance, first=stream)
 
     def apart(self, frame: Frame, path: Path, *, size: int, now: Instant) -> Transmit | None:
         """Return a packet with a frame alone, padded to ``size``; None: it does not fit.
@@ -355,8 +355,10 @@ class PacketBuilder:
                 return self._bulk(stream, self.size, now)
         return self._single(now, control=True, stream_bytes=self.size)
 
-    def _single(self, now: Instant, *, control: bool, stream_bytes: int) -> Transmit | None:
-        """Build one packet: ACK, control frames, pieces of streams."""
+    def _single(
+        self, now: Instant, *, control: bool, stream_bytes: int, first: SendStream | None = None
+    ) -> Transmit | None:
+        """Build one packet: ACK, control frames, pieces of streams; ``first``: the one whose turn it is."""
         c = self._connection
         room = self.protected_size - HEADER_BYTES - c.protection.tag_size
         parts: list[bytes] = []
@@ -385,21 +387,23 @@ class PacketBuilder:
         pieces: list[tuple[SendStream, int, int, bool, int]] = []
         streams = c.streams
         while stream_bytes and room >= _MIN_PIECE and (streams.ready or streams.ready_messages):
-            taken = self._take_piece(parts, pieces, room)
+            taken = self._take_piece(parts, pieces, room, first)
             if not taken:
                 break
             room -= taken
+            first = None
         if not parts:
             return None
         return self._finish(parts, frames, pieces, now=now, eliciting=bool(frames or pieces), ack=ack)
 
     def _take_piece(
-        self, parts: list[bytes], pieces: list[tuple[SendStream, int, int, bool, int]], room: int
-    ) -> int:
+        self, parts: list[bytes], pieces: list[tuple[SendStream, int, int, bool, int]], room: int,
+        stream: SendStream | None,
+    ) -> int:  # fmt: skip
         """Append a piece of the stream whose turn it is; return the bytes it takes, 0 for none."""
         c = self._connection
         credit = c.credit.to_send
-        stream = c.streams.next_ready(credit)
+        stream = stream or c.streams.next_ready(credit)
         if stream is None:
             return 0
         start, end = stream.sendable(credit)

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator
 class RangeSet:
     """Sorted disjoint ranges ``[start, end)``; touching ranges are one."""
 
-    __slots__ = ("_ends", "_starts")
+    __slots__ = ("_ends", "starts")
 
     def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
-        self._starts: list[int] = []
+        #: Where ranges begin, to read. Empty is empty: hot paths ask this list, which costs no call.
+        self.starts: list[int] = []
         self._ends: list[int] = []
         for start, end in ranges:
             self.add(start, end)
@@ -25,7 +26,7 @@ class RangeSet:
         """Add all of ``[start, end)``; an empty range adds nothing."""
         if start >= end:
             return
-        starts, ends = self._starts, self._ends
+        starts, ends = self.starts, self._ends
         if ends and start >= starts[-1]:  # in order or nearly: by far the most common
             if start > ends[-1]:
                 starts.append(start)
@@ -45,7 +46,7 @@ class RangeSet:
         """Remove all of ``[start, end)``."""
         if start >= end:
             return
-        starts, ends = self._starts, self._ends
+        starts, ends = self.starts, self._ends
         first = bisect_right(ends, start)
         last = bisect_left(starts, end)
         if first >= last:
@@ -64,45 +65,45 @@ class RangeSet:
         gaps = []
         index = bisect_right(self._ends, start)
         while start < end:
-            if index >= len(self._starts) or self._starts[index] >= end:
+            if index >= len(self.starts) or self.starts[index] >= end:
                 gaps.append((start, end))
                 break
-            if self._starts[index] > start:
-                gaps.append((start, self._starts[index]))
+            if self.starts[index] > start:
+                gaps.append((start, self.starts[index]))
             start = self._ends[index]
             index += 1
         return gaps
 
     def drop_lowest(self) -> tuple[int, int]:
         """Remove the lowest range and return it."""
-        return self._starts.pop(0), self._ends.pop(0)
+        return self.starts.pop(0), self._ends.pop(0)
 
     def newest(self, beyond: int, most: int) -> tuple[tuple[int, int], ...]:
         """Return the ranges that end beyond a number, highest first: at most so many, and one in any case."""
         begin = max(bisect_right(self._ends, beyond), len(self._ends) - most)
         begin = max(0, min(begin, len(self._ends) - 1))
-        return tuple(zip(self._starts[begin:][::-1], self._ends[begin:][::-1], strict=True))
+        return tuple(zip(self.starts[begin:][::-1], self._ends[begin:][::-1], strict=True))
 
     def __contains__(self, number: int) -> bool:
-        index = bisect_right(self._starts, number) - 1
+        index = bisect_right(self.starts, number) - 1
         return index >= 0 and number < self._ends[index]
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        return zip(self._starts, self._ends, strict=True)
+        return zip(self.starts, self._ends, strict=True)
 
     def __reversed__(self) -> Iterator[tuple[int, int]]:
-        return zip(reversed(self._starts), reversed(self._ends), strict=True)
+        return zip(reversed(self.starts), reversed(self._ends), strict=True)
 
     def __len__(self) -> int:
-        return len(self._starts)
+        return len(self.starts)
 
     def __bool__(self) -> bool:
-        return bool(self._starts)
+        return bool(self.starts)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RangeSet):
             return NotImplemented
-        return self._starts == other._starts and self._ends == other._ends
+        return self.starts == other.starts and self._ends == other._ends
 
     __hash__ = None  # type: ignore[assignment]  # mutable
 
@@ -112,9 +113,9 @@ class RangeSet:
     @property
     def first(self) -> tuple[int, int]:
         """The lowest range (IndexError when empty)."""
-        return self._starts[0], self._ends[0]
+        return self.starts[0], self._ends[0]
 
     @property
     def last(self) -> tuple[int, int]:
         """The highest range (IndexError when empty)."""
-        return self._starts[-1], self._ends[-1]
+        return self.starts[-1], self._ends[-1]

@@ -76,7 +76,7 @@ class Acknowledgements:
         else:
             self.late += end - start
             self.reordering = max(self.reordering, self.largest - start)
-        if len(self.received) > MAX_KEPT_RANGES:
+        if len(self.received.starts) > MAX_KEPT_RANGES:
             self._floor = self.received.drop_lowest()[1]
         if not eliciting:
             return
@@ -101,7 +101,7 @@ class Acknowledgements:
 
     def frame(self, *, now: Instant) -> Ack | None:
         """Return the ACK frame for all that was received (SPEC 5-8), if any; nothing is owed then."""
-        if not self.received:
+        if not self.received.starts:
             return None
         self.deadline = None
         self._eliciting = 0

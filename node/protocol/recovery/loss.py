@@ -26,7 +26,7 @@ def detect_lost(
     for record in records:
         if record.first > largest_acked:
             break
-        waiting = record.outstanding
+        waiting = record.full & ~(record.acked | record.lost)  # outstanding, without a call
         if not waiting:
             continue
         earlier = largest_acked - record.first  # packets of the burst sent before the largest

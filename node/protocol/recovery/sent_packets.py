@@ -140,7 +140,8 @@ class SentPackets:
     def trim(self) -> None:
         """Forget records at the front of which nothing is outstanding."""
         records, begin = self._records, self._begin
-        while begin < len(records) and not records[begin].outstanding:
+        end = len(records)
+        while begin < end and not (record := records[begin]).full & ~(record.acked | record.lost):
             begin += 1
         self._begin = begin
         if begin >= TRIM:

@@ -140,7 +140,7 @@ class ReceiveStream:
             buffer[position : position + len(data)] = data
         if offset == self.contiguous_end:
             self.contiguous_end = end
-            while self.early and self.early.first[0] <= self.contiguous_end:
+            while self.early.starts and self.early.first[0] <= self.contiguous_end:
                 self.contiguous_end = max(self.contiguous_end, self.early.drop_lowest()[1])
         else:
             self.early.add(offset, end)

@@ -83,7 +83,7 @@ class SendStream:
         """
         if self.state is not SendState.SENDING and self.state is not SendState.DATA_SENT:
             return 0, 0
-        if self.lost:
+        if self.lost.starts:
             return self.lost.first
         start = self.next_offset
         return start, max(start, self._limit(connection_credit))
@@ -109,7 +109,7 @@ class SendStream:
     @property
     def has_work(self) -> bool:
         """Whether there is something to send, the connection's credit aside."""
-        if self.lost:
+        if self.lost.starts:
             return True
         if self.state is SendState.SENDING or self.state is SendState.DATA_SENT:
             if self.next_offset < self.written:
@@ -128,12 +128,18 @@ class SendStream:
 
     def on_sent(self, start: int, end: int, *, fin: bool) -> int:
         """Note that a range was sent; return how much of the connection's credit that takes."""
-        self.lost.remove(start, end)
-        self.next_offset = max(self.next_offset, end)
-        fresh = max(0, end - max(self.high_water, start))
+        if self.lost.starts:
+            self.lost.remove(start, end)
+        before = self.high_water
+        fresh = end - (before if before > start else start)
+        if fresh <= 0:
+            fresh = 0
+        else:
+            self.high_water = end
+        if end > self.next_offset:
+            self.next_offset = end
         if self.is_message and fresh:  # SPEC 6.2-7: all of it at once
-            fresh = 0 if self.high_water else self.written
-        self.high_water = max(self.high_water, end)
+            fresh = 0 if before else self.written
         if fin:
             self.fin_pending = False
             if self.state is SendState.SENDING:
@@ -167,7 +173,7 @@ class SendStream:
         if self.state in SEND_DONE or self.reset_code is not None:
             return 0
         self.fin_acked = self.fin_acked or fin
-        if start == self.acked_prefix and not self._acked:  # in order: by far the most common
+        if start == self.acked_prefix and not self._acked.starts:  # in order: by far the most common
             fresh = end - start
             self.acked_prefix = end
         elif (
@@ -182,7 +188,7 @@ class SendStream:
             self._acked_end = max(self._acked_end, end)
             if self._acked and self._acked.first[0] <= self.acked_prefix:
                 self.acked_prefix = self._acked.drop_lowest()[1]
-        if self.lost:
+        if self.lost.starts:
             self.lost.remove(start, end)
         # Go-back-n may have stepped back to what a late acknowledgement now covers.
         self.next_offset = max(self.next_offset, self.acked_prefix)

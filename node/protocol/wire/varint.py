@@ -35,7 +35,15 @@ def encode_varints(*values: int) -> bytes:
     Raises:
         LocalProtocolError: a value is negative or takes more than 62 bits.
     """
-    return b"".join([_SHORT[value] if 0 <= value < _SHORT_END else encode_varint(value) for value in values])
+    found = []
+    for value in values:
+        if 0 <= value < _SHORT_END:
+            found.append(_SHORT[value])
+        elif 0x4000 <= value < 0x4000_0000:  # packet numbers and offsets, most of them: without a call
+            found.append((value | 0x8000_0000).to_bytes(4, "big"))
+        else:
+            found.append(encode_varint(value))
+    return b"".join(found)
 
 
 def decode_varints(data: bytes | bytearray | memoryview, position: int, count: int) -> tuple[list[int], int]:
@@ -53,6 +61,9 @@ def decode_varints(data: bytes | bytearray | memoryview, position: int, count: i
         elif position + 1 < end and first < 0x80:
             found.append((first & 0x3F) << 8 | data[position + 1])
             position += 2
+        elif position + 3 < end and first < 0xC0:
+            found.append(int.from_bytes(data[position : position + 4], "big") & 0x3FFF_FFFF)
+            position += 4
         else:
             value, position = decode_varint(data, position)
             found.append(value)
