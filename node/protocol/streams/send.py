@@ -131,7 +131,7 @@ class SendStream:
         if self.lost.starts:
             self.lost.remove(start, end)
         before = self.high_water
-        fresh = end - (before if before > start else start)
+        fresh = end - max(before, start)
         if fresh <= 0:
             fresh = 0
         else:
