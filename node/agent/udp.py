@@ -41,6 +41,9 @@ _ANCILLARY_BYTES = 3 * socket.CMSG_SPACE(4)
 #: timers nor the control interface.
 BURSTS_PER_BATCH = 16
 BATCHES_PER_WAKE = 4
+#: Where each wake-up brings one datagram, as request and answer do, only one wake-up in so many asks whether
+#: there is more. In vain, as a rule, and that costs a system call; the event loop tells if there is.
+LONE_WAKES = 8
 #: What a send says when the kernel, or the device on the way, will not cut a burst.
 _NO_SEGMENTATION = frozenset({errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.ENOPROTOOPT, errno.EOPNOTSUPP})
 #: Full buffers: the burst is kept and sent when the socket is writable again.
@@ -136,6 +139,8 @@ class UdpDriver:
         self._timer_at: Instant = 0
         self._draining = False
         self._again = False
+        #: Wake-ups in a row that brought one datagram and no more.
+        self._lone = 0
 
     def start(self) -> None:
         """Listen, on the running event loop, and send what the core already has to send."""
@@ -246,11 +251,15 @@ class UdpDriver:
         """Give the core a batch of bursts; return whether there may be more."""
         receive, counters, core = self._socket.recvmsg_into, self.counters, self.core
         name_of, translates = self._family.name_of, self._family.translates
-        for _ in range(BURSTS_PER_BATCH):
+        for index in range(BURSTS_PER_BATCH):
+            if index == 1 and self._lone % LONE_WAKES:
+                self._lone += 1
+                return False
             counters.receive_calls += 1
             try:
                 size, ancillary, _flags, source = receive(self._buffers, _ANCILLARY_BYTES)
             except BlockingIOError:
+                self._lone += index == 1
                 return False
             except OSError as error:
                 self._count_error(error)
@@ -264,6 +273,8 @@ class UdpDriver:
                 elif (level, kind) in CODEPOINT_MESSAGES:
                     # GRO merges only packets of equal TOS: one value holds for all of a burst.
                     ecn = int.from_bytes(data, sys.byteorder) & ECN_MASK
+            if index or size != segment:
+                self._lone = 0
             counters.bursts_received += 1
             counters.bytes_received += size
             counters.datagrams_received += -(-size // segment)

@@ -102,6 +102,8 @@ class Connection(StreamCalls):
         self.parameters: TransportParameters | None = None
         #: Of the endpoint: whether it is among those that may have to send, or among those with events.
         self.queued = self.reporting = False
+        #: Whether the last ``transmit`` gave out all there was to send.
+        self.drained = False
         #: Whether nothing happened since ``deadline`` was asked for.
         self.deadline_known = False
         self._deadline: Instant | None = None
@@ -234,6 +236,7 @@ class Connection(StreamCalls):
     def transmit(self, *, now: Instant) -> Transmit | None:
         """Return the next datagrams to send, or None."""
         life, found = self.life, None
+        self.drained = False
         if life.state is ConnectionState.ESTABLISHED or self._sends_early:
             number, keys = self.recovery.next_packet_number, self.keys
             if number > LAST_NUMBERS:
@@ -250,7 +253,8 @@ class Connection(StreamCalls):
         elif life.state is ConnectionState.ESTABLISHED or self._sends_early:
             builder, limits = self.builder, self.limits
             found = builder.next_burst(now=now)
-            if found is None and life.state is ConnectionState.ESTABLISHED:
+            self.drained = found is None or builder.has_nothing_more()
+            if self.drained and life.state is ConnectionState.ESTABLISHED:
                 wait = builder.limited_by, builder.paced_until, self.recovery.open_packets > 0
                 if wait != limits.wait:
                     limits.drained(wait, now=now)

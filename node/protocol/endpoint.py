@@ -185,17 +185,21 @@ class Endpoint:
             connection = work[0]
             connection.deadline_known = False
             found = self._setting_up.transmit(connection, now=now) if connection.setting_up else None
+            drained = False
             if found is None:
                 found = connection.transmit(now=now)
+                drained = found is None or (connection.drained and not connection.setting_up)
             if connection.events:
                 self.report(connection)
-            if found is not None:
+            if not drained:
                 work.rotate(-1)  # connections take turns, a burst each
                 return found
             connection.queued = False
             work.popleft()
             if self._half_open:
                 self._sort(connection)
+            if found is not None:
+                return found
         return None
 
     def next_event(self) -> tuple[Connection, Event] | None:

@@ -153,6 +153,21 @@ class PacketBuilder:
             return self._bulk(stream, allowance, now)
         return self._single(now, control=control, stream_bytes=allowance, first=stream)
 
+    def has_nothing_more(self) -> bool:
+        """Whether ``next_burst`` would find nothing now; noted then, as if it had been asked.
+
+        Most packets of an echo, and most acknowledgements, are the last for now: this spares a second search.
+        """
+        c = self._connection
+        streams, paths = c.streams, c.paths
+        if streams.ready or streams.ready_messages or self.control or c.acks.deadline is not None:
+            return False
+        if paths.waiting or not paths.active.validated or c.fec is not None or c.recovery.probes_due:
+            return False
+        c.recovery.on_app_limited()
+        self.paced_until, self.limited_by = None, "flow-control" if streams.blocked else "application"
+        return True
+
     def apart(self, frame: Frame, path: Path, *, size: int, now: Instant) -> Transmit | None:
         """Return a packet with a frame alone, padded to ``size``; None: it does not fit.
 

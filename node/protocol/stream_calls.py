@@ -36,6 +36,9 @@ class StreamCalls:
     life: Life
     #: There may be something to transmit.
     wake: Callable[[], None]
+    #: Whether it has been woken already, and whether its deadline was asked for since.
+    queued: bool
+    deadline_known: bool
 
     def open_stream(self, *, unidirectional: bool = False) -> int:
         """Open a stream and return its id.
@@ -63,7 +66,8 @@ class StreamCalls:
         if self.observer is not None:
             self.observer.wrote(stream, len(data))
         self.streams.mark_ready(stream)
-        self.wake()
+        if not self.queued or self.deadline_known:
+            self.wake()
 
     def send_message(
         self, data: bytes | bytearray | memoryview, deadline: Instant | None = None, *, now: Instant
@@ -114,7 +118,8 @@ class StreamCalls:
                 self.observer.read(stream, len(data))
             if stream.final_size is not None:
                 self.forget_if_done(stream_id)
-            self.wake()
+            if not self.queued or self.deadline_known:
+                self.wake()
         return data
 
     def reset_stream(self, stream_id: int, code: int) -> None:

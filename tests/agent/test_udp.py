@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import pytest
 
-from node.agent.udp import UdpDriver, new_event_loop
+from node.agent.udp import LONE_WAKES, UdpDriver, new_event_loop
 from node.protocol.datagrams import Burst, SocketAddress, Transmit
 from node.protocol.time import MILLISECOND, Instant
 
@@ -442,6 +442,22 @@ def test_a_flood_does_not_starve_the_loop() -> None:
         await receiver.until(lambda: len(receiver.received) == 300)
         assert max(b - a for a, b in itertools.pairwise([*seen, 300])) <= 64
         right.close()
+
+    run(test)
+
+
+def test_lone_datagrams_are_not_followed_by_a_call_in_vain_each() -> None:
+    async def test() -> None:
+        receiver = RawCore()
+        right = driver(receiver)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as raw:
+            for number in range(64):
+                raw.sendto(b"x", right.address)
+                await receiver.until(lambda number=number: len(receiver.received) == number + 1)  # type: ignore[misc]
+            assert right.counters.receive_calls <= 64 + 64 // LONE_WAKES + 1
+            for _ in range(50):  # and where more comes, all of it is taken
+                raw.sendto(b"y", right.address)
+        await receiver.until(lambda: len(receiver.received) == 64 + 50)
 
     run(test)
 

@@ -229,11 +229,13 @@ class StreamTable:
     def _front(self, ready: deque[SendStream], connection_credit: int) -> SendStream | None:
         for _ in range(len(ready)):
             stream = ready[0]
+            start, end = stream.sendable(connection_credit)
+            if start < end:
+                return stream
             if not stream.has_work:
                 self._leave(ready)
                 continue
-            start, end = stream.sendable(connection_credit)
-            if start < end or (stream.fin_pending and stream.next_offset == stream.written):
+            if stream.fin_pending and stream.next_offset == stream.written:
                 return stream
             ready.rotate(-1)
         return None
