@@ -174,7 +174,9 @@ class Recovery:
         self.acks += 1
         # Through loss most ranges are those of the acknowledgement before.
         known, self._known_ranges = self._known_ranges, frozenset(ack.ranges)
-        fresh = [found for found in reversed(ack.ranges) if found not in known]
+        fresh = list(ack.ranges)
+        if len(fresh) > 1:
+            fresh = [found for found in reversed(fresh) if found not in known]
         newly = self._newly_acked(fresh)
         advances = largest > self._largest_acked
         if advances:
@@ -188,10 +190,8 @@ class Recovery:
         measured = self._take_rtt_sample(newly, largest, ack, now)
         if self.observer is not None:
             self.observer.acked(newly, now)
-        acked_bytes = self._acknowledge(newly)
-        self._on_acked(newly)
-        newly = [found for found in newly if found[0].path == self.path]
-        marked = sum([mask.bit_count() for record, mask in newly if record.ecn])
+        everything, (newly, acked_bytes, marked) = newly, self._acknowledge(newly)
+        self._on_acked(everything)
         ce_packets = self.ecn.on_ack(ack.ecn, newly_marked=marked, advances=advances) if newly else 0
         self._pto_count = 0
         self._detect_lost(now)
@@ -333,16 +333,24 @@ class Recovery:
             self._first_sample = now
         return measured
 
-    def _acknowledge(self, newly: list[tuple[SentBurst, int]]) -> int:
-        """Return the bytes that count for the path in use."""
-        size = 0
-        for record, mask in newly:
+    def _acknowledge(
+        self, newly: list[tuple[SentBurst, int]]
+    ) -> tuple[list[tuple[SentBurst, int]], int, int]:
+        """Return what counts for the path in use: packets, their bytes, and how many were marked."""
+        ours = []
+        size = marked = 0
+        for found in newly:
+            record, mask = found
             record.acked |= mask
-            self._eliciting_in_flight -= mask.bit_count()
+            count = mask.bit_count()
+            self._eliciting_in_flight -= count
             if record.path == self.path:
+                ours.append(found)
                 size += record.bytes_of(mask)
+                if record.ecn:
+                    marked += count
         self.bytes_in_flight -= size
-        return size
+        return ours, size, marked
 
     def _tell_controller(
         self, newly: list[tuple[SentBurst, int]], acked_bytes: int, prior_in_flight: int, lost_before: int,

@@ -85,8 +85,10 @@ class SendStream:
             return 0, 0
         if self.lost.starts:
             return self.lost.first
-        start = self.next_offset
-        return start, max(start, self._limit(connection_credit))
+        start, limit = self.next_offset, min(self.written, self.max_data, self.high_water + connection_credit)
+        if self.is_message:
+            limit = self._limit(connection_credit)
+        return start, max(start, limit)
 
     def _limit(self, connection_credit: int) -> int:
         """Return the offset that data sent for the first time may reach."""

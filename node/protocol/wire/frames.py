@@ -99,9 +99,7 @@ class StopSending:
 
 def encode_stream(kind: int, stream_id: int, offset: int, data: Data, fin: bool) -> bytes:
     """Return a STREAM or MESSAGE frame that says its length: what a sender needs no object for."""
-    found = encode_varints(kind | fin | 0x02, stream_id, offset, len(data))
-    found += data
-    return bytes(found)
+    return encode_varints(kind | fin | 0x02, stream_id, offset, len(data)) + bytes(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +117,7 @@ class Stream:
     def encode(self) -> bytes:
         if self.has_length:
             return encode_stream(self.KIND, self.stream_id, self.offset, self.data, self.fin)
-        return bytes(encode_varints(self.KIND | self.fin, self.stream_id, self.offset) + self.data)
+        return encode_varints(self.KIND | self.fin, self.stream_id, self.offset) + bytes(self.data)
 
 
 @dataclass(frozen=True, slots=True)
