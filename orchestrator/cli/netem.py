@@ -58,15 +58,16 @@ def set_(lab: str | None, endpoint: str, changes: tuple[str, ...], form: str) ->
 
     Names and values are those of topology files; none takes an impairment out.
     """
+    import asyncio
     import json
 
     from node.links.settings import ImpairmentsError
-    from orchestrator.wiring import live
+    from orchestrator.wiring import live, live_faults
     from orchestrator.wiring.state import endpoint_of
 
     wanted = dict(_split(change) for change in changes)
     try:
-        got = live.set_impairments(live.find(lab), endpoint_of(endpoint), wanted)
+        got = asyncio.run(live_faults.set_impairments(live.find(lab), endpoint_of(endpoint), wanted))
     except ImpairmentsError as error:
         raise click.UsageError(str(error)) from error
     if form == "json":

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.compose.networks import alias, endpoints_of, network_name
+from orchestrator.errors import NotSupportedError
 from orchestrator.images import NODE_IMAGE, ORCHESTRATOR_IMAGE
 from orchestrator.topology.model import NodeKind, Topology
 from orchestrator.topology.plan import DeploymentPlan, NodePlan
@@ -56,6 +57,11 @@ def generate(topology: Topology, path: str = "topologies/demo.lab.yml") -> str:
         path: the topology's file as the orchestrator's container sees it.
     """
     plan = make_plan(topology)
+    routers = [node.name for node in plan.nodes if node.nat is not None]
+    if routers:
+        raise NotSupportedError(
+            f"Compose has no NAT routers, and {routers[0]} is one: use another back end, or kind: router"
+        )
     parts = [_head(plan), "services:\n"]
     for index, node in enumerate(plan.nodes):
         parts.append("\n".join(_service(plan, node, first=index == 0)) + "\n")

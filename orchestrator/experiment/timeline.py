@@ -183,15 +183,15 @@ class RunningLab:
     def next_address(self, node: str) -> str:
         """Return the address that a node moves to: its others in turn, then its first again."""
         planned = self._plan.node(node)
-        choices = [planned.ipv4, *planned.other_addresses]
+        choices = [planned.host, *planned.other_addresses]
         if len(choices) == 1:
-            raise BackendError(f"node {node} has no other address")
+            raise BackendError(f"node {node} has no other address, as only IPv4 nodes have: write port: true")
         turn = self._moves[node] = self._moves.get(node, 0) + 1
         return choices[turn % len(choices)]
 
     def main_address(self, node: str) -> str:
         """Return the address that a node has by its topology."""
-        return self._plan.node(node).ipv4
+        return self._plan.node(node).host
 
     def nat_timeout(self, node: str) -> Duration:
         """Return the time-out that a NAT router has by its topology."""

@@ -39,7 +39,7 @@ class Traffic:
         if name in self._streams:
             return Reply(False, error=f"traffic {name}: there is such a stream already; end it first")
         self._ports += 1
-        stream = self._streams[name] = _Stream((self._station.plan.ipv4, self._ports))
+        stream = self._streams[name] = _Stream((self._station.plan.host, self._ports))
         self._station.sockets[self._ports] = stream.take
         if command.name == "send_traffic":
             self._begin(stream, arguments)

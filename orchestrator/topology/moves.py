@@ -33,7 +33,10 @@ def with_other_addresses(
     if not wanted:
         return tuple(nodes)
     others = {
+        # IPv4 only: a node whose flows use IPv6 has none, and is told so when it is to move.
         node.name: tuple(_address(index, number) for number in range(wanted.get(node.name, 0)))
+        if node.host in ("", node.ipv4)
+        else ()
         for index, node in enumerate(nodes)
     }
     movers = [node for node in nodes if others[node.name]]

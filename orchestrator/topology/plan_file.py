@@ -7,7 +7,15 @@ from typing import Any
 
 from node.links.settings import Impairments, ImpairmentsError
 from orchestrator.errors import TestbedError
-from orchestrator.topology.model import Expectation, LinkEndpoint, NodeKind, TimelineEvent, WorkloadSpec
+from orchestrator.topology.model import (
+    Expectation,
+    LinkEndpoint,
+    Nat,
+    NatPorts,
+    NodeKind,
+    TimelineEvent,
+    WorkloadSpec,
+)
 from orchestrator.topology.plan import DeploymentPlan, InterfacePlan, LinkPlan, NodePlan, RoutePlan
 
 
@@ -46,6 +54,9 @@ def _node(data: Mapping[str, Any]) -> NodePlan:
         routes=tuple(RoutePlan(**found) for found in data["routes"]),
         ipv6=data.get("ipv6", ""),
         host=data.get("host", data["ipv4"]),
+        other_addresses=tuple(data.get("other_addresses", ())),
+        outer_addresses=tuple(data.get("outer_addresses", ())),
+        nat=_nat(data["nat"]) if "nat" in data else None,
     )
 
 
@@ -75,7 +86,12 @@ def _workload(data: Mapping[str, Any]) -> WorkloadSpec:
         start=data["start_ns"],
         options=data["options"],
         transport=data["transport"],
+        restarts=data.get("restarts", False),
     )
+
+
+def _nat(data: Mapping[str, Any]) -> Nat:
+    return Nat(data["timeout_ns"], data["outside"], NatPorts(data["ports"]))
 
 
 def _event(data: Mapping[str, Any]) -> TimelineEvent:

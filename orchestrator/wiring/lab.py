@@ -358,6 +358,7 @@ def _record(
                 ipv4=node.ipv4,
                 control=str(controls.get(node.name, "")),
                 container=containers.get(node.name, ""),
+                nat_timeout=0 if node.nat is None else node.nat.timeout,
             )
             for node in plan.nodes
         ),

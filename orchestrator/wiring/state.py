@@ -31,6 +31,8 @@ class NodeRecord:
     control: str = ""
     #: Name of its container; empty: it is a namespace alone.
     container: str = ""
+    #: How long it keeps idle mappings as a NAT router, ns; 0: it is none.
+    nat_timeout: int = 0
 
     @property
     def is_router(self) -> bool:
