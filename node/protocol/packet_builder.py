@@ -85,7 +85,8 @@ class PacketBuilder:
 
     def resize(self, size: int) -> None:
         """Set the bytes of a full packet."""
-        self.size = self._connection.recovery.packet_size = size
+        self.size = size
+        self._connection.recovery.resize(size)
         #: UDP payload bytes of a full packet with stream data: FEC leaves room for what repair has besides.
         self.protected_size = size
         fec = self._connection.fec

@@ -312,8 +312,7 @@ class Paths:
         elif fresh:
             self._numbers += 1
             path.number = self._numbers
-            # Of the largest size that packets may come to: a window of two smaller ones would hold none.
-            estimates = fresh_estimates(c.configuration.congestion, self._ceiling, c.connection_id)
+            estimates = fresh_estimates(c.configuration.congestion, path.mtu.current, c.connection_id)
             old.estimates = recovery.change_path(path.number, estimates)
         else:
             path.number = old.number

@@ -66,7 +66,9 @@ def start_early(
 
 def _make_parts(c: Connection, ours: TransportParameters, peer: TransportParameters) -> None:
     c.arq = ARQ_MODES[ours.arq]()
-    size = _packet_size(c, peer)
+    size = min(
+        _packet_size(c, peer), c.configuration.initial_datagram_size
+    )  # what the path begins with (13.4)
     c.acks = Acknowledgements(max_ack_delay=c.configuration.max_ack_delay, at_once=c.arq.acknowledge_at_once)
     c.recovery = Recovery(
         # Its chance only spreads probes: the ID is drawn by the endpoint, and need not be secret.

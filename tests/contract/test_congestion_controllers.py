@@ -46,6 +46,38 @@ def test_it_begins_with_the_initial_window_and_no_threshold(name: str) -> None:
     assert controller.name == name
 
 
+@every_controller
+def test_its_packets_are_of_the_size_that_the_path_carries(name: str) -> None:
+    """SPEC 8.1-3: the initial window follows the size, a grown one stays, and two packets always fit."""
+    controller = made(name)
+    controller.on_handshake_rtt(RTT, now=0)
+    for size in (9000, 1452):
+        controller.max_datagram_size = size
+        assert controller.congestion_window == initial_window(size)
+    controller.on_ack(ack_sample(1452, sent=0, now=RTT, window_used=True))
+    grown = controller.congestion_window
+    assert grown > initial_window(1452)
+    controller.max_datagram_size = SIZE
+    assert controller.congestion_window == grown
+    controller.on_persistent_congestion()
+    assert controller.congestion_window == MINIMUM_WINDOW_PACKETS * SIZE
+    controller.max_datagram_size = 9000
+    assert controller.congestion_window == MINIMUM_WINDOW_PACKETS * 9000
+    assert controller.send_quantum is None or controller.send_quantum >= 2 * 9000
+
+
+@pytest.mark.parametrize("size", [SIZE, 1452, 9000])
+def test_new_reno_grows_by_a_packet_of_the_present_size_in_a_round_trip(size: int) -> None:
+    """SPEC 8.1-3, RFC 9002 B.5"""
+    controller = made("new-reno")
+    controller.on_lost(loss_sample(SIZE, sent=0, now=1, prior_in_flight=10 * SIZE))
+    controller.on_ack(ack_sample(SIZE, sent=2, now=3))
+    controller.max_datagram_size = size
+    before = controller.congestion_window
+    controller.on_ack(ack_sample(before, sent=4, now=5, window_used=True))
+    assert controller.congestion_window == before + size
+
+
 def anything_happens(controller: CongestionController, rng: Random) -> Iterator[None]:
     """Tell the controller, without end, of what might happen, in any order; stop after each."""
     now, in_flight, delivered = 0, 0, 0

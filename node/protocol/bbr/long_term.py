@@ -20,7 +20,8 @@ class LongTermModel:
 
     def __init__(self, max_datagram_size: int) -> None:
         self.inflight = UNBOUNDED
-        self._packet = max_datagram_size
+        #: Bytes of a full packet.
+        self.packet_size = max_datagram_size
         self._acked = 0
         self._acked_for_a_packet = UNBOUNDED
         self._rounds = 0
@@ -30,8 +31,8 @@ class LongTermModel:
         """``inflight`` less what is left to others, bytes."""
         if self.inflight == UNBOUNDED:
             return UNBOUNDED
-        headroom = max(self._packet, int(HEADROOM * self.inflight))
-        return max(self.inflight - headroom, MIN_PIPE_PACKETS * self._packet)
+        headroom = max(self.packet_size, int(HEADROOM * self.inflight))
+        return max(self.inflight - headroom, MIN_PIPE_PACKETS * self.packet_size)
 
     def begin_refill(self) -> None:
         """The next probe grows slowly at first."""
@@ -45,7 +46,7 @@ class LongTermModel:
         """Let growth double: 1, 2, 4 … packets a round trip."""
         growth = 1 << self._rounds
         self._rounds = min(self._rounds + 1, MAX_PROBE_UP_ROUNDS)
-        self._acked_for_a_packet = max(window // growth, self._packet)
+        self._acked_for_a_packet = max(window // growth, self.packet_size)
 
     def grow(self, acked: int, *, window: int, window_limited: bool, round_started: bool) -> None:
         """Grow for acknowledged bytes, if it is what limits the sender: ProbeInflightLongtermUpward()."""
@@ -53,7 +54,7 @@ class LongTermModel:
             return
         self._acked += acked
         packets, self._acked = divmod(self._acked, self._acked_for_a_packet)
-        self.inflight += packets * self._packet
+        self.inflight += packets * self.packet_size
         if round_started:
             self.steepen(window)
 

@@ -86,6 +86,11 @@ class PathModel:
             self.short_term.loss_in_round = False
             self.long_term.inflight = UNBOUNDED
 
+    def resize(self, packet_size: int, *, initial_window: int) -> None:
+        """Count in packets of another size (SPEC 8.1-3)."""
+        self._packet, self._initial_window = packet_size, initial_window
+        self.long_term.packet_size = self.random_loss.packet_size = packet_size
+
     def finish(self, sample: AckSample) -> None:
         """End the acknowledgement: AdvanceLatestDeliverySignals() and BoundBWForModel()."""
         short_term = self.short_term

@@ -88,9 +88,8 @@ class RandomLoss:
     def __init__(self, max_datagram_size: int) -> None:
         #: The share, from 0 to ``MAX_RATIO``.
         self.ratio = 0.0
-        self._packet = max_datagram_size
-        self._least_fast = MIN_FAST_PACKETS * max_datagram_size
-        self._least_slow = MIN_SLOW_PACKETS * max_datagram_size
+        #: Bytes of a full packet.
+        self.packet_size = max_datagram_size
         self._proved = 0.0
         self._cycles_left = 0
         self._fast, self._slow = _Rounds(), _Rounds()
@@ -106,7 +105,7 @@ class RandomLoss:
         Packets lost by chance are spread about their mean with its square root.
         """
         mean = self.ratio * sent
-        return int(mean + DEVIATIONS * sqrt(mean * self._packet)) if mean else 0
+        return int(mean + DEVIATIONS * sqrt(mean * self.packet_size)) if mean else 0
 
     def note_lost(self, lost: int) -> None:
         """Count lost bytes."""
@@ -135,7 +134,10 @@ class RandomLoss:
         self._lost = self._acked = 0
         self._began = now
         self._least_rtt = 1 << 62
-        before, after = self._fast.ratio(self._least_fast), self._slow.ratio(self._least_slow)
+        before, after = (
+            self._fast.ratio(MIN_FAST_PACKETS * self.packet_size),
+            self._slow.ratio(MIN_SLOW_PACKETS * self.packet_size),
+        )
         if before is None or after is None or self._slow.rounds < MIN_SLOW_ROUNDS:
             return False
         less_arrived = self._slow.rate() <= ARRIVES * self._fast.rate()
@@ -156,12 +158,12 @@ class RandomLoss:
         if self._cycles_left <= 0:
             self.ratio = 0.0
         self._follow()
-        self._fast.forget(MAX_PACKETS * self._packet)
+        self._fast.forget(MAX_PACKETS * self.packet_size)
         self._slow = _Rounds()
         self._most_rtt -= max(0, self._most_rtt - min_rtt) // QUIET_MARGIN
 
     def _follow(self) -> None:
         """Once there is a proof, the share is what the path loses, as far as that was proved."""
-        share = self._fast.ratio(self._least_fast)
+        share = self._fast.ratio(MIN_FAST_PACKETS * self.packet_size)
         if self.ratio and share is not None:
             self.ratio = min(share, TRUSTED * self._proved)

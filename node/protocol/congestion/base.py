@@ -21,6 +21,16 @@ def initial_window(max_datagram_size: int) -> int:
     return min(INITIAL_WINDOW_PACKETS * max_datagram_size, limit)
 
 
+def resized_window(window: int, *, before: int, size: int) -> int:
+    """Return the window after the bytes of a full packet have changed (RFC 9002 §7.2, SPEC 8.1-3).
+
+    A window that is still the initial one becomes that of the new size; any other holds two packets at least.
+    """
+    if window == initial_window(before):
+        return initial_window(size)
+    return max(window, MINIMUM_WINDOW_PACKETS * size)
+
+
 class CongestionController(Protocol):
     """Says how many bytes may be in flight, and how fast they may go. Sizes are UDP payload bytes.
 
@@ -29,11 +39,13 @@ class CongestionController(Protocol):
     ``on_ack``. Losses found by the clock come without ``on_ack``.
 
     Args:
-        max_datagram_size: bytes of a full packet.
+        max_datagram_size: bytes of a full packet, for now.
         rng: chance, for controllers that spread what they do.
     """
 
     name: ClassVar[str]
+    #: Bytes of a full packet; to set them says that the path carries so much now (SPEC 8.1-3).
+    max_datagram_size: int
     #: Bytes that may be in flight.
     congestion_window: int
     #: Slow start threshold in bytes; None: never left slow start, or there is no such thing.

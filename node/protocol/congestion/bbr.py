@@ -28,7 +28,12 @@ from node.protocol.bbr.path_model import PathModel
 from node.protocol.bbr.recovery_period import RecoveryPeriod
 from node.protocol.bbr.states import GAINS, PROBE_BW, TRANSITIONS, AckPhase, Event, State, volume_cap
 from node.protocol.bbr.undo import Undo
-from node.protocol.congestion.base import CONTROLLERS, MINIMUM_WINDOW_PACKETS, initial_window
+from node.protocol.congestion.base import (
+    CONTROLLERS,
+    MINIMUM_WINDOW_PACKETS,
+    initial_window,
+    resized_window,
+)
 from node.protocol.recovery.samples import AckSample, LossSample, LostBurst
 from node.protocol.time import SECOND, Duration, Instant
 
@@ -83,6 +88,20 @@ class Bbr:
         self.congestion_window = max(self.congestion_window, window)
         self.pacing_rate = max(self.pacing_rate or 1, self._jump.pacing_rate(rtt))
         self._set_send_quantum()
+
+    @property
+    def max_datagram_size(self) -> int:
+        """Bytes of a full packet; a new size is counted in from then on (SPEC 8.1-3)."""
+        return self._packet
+
+    @max_datagram_size.setter
+    def max_datagram_size(self, size: int) -> None:
+        self.congestion_window = resized_window(self.congestion_window, before=self._packet, size=size)
+        self._packet, self._initial_window = size, initial_window(size)
+        self.model.resize(size, initial_window=self._initial_window)
+        self.probe_rtt_window = max(self.probe_rtt_window, MIN_PIPE_PACKETS * size)
+        if self.pacing_rate is not None:
+            self._set_send_quantum()
 
     def on_sent(self, size: int, *, now: Instant, prior_in_flight: int, is_app_limited: bool) -> None:
         """§5.2.2: a flow that was idle paces at what it knows of the path."""

@@ -66,6 +66,11 @@ class Cubic(LossBased):
         self._fraction = 0.0
         self._saved: _Epoch | None = None
 
+    def resize(self, size: int) -> None:
+        """SPEC 8.1-3: K is a time, in which the cubic grows by packets."""
+        self._k *= cbrt(self.max_datagram_size / size)
+        super().resize(size)
+
     def reduced_window(self) -> int:
         self._saved = _Epoch(self._w_max, self._prior_window, self._start, self._k, self._w_est)
         window = self.congestion_window

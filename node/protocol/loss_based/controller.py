@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from random import Random
 
-from node.protocol.congestion.base import MINIMUM_WINDOW_PACKETS, initial_window
+from node.protocol.congestion.base import MINIMUM_WINDOW_PACKETS, initial_window, resized_window
 from node.protocol.loss_based.hystart import HyStart
 from node.protocol.loss_based.jump import Jump, PacketTrain
 from node.protocol.loss_based.prr import ProportionalRateReduction
@@ -24,7 +24,7 @@ class LossBased:
     """
 
     def __init__(self, max_datagram_size: int, *, rng: Random | None = None) -> None:
-        self.max_datagram_size = max_datagram_size
+        self._packet = max_datagram_size
         self.congestion_window = initial_window(max_datagram_size)
         self.ssthresh: int | None = None
         self.pacing_rate: int | None = None
@@ -56,6 +56,25 @@ class LossBased:
         """An acknowledgement came while the window was not used, so that nothing grows."""
 
     # -- the interface
+
+    @property
+    def max_datagram_size(self) -> int:
+        """Bytes of a full packet."""
+        return self._packet
+
+    @max_datagram_size.setter
+    def max_datagram_size(self, size: int) -> None:
+        self.resize(size)
+
+    def resize(self, size: int) -> None:
+        """Count in packets of another size (SPEC 8.1-3)."""
+        before, self._packet = self._packet, size
+        self.congestion_window = resized_window(self.congestion_window, before=before, size=size)
+        if self.ssthresh is not None:
+            self.ssthresh = max(self.ssthresh, self.minimum_window)
+        self._train.packet_size = size
+        if self._prr is not None:
+            self._prr.packet_size = size
 
     def on_handshake_rtt(self, rtt: Duration, *, now: Instant) -> None:
         """The window does not depend on it."""

@@ -56,7 +56,8 @@ class PacketTrain:
     """Measures the capacity of a path by how far apart the acknowledgements of one burst come."""
 
     def __init__(self, packet_size: int) -> None:
-        self._least = MIN_TRAIN_PACKETS * packet_size
+        #: Bytes of a full packet.
+        self.packet_size = packet_size
         self._sent: Instant = -1
         self._first: Instant = 0
         self._size = 0
@@ -69,7 +70,7 @@ class PacketTrain:
             self._sent, self._first, self._size = sample.newest_sent, sample.now, 0
             return
         self._size += sample.acked_bytes
-        if self._size >= self._least and sample.now > self._first:
+        if self._size >= MIN_TRAIN_PACKETS * self.packet_size and sample.now > self._first:
             capacity = self._size * SECOND // (sample.now - self._first)
             # An odd packet at the train's end is acknowledged late: that says nothing of the path.
             self.capacity = max(self.capacity, capacity)

@@ -20,7 +20,8 @@ class ProportionalRateReduction:
     def __init__(self, *, ssthresh: int, flight: int, packet_size: int) -> None:
         self._ssthresh = ssthresh
         self._flight = max(flight, 1)
-        self._packet_size = packet_size
+        #: Bytes of a full packet.
+        self.packet_size = packet_size
         self._delivered = self._out = 0
 
     def on_sent(self, size: int) -> None:
@@ -42,8 +43,8 @@ class ProportionalRateReduction:
         else:
             allowed = max(self._delivered - self._out, size)
             if not lost:
-                allowed += self._packet_size
+                allowed += self.packet_size
             allowed = min(self._ssthresh - in_flight, allowed)
         if not self._out:
-            allowed = max(allowed, self._packet_size)  # "Force a fast retransmit upon entering recovery."
+            allowed = max(allowed, self.packet_size)  # "Force a fast retransmit upon entering recovery."
         return in_flight + max(allowed, 0)

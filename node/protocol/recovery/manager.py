@@ -70,7 +70,7 @@ class Recovery:
         self.path = 0
         #: ... bytes in flight included.
         self.bytes_in_flight = 0
-        #: UDP payload bytes of a full packet; set by who sends.
+        #: UDP payload bytes of a full packet; ``resize`` sets it.
         self.packet_size = 0
         self.next_packet_number = 0
         self.packets_lost = 0
@@ -123,6 +123,13 @@ class Recovery:
         self.pacer.on_sent(size)  # SPEC 8-3: probes and control frames as well
         if self.probes_due:
             self.probes_due -= 1
+
+    def resize(self, size: int) -> None:
+        """Set the bytes of a full packet: what the path carries now (SPEC 8.1-3)."""
+        if size != self.packet_size:
+            self.packet_size = size
+            self.congestion.max_datagram_size = size
+            self._update_pacer()
 
     def take_handshake_sample(self, rtt: Duration, *, now: Instant) -> None:
         """Take the round trip of the handshake as the first sample."""

@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from node.protocol.configuration import Configuration
+from node.protocol.congestion.base import CONTROLLERS, initial_window
 from node.protocol.pmtu import MAX_PROBES, RAISE_INTERVAL, RUNGS, PathMtu, PmtuState
 from node.protocol.time import MILLISECOND, SECOND, Duration
 from tests.support.pair import LEFT, Fate, Pair
@@ -171,6 +172,16 @@ def test_jumbo_ends_over_an_ordinary_path_find_its_size_and_lose_only_probes(
         assert (found.packets_lost, found.retransmitted_packets, found.probe_timeouts) == (0, 0, 0)
         assert found.ssthresh is None
     assert 0 < carrier.swallowed <= 2 * MAX_PROBES * 6
+
+
+@pytest.mark.parametrize("congestion", CONTROLLERS.names())
+def test_the_window_is_counted_in_packets_that_the_path_carries(congestion: str) -> None:
+    """SPEC 8.1-3: jumbo ends over an ordinary path begin with ten of its packets, not with two of theirs."""
+    pair = connected(Carrier(1472), max_datagram_size=8972, congestion=congestion)
+    assert pair.connection.statistics().congestion_window == initial_window(1200)
+    pair.run_for(20 * SECOND)
+    assert sizes(pair) == [1472, 1472]
+    assert initial_window(1200) <= pair.connection.statistics().congestion_window <= initial_window(1472)
 
 
 @pytest.mark.parametrize("arq", ["selective-repeat", "stop-and-wait", "go-back-n"])
