@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -35,6 +39,37 @@ def test_both_ends_of_a_flow_write_a_trace_that_qvis_loads(tmp_path: Path) -> No
     for end, owner in ((client, "local"), (server, "remote")):
         (closed,) = end.lookup("connectivity", "connection_closed")
         assert closed["data"]["owner"] == owner
+
+
+def test_qvis_itself_finds_the_events_streams_and_windows(tmp_path: Path) -> None:
+    """Its own loader, out of a checkout that QVIS_SOURCE names; TYPESCRIPT names the compiler's package."""
+    source, compiler = os.environ.get("QVIS_SOURCE"), os.environ.get("TYPESCRIPT")
+    node = shutil.which("node")
+    if source is None or compiler is None or node is None:
+        pytest.skip(
+            "qvis's source is not here: set QVIS_SOURCE to a checkout of quiclog/qvis and TYPESCRIPT to the "
+            "directory of the npm package typescript, and have node in PATH"
+        )
+    traces = run(LINE, tmp_path, "--qlog")
+    (made,) = tmp_path.iterdir()
+    script, data = ROOT / "tests/support/qvis.cjs", Path(source, "src/src/lib/data")
+    ended = subprocess.run(
+        [node, script, data, Path(compiler).resolve(), *(made / name for name in traces)],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    said = json.loads(ended.stdout)
+    assert said["complaints"] == []
+    client, server = said["files"]
+    assert (client["vantage_point"], server["vantage_point"]) == ("client", "server")
+    assert client["streams"] == server["streams"]
+    assert len(client["streams"]) == 1
+    assert client["sent"] - client["lost"] == server["received"] > 3000
+    assert client["received"] > 100
+    assert client["windows"] > 100
+    assert client["in_flight"] > client["windows"]
+    for name, found in zip(traces, said["files"], strict=True):
+        assert found["events"] == len(qvis.load(made / name).events)
 
 
 def test_traces_are_the_same_bytes_whatever_the_hash_seed(tmp_path: Path) -> None:

@@ -19,6 +19,9 @@ and sequence diagram find what they draw. Each rule names the file it stands in,
 - ``components/sequencediagram/renderer/SequenceDiagramD3Renderer.ts`` (``calculateConnections``,
   ``frameToShortString``): packets are matched by ``packet_type`` and ``packet_number``; every frame has a
   ``frame_type``; a vantage point is client or server, or the diagram has to guess.
+
+The rewrite below ``src/src/lib/data/`` keeps these rules. Where a checkout of it is at hand,
+``tests/simulation/test_qlog.py`` runs its loader itself, by ``qvis.cjs`` beside this file.
 """
 
 from __future__ import annotations
