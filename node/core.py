@@ -10,9 +10,11 @@ import random
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from typing import Any
 
+from node.carrier import Carrier, FlowConnection, FlowEndpoint
 from node.control.messages import Command, NodeEvent, Reply
-from node.protocol.connection import Connection
+from node.flow_request import read_flow_request
 from node.protocol.datagrams import Burst, Transmit
 from node.protocol.endpoint import Endpoint
 from node.protocol.errors import LocalProtocolError
@@ -29,7 +31,7 @@ from node.protocol.time import Instant
 from node.protocol.trace import TracerOf
 from node.registry import UnknownNameError
 from node.settings import NodeSettings, configuration_of
-from node.workloads.base import WORKLOADS, Resources, SinkFactory, SourceFactory, WorkloadError
+from node.workloads.base import Resources, SinkFactory, SourceFactory, WorkloadError
 from node.workloads.flow import (
     FLOW_FAILED,
     FLOW_REFUSED,
@@ -38,12 +40,13 @@ from node.workloads.flow import (
     Flow,
     FlowHeader,
     HeaderReader,
-    check_flow_name,
     statistics_data,
 )
 
 #: Flows at once: what a test of concurrency needs, with room; memory of a flow is a few KiB.
 MAX_FLOWS = 4096
+#: The stream of a flow's header: the first that the source opens.
+FLOW_STREAM = 0
 #: Events that wait for the driver: it drains them after each mutation, so only a bug fills this.
 MAX_EVENTS = 65_536
 
@@ -63,6 +66,7 @@ class NodeCore:
         epoch: above that of every start of this node before (SPEC 14-3): nanoseconds of the wall clock.
         process: names the process; what is sealed in a copy of it is sealed otherwise (SPEC 14-3).
         tracer_of: asked for a tracer of each connection (SPEC 16); None: nothing is traced.
+        carrier: the connections of another transport, to run flows over in Strait's place.
     """
 
     def __init__(
@@ -76,13 +80,15 @@ class NodeCore:
         epoch: int = 1,
         process: Callable[[], int] = lambda: 0,
         tracer_of: TracerOf | None = None,
+        carrier: Carrier | None = None,
     ) -> None:
         self.settings = settings
         identity = Identity(settings.private_key)
         self.address = identity.address
         self.stopping = False
         peers = {peer.address: peer for peer in settings.peers.values()}
-        self._endpoint = Endpoint(
+        self._carrier = carrier
+        strait = Endpoint(
             identity,
             configuration_of(settings.transport),
             rng=rng,
@@ -90,14 +96,17 @@ class NodeCore:
             sealed=SealedSettings(peers.get, epoch, process),
             tracer_of=tracer_of,
         )
-        self._datagram_flows = DatagramFlows(self._endpoint)
+        self._endpoint: FlowEndpoint = carrier or strait
+        self._drops = strait.drops.counts
+        self._datagram_flows = DatagramFlows(strait)
         self._resources = Resources(source_of, sink_of)
         self._flows: dict[str, Flow] = {}
-        self._flow_of: dict[Connection, Flow] = {}
-        self._incoming: dict[Connection, HeaderReader] = {}
+        self._flow_of: dict[FlowConnection, Flow] = {}
+        self._incoming: dict[FlowConnection, HeaderReader] = {}
         self._peer_names = {peer.address: name for name, peer in settings.peers.items()}
         self._events: deque[NodeEvent] = deque(maxlen=MAX_EVENTS)
-        self._ready = False
+        #: Of a node with several transports Strait's core alone says that it is ready.
+        self._ready = carrier is not None
         self._next_progress: Instant = 0
         self._commands: dict[str, Callable[[Mapping[str, object], Instant], Mapping[str, object]]] = {
             "status": self._status,
@@ -172,9 +181,9 @@ class NodeCore:
         return earliest
 
     @property
-    def connections(self) -> tuple[Connection, ...]:
+    def connections(self) -> tuple[Any, ...]:
         """The node's connections."""
-        return self._endpoint.connections
+        return tuple(self._endpoint.connections)
 
     # Events of the transport.
 
@@ -218,12 +227,13 @@ class NodeCore:
 
     def _on_flow_event(self, flow: Flow, event: Event, now: Instant) -> None:
         if isinstance(event, ConnectionEstablished):
+            flow.on_established(event, now=now)
             if flow.stream_id is None:  # else it began with early data
                 flow.start_source(now=now)
         else:
             flow.handle_event(event, now=now)
 
-    def _on_incoming(self, connection: Connection, event: Event, now: Instant) -> None:
+    def _on_incoming(self, connection: FlowConnection, event: Event, now: Instant) -> None:
         """Read the flow header of a connection that a peer opened, and find its flow."""
         if isinstance(event, ConnectionEstablished):
             self._incoming.setdefault(connection, HeaderReader())
@@ -243,7 +253,7 @@ class NodeCore:
 
     def _read_header(
         self,
-        connection: Connection,
+        connection: FlowConnection,
         reader: HeaderReader,
         event: StreamDataReceived | MessageReceived,
         now: Instant,
@@ -251,6 +261,9 @@ class NodeCore:
         """Take what came, and start the flow when its header is whole (WorkloadError: refuse it)."""
         if isinstance(event, MessageReceived):
             reader.keep(event)
+            return
+        if event.stream_id != FLOW_STREAM:
+            reader.others[event.stream_id] = event.ended
             return
         whole = reader.receive(connection.read(event.stream_id), ended=event.ended)
         if whole is None:
@@ -260,23 +273,26 @@ class NodeCore:
         del self._incoming[connection]
         flow.attach(connection, now=now)
         self._flow_of[connection] = flow
-        self._emit("flow_started", now, {**header.announcement, "flow": flow.name, "role": flow.role})
+        if not flow.resumed:
+            self._emit("flow_started", now, {**header.announcement, "flow": flow.name, "role": flow.role})
 
         def begin() -> None:
             # What overtook the header comes first: the end of the stream says that all has come.
             flow.start_target(header, event.stream_id, reader.early, now=now)
             flow.side.receive(rest, ended=event.ended, now=now)
+            flow.receive_others(reader.others, now=now)
 
         self._guarded(flow, begin, now)
 
-    def _announced(self, connection: Connection, header: FlowHeader) -> Flow:
+    def _announced(self, connection: FlowConnection, header: FlowHeader) -> Flow:
         """Return the flow that this node was told to expect, if the header and the peer match it."""
         flow = self._flows.get(header.flow)
         if flow is None or flow.role != "target" or flow.connection is not None:
             raise WorkloadError(f"flow {header.flow!r} is not expected here")
         if flow.workload != header.workload:
             raise WorkloadError(f"flow {header.flow!r} is {flow.workload}, not {header.workload!r:.100}")
-        if flow.peer is not None and self.settings.peers[flow.peer].address != connection.peer_address:
+        proven = self._carrier is None and flow.peer is not None
+        if proven and self.settings.peers[str(flow.peer)].address != connection.peer_address:
             raise WorkloadError(f"flow {header.flow!r} is expected from {flow.peer}, not from this node")
         return flow
 
@@ -298,12 +314,18 @@ class NodeCore:
 
         A target that did its part leaves the end to the source, which waits for the report.
         """
+        before = flow.next_connection(now=now)
+        if before is not None:
+            self._flow_of.pop(before, None)
+            if flow.role == "source":
+                before.close(now=now)
+            self._guarded(flow, functools.partial(self._connect, flow, now), now)
+            return
         outcome = flow.outcome
         assert outcome is not None
         del self._flows[flow.name]
         connection = flow.connection
-        statistics = connection.statistics() if connection is not None else None
-        self._emit("flow_finished", now, flow.result(now=now, statistics=statistics))
+        self._emit("flow_finished", now, flow.result(now=now))
         if connection is None:
             self._datagram_flows.remove(flow)
             if flow.awaited is not None and flow.peer is not None:
@@ -327,8 +349,8 @@ class NodeCore:
             "time": now,
             "stopping": self.stopping,
             "peers": sorted(self.settings.peers),
-            "connections": len(self._endpoint.connections),
-            "drops": dict(self._endpoint.drops.counts),
+            "connections": len(self.connections),
+            "drops": dict(self._drops),
             "flows": [
                 {
                     "flow": flow.name,
@@ -341,50 +363,55 @@ class NodeCore:
         }
 
     def _start_flow(self, arguments: Mapping[str, object], now: Instant) -> Mapping[str, object]:
-        name = check_flow_name(arguments.get("flow"))
-        role, peer = arguments.get("role"), arguments.get("peer")
         if self.stopping:
             raise WorkloadError("this node is stopping")
-        if name in self._flows:
-            raise WorkloadError(f"flow: {name!r} is running; stop it first or use another name")
         if len(self._flows) >= MAX_FLOWS:
             raise WorkloadError(f"{MAX_FLOWS} flows are running, no more are allowed")
-        if role not in ("source", "target"):
-            raise WorkloadError(f"role: found {role!r}, use source or target")
-        if not isinstance(peer, str | None) or (peer is None and role == "source"):
-            raise WorkloadError(f"peer: found {peer!r}, must be a node's name")
-        if peer is not None and peer not in self.settings.peers:
-            raise WorkloadError(
-                f"peer: found {peer!r}, use one of {', '.join(self.settings.peers) or 'none'}"
-            )
-        transport = _mapping(arguments, "transport")
-        configuration = configuration_of(self.settings.transport, transport)
-        workload = WORKLOADS[str(arguments.get("workload"))]
-        options = {**_mapping(arguments, "options"), "flow": name}
-        make = workload.source if role == "source" else workload.target
-        side = make(options, self._resources)
-        flow = Flow(name, workload=workload.name, role=str(role), peer=peer, side=side)
+        wanted = read_flow_request(arguments, running=self._flows, peers=self.settings.peers)
+        name = wanted.name
+        if self._carrier is None:
+            configuration = configuration_of(self.settings.transport, wanted.transport)
+        else:
+            configuration = self._carrier.configure(wanted.workload.name, wanted.transport)
+        side = wanted.make_side(self._resources)
+        flow = Flow(
+            name,
+            workload=wanted.workload.name,
+            role=wanted.role,
+            peer=wanted.peer,
+            side=side,
+            configuration=configuration,
+            series=wanted.series(self._resources),
+        )
         if side.connectionless:
             return self._start_datagrams(flow, now)
-        if role == "source":
-            assert peer is not None
-            try:
-                connection = self._endpoint.connect(
-                    self.settings.peers[peer], configuration=configuration, now=now
-                )
-            except LocalProtocolError:
-                side.abort()
-                raise
-            flow.attach(connection, now=now)
-            self._flow_of[connection] = flow
-            self._emit("flow_started", now, {**side.announcement(), "flow": name, "role": role})
-        elif peer is not None:
-            self._endpoint.expect(self.settings.peers[peer].address, configuration)
-            flow.awaited = configuration
         self._flows[name] = flow
-        if flow.connection is not None and flow.connection.writable:  # SPEC 15-3: a ticket is held
-            self._guarded(flow, functools.partial(flow.start_source, now=now), now)
+        try:
+            self._connect(flow, now)
+        except LocalProtocolError:
+            del self._flows[name]
+            side.abort()
+            raise
         return {"flow": name}
+
+    def _connect(self, flow: Flow, now: Instant) -> None:
+        """Open a source's next connection; have a target expect it."""
+        flow.renew()
+        if flow.peer is None:
+            return
+        peer = self.settings.peers[flow.peer]
+        if flow.role != "source":
+            self._endpoint.expect(peer.address, flow.configuration)
+            flow.awaited = flow.configuration
+            return
+        connection = self._endpoint.connect(peer, configuration=flow.configuration, now=now)
+        if not flow.resumed:
+            announced = flow.side.announcement()
+            self._emit("flow_started", now, {**announced, "flow": flow.name, "role": flow.role})
+        flow.attach(connection, now=now)
+        self._flow_of[connection] = flow
+        if connection.writable:  # SPEC 15-3: a ticket is held
+            self._guarded(flow, functools.partial(flow.start_source, now=now), now)
 
     def _start_datagrams(self, flow: Flow, now: Instant) -> Mapping[str, object]:
         """Let a flow without a connection begin: at both ends at once, nothing announces it."""
@@ -462,7 +489,7 @@ class NodeCore:
     def _emit(self, kind: str, now: Instant, data: Mapping[str, object]) -> None:
         self._events.append(NodeEvent(self.settings.name, kind, now, data))
 
-    def _emit_closed(self, connection: Connection, event: ConnectionClosed, now: Instant) -> None:
+    def _emit_closed(self, connection: FlowConnection, event: ConnectionClosed, now: Instant) -> None:
         self._emit(
             "connection_closed",
             now,
@@ -474,10 +501,3 @@ class NodeCore:
                 "remote": event.remote,
             },
         )
-
-
-def _mapping(arguments: Mapping[str, object], name: str) -> Mapping[str, object]:
-    value = arguments.get(name, {})
-    if not isinstance(value, Mapping):
-        raise WorkloadError(f"{name}: found {value!r:.100}, must be an object")
-    return value

@@ -53,6 +53,15 @@ class StreamCalls:
             self.begin_window(self.streams.receiver(stream_id))
         return stream_id
 
+    @property
+    def multiplexed(self) -> bool:
+        """Whether there is more than one stream: always."""
+        return True
+
+    def may_open_stream(self) -> bool:
+        """Return whether the peer allows one more bidirectional stream now."""
+        return self.writable and self.streams.may_open(unidirectional=False)
+
     def write(self, stream_id: int, data: bytes | bytearray | memoryview, *, end: bool = False) -> None:
         """Append data to a stream, and maybe end it. The data is kept by reference: leave it alone.
 

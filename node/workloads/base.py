@@ -13,11 +13,11 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
-from node.protocol.connection import Connection
+from node.carrier import FlowConnection
 from node.protocol.errors import LocalProtocolError
-from node.protocol.time import Instant
+from node.protocol.time import MILLISECOND, Duration, Instant
 from node.registry import Registry
 
 #: Bytes: what the transport takes and gives.
@@ -31,6 +31,8 @@ CHUNK_BYTES = 1 << 20
 MAX_AHEAD_BYTES = 64 << 20
 #: Largest number of bytes a flow may announce: more is a mistake or an attack.
 MAX_FLOW_BYTES = 1 << 44
+#: The ranks that are reported of times, as (name, thousandths).
+QUANTILES = (("min", 0), ("p50", 500), ("p90", 900), ("p99", 990), ("max", 1000))
 
 
 class WorkloadError(Exception):
@@ -82,6 +84,8 @@ class Resources:
 
     source_of: SourceFactory
     sink_of: SinkFactory
+    #: Where sides of several flows at this node meet, by the name of what they have in common.
+    meetings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +104,9 @@ class Outcome:
 
 
 class FlowStream:
-    """The one stream of a flow, as its sides see it."""
+    """A stream of a flow, as its sides see it: the flow's own, or another of the same connection."""
 
-    def __init__(self, connection: Connection, stream_id: int) -> None:
+    def __init__(self, connection: FlowConnection, stream_id: int) -> None:
         self.connection = connection
         self.stream_id = stream_id
         self._ahead = CHUNK_BYTES
@@ -135,6 +139,21 @@ class FlowStream:
         """Return how many written bytes wait in the transport."""
         return self.connection.backlog(self.stream_id)
 
+    @property
+    def multiplexed(self) -> bool:
+        """Whether the transport has other streams than this one."""
+        return self.connection.multiplexed
+
+    def open(self) -> FlowStream | None:
+        """Open another stream of the connection; None: the peer allows no more for now."""
+        if not self.connection.may_open_stream():
+            return None
+        return FlowStream(self.connection, self.connection.open_stream())
+
+    def other(self, stream_id: int) -> FlowStream:
+        """Return a stream that the peer opened on the same connection."""
+        return FlowStream(self.connection, stream_id)
+
 
 class FlowDatagrams:
     """The datagrams of a connectionless flow, as its sides see them.
@@ -158,6 +177,8 @@ class Side:
     #: Whether the flow has no connection: ``begin`` and ``receive_datagram`` then take the place of
     #: ``accept``, ``start``, ``receive`` and ``on_acknowledged``.
     connectionless: bool = False
+    #: Whether the flow has other streams than its own: ``receive_other`` takes what comes on them.
+    multiplexed: bool = False
     outcome: Outcome | None = None
     #: Whether there is more to write as soon as the stream wants more.
     writing: bool = False
@@ -174,6 +195,9 @@ class Side:
 
     def receive(self, data: Data, *, ended: bool, now: Instant) -> None:
         """Take the next bytes of the stream; ``ended``: they are the last."""
+
+    def receive_other(self, stream: FlowStream, data: Data, *, ended: bool, now: Instant) -> None:
+        """Take the next bytes of another stream of the connection; ``ended``: they are its last."""
 
     def begin(self, datagrams: FlowDatagrams, *, now: Instant) -> None:
         """Begin, without a connection."""
@@ -243,6 +267,15 @@ def check_names(options: Mapping[str, object], allowed: tuple[str, ...]) -> None
     for name in options:
         if name != "flow" and name not in allowed:
             raise WorkloadError(f"options: found {name!r}, use one of {', '.join(allowed)}")
+
+
+def quantiles_ms(samples: list[Duration]) -> dict[str, float]:
+    """Return nearest-rank quantiles of durations in ns, in ms; empty for no samples."""
+    ordered = sorted(samples)
+    if not ordered:
+        return {}
+    last = len(ordered) - 1
+    return {name: ordered[-(-last * rank // 1000)] / MILLISECOND for name, rank in QUANTILES}
 
 
 class Report:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from node.protocol.time import MILLISECOND, SECOND, Duration, Instant
+from node.protocol.time import SECOND, Duration, Instant
 from node.workloads.base import (
     WORKLOADS,
     ByteSource,
@@ -21,14 +21,13 @@ from node.workloads.base import (
     Side,
     WorkloadError,
     check_names,
+    quantiles_ms,
     whole,
 )
 
 OPTIONS = ("size", "count", "interval", "seed")
 MAX_REQUEST_BYTES = 1 << 20
 MAX_REQUESTS = 1_000_000
-#: The ranks reported, as (name, thousandths).
-QUANTILES = (("min", 0), ("p50", 500), ("p90", 900), ("p99", 990), ("max", 1000))
 
 
 @WORKLOADS.register("echo")
@@ -152,12 +151,3 @@ class EchoTarget(Side):
     def progress(self) -> tuple[int, int | None]:
         """Return bytes answered."""
         return self._digest.size, None
-
-
-def quantiles_ms(samples: list[Duration]) -> dict[str, float]:
-    """Return nearest-rank quantiles of durations in ns, in ms; empty for no samples."""
-    ordered = sorted(samples)
-    if not ordered:
-        return {}
-    last = len(ordered) - 1
-    return {name: ordered[-(-last * rank // 1000)] / MILLISECOND for name, rank in QUANTILES}

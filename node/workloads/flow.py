@@ -11,13 +11,14 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
-from node.protocol.configuration import Configuration
-from node.protocol.connection import Connection
+from node.carrier import FlowConnection, FlowStatistics
 from node.protocol.endpoint import Endpoint
 from node.protocol.events import (
     ConnectionClosed,
+    ConnectionEstablished,
     DatagramReceived,
     Event,
     MessageAcknowledged,
@@ -30,8 +31,8 @@ from node.protocol.events import (
     StreamReset,
 )
 from node.protocol.identity import Peer
-from node.protocol.statistics import Statistics
-from node.protocol.time import MILLISECOND, SECOND, Instant
+from node.protocol.time import MILLISECOND, SECOND, Duration, Instant
+from node.series import Series
 from node.workloads.base import Data, FlowDatagrams, FlowStream, Outcome, Side, WorkloadError
 
 #: Application error codes of our flows (SPEC 10: 0x100 and up).
@@ -77,6 +78,9 @@ class HeaderReader:
         self.ended = False
         #: Messages that overtook the header: nothing orders them behind it.
         self.early: list[MessageReceived] = []
+        #: Other streams that overtook the header, and whether their end has come. Their bytes stay unread,
+        #: where the transport's credit bounds them.
+        self.others: dict[int, bool] = {}
         self._early_bytes = 0
 
     def keep(self, event: MessageReceived) -> None:
@@ -139,17 +143,34 @@ def check_flow_name(name: object) -> str:
 class Flow:
     """A flow's state at one node, from its start to its outcome."""
 
-    def __init__(self, name: str, *, workload: str, role: str, peer: str | None, side: Side) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        workload: str,
+        role: str,
+        peer: str | None,
+        side: Side,
+        configuration: Any = None,  # each transport has its own
+        series: Series | None = None,
+    ) -> None:
         self.name = name
         self.workload = workload
         self.role = role
         #: The other node's name; None: a target that takes any.
         self.peer = peer
         self.side = side
-        self.connection: Connection | None = None
+        self.connection: FlowConnection | None = None
+        #: Settings of its connections.
+        self.configuration = configuration
         #: What a target told its endpoint to expect, until the connection is there.
-        self.awaited: Configuration | None = None
+        self.awaited: Any = None
         self.started_at: Instant | None = None
+        #: Its connections, if they are several; the one under way began at ``_attached_at``.
+        self._series = series
+        self._attached_at: Instant = 0
+        self._handshake: Duration | None = None
+        self._early = False
         self._stream: FlowStream | None = None
         self._next_progress: Instant = 0
         self._reported_bytes = 0
@@ -165,10 +186,54 @@ class Flow:
         """The flow's stream, once there is one."""
         return self._stream.stream_id if self._stream is not None else None
 
-    def attach(self, connection: Connection, *, now: Instant) -> None:
-        """Bind the flow to its connection; the flow's clock starts here."""
+    def attach(self, connection: FlowConnection, *, now: Instant) -> None:
+        """Bind the flow to its connection; with the first of them the flow's clock starts."""
         self.connection = connection
-        self._start_clock(now)
+        self._attached_at = now
+        if self.started_at is None:
+            self._start_clock(now)
+
+    def on_established(self, event: ConnectionEstablished, *, now: Instant) -> None:
+        """Note that the handshake is through."""
+        self._handshake = now - self._attached_at
+        self._early = event.early_accepted
+
+    def next_connection(self, *, now: Instant) -> FlowConnection | None:
+        """Make ready for the next connection, if one is to follow the one that ended well.
+
+        Returns:
+            The connection that is over; None: no other follows.
+        """
+        series, outcome, connection = self._series, self.outcome, self.connection
+        if series is None or outcome is None or connection is None or not outcome.ok or not series.more:
+            return None
+        self._close_account(series, outcome, connection, now)
+        self.connection = self._stream = None
+        self.side = Side()
+        return connection
+
+    def renew(self) -> None:
+        """Make the side of the next connection (WorkloadError: it cannot be made any more)."""
+        if self.resumed:
+            assert self._series is not None
+            self.side = self._series.make()
+
+    def _close_account(
+        self, series: Series, outcome: Outcome, connection: FlowConnection, now: Instant
+    ) -> None:
+        series.take(
+            outcome,
+            statistics_data(connection.statistics()),
+            handshake=self._handshake,
+            lasted=now - self._attached_at,
+            early=self._early,
+        )
+        self._handshake, self._early = None, False
+
+    @property
+    def resumed(self) -> bool:
+        """Whether this is not the first of its connections."""
+        return self._series is not None and self._series.done > 0
 
     def begin_datagrams(self, datagrams: FlowDatagrams, *, now: Instant) -> None:
         """Let the side of a connectionless flow begin."""
@@ -198,6 +263,16 @@ class Flow:
         for event in early:
             self.side.receive_message(event.data, now=now)
 
+    def receive_others(self, streams: Mapping[int, bool], *, now: Instant) -> None:
+        """Give the side what came on other streams than the flow's own: id → whether it has ended."""
+        if not self.side.multiplexed:
+            return
+        assert self.connection is not None
+        assert self._stream is not None
+        for stream_id, ended in streams.items():
+            data = self.connection.read(stream_id)
+            self.side.receive_other(self._stream.other(stream_id), data, ended=ended, now=now)
+
     def handle_event(self, event: Event, *, now: Instant) -> None:
         """Pass what happened on the flow's stream to its side.
 
@@ -210,8 +285,14 @@ class Flow:
             self.side.receive_message(event.data, now=now)
         elif isinstance(event, MessageAcknowledged | MessageExpired):
             self.side.on_message_over(delivered=isinstance(event, MessageAcknowledged), now=now)
-        if self._stream is None or getattr(event, "stream_id", None) != self._stream.stream_id:
+        if self._stream is None:
             return
+        stream_id = getattr(event, "stream_id", None)
+        if stream_id != self._stream.stream_id:
+            if isinstance(event, StreamDataReceived):
+                self.receive_others({event.stream_id: event.ended}, now=now)
+            if not (self.side.multiplexed and isinstance(event, StreamReset | SendingStopped)):
+                return
         if isinstance(event, StreamDataReceived):
             assert self.connection is not None
             self.side.receive(self.connection.read(event.stream_id), ended=event.ended, now=now)
@@ -235,7 +316,7 @@ class Flow:
         if self.started_at is None or now < self._next_progress:
             return None
         self._next_progress = now + PROGRESS_INTERVAL
-        moved, total = self.side.progress()
+        moved, total = self._moved()
         if moved == self._reported_bytes:
             return None
         elapsed = now - self._reported_at
@@ -260,14 +341,26 @@ class Flow:
             "retransmitted_packets": statistics.retransmitted_packets,
         }
 
+    def _moved(self) -> tuple[int, int | None]:
+        """Return payload bytes moved on all connections, and how many there will be (None: unknown)."""
+        moved, total = self.side.progress()
+        if self._series is None:
+            return moved, total
+        return self._series.bytes + moved, None if total is None else total * self._series.count
+
     def next_progress(self) -> Instant:
         """Return the earliest time at which ``progress`` may have something to say."""
         return self._next_progress
 
-    def result(self, *, now: Instant, statistics: Statistics | None) -> dict[str, object]:
+    def result(self, *, now: Instant) -> dict[str, object]:
         """Return the data of the flow's last event."""
         outcome = self.side.outcome
         assert outcome is not None
+        statistics = statistics_data(self.connection.statistics()) if self.connection is not None else {}
+        if self._series is not None:
+            if self.connection is not None:
+                self._close_account(self._series, outcome, self.connection, now)
+            outcome, statistics = self._series.outcome(outcome), self._series.statistics(statistics)
         seconds = (now - self.started_at) / SECOND if self.started_at is not None else 0.0
         return {
             "flow": self.name,
@@ -281,7 +374,7 @@ class Flow:
             "seconds": seconds,
             "bits_per_second": outcome.bytes * 8 / seconds if seconds > 0 else 0.0,
             "results": dict(outcome.results),
-            "statistics": statistics_data(statistics) if statistics is not None else {},
+            "statistics": statistics,
         }
 
 
@@ -331,6 +424,7 @@ def describe_close(event: ConnectionClosed) -> str:
     return f"{who} closed the connection with code {event.code:#x}: {event.reason or 'no reason given'}"
 
 
-def statistics_data(statistics: Statistics) -> dict[str, object]:
-    """Return a connection's statistics, JSON-able, by the names of ``Statistics``'s fields."""
-    return {name: getattr(statistics, name) for name in Statistics.__slots__}
+def statistics_data(statistics: FlowStatistics) -> dict[str, object]:
+    """Return a connection's statistics, JSON-able, by the names of their dataclass's fields."""
+    record: Any = statistics  # each transport's own dataclass
+    return {found.name: getattr(record, found.name) for found in fields(record)}

@@ -20,7 +20,10 @@ OPTIONS: dict[str, dict[str, object]] = {
     "bulk": {"size": 300_001},
     "datagrams": {"size": 3000, "count": 300},
     "echo": {"size": 100, "count": 20},
+    "files": {"sizes": [50_000, 0, 120_001, 1]},
+    "incast": {"size": 20_000, "rounds": 5},
     "messages": {"size": 700, "count": 200},
+    "request-response": {"count": 300, "size": 40, "response": 900, "streams": 200},
 }
 
 
