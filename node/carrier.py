@@ -35,27 +35,12 @@ class FlowStatistics(Protocol):
     def congestion_window(self) -> int: ...
 
 
-class FlowConnection(Protocol):
-    """A connection that carries a flow."""
-
-    #: Whether we opened it.
-    initiator: bool
-    #: The peer's 64-bit node address, or UNPROVEN.
-    peer_address: int
+class Streams(Protocol):
+    """The streams of a connection."""
 
     @property
     def multiplexed(self) -> bool:
-        """Whether it has more than one stream."""
-        ...
-
-    @property
-    def closed(self) -> bool:
-        """Whether it is over: nothing can be written any more."""
-        ...
-
-    @property
-    def writable(self) -> bool:
-        """Whether streams can be opened and written."""
+        """Whether there is more than one."""
         ...
 
     def open_stream(self) -> int:
@@ -78,6 +63,30 @@ class FlowConnection(Protocol):
         """Return how many written bytes still wait or are on their way."""
         ...
 
+    # Any: each transport's own, if it has windows at all.
+    def windows(self, stream_id: int) -> Any:
+        """Return the windows of a stream (LocalProtocolError: this transport shows none)."""
+        ...
+
+
+class FlowConnection(Streams, Protocol):
+    """A connection that carries a flow."""
+
+    #: Whether we opened it.
+    initiator: bool
+    #: The peer's 64-bit node address, or UNPROVEN.
+    peer_address: int
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over: nothing can be written any more."""
+        ...
+
+    @property
+    def writable(self) -> bool:
+        """Whether streams can be opened and written."""
+        ...
+
     def send_message(
         self, data: bytes | bytearray | memoryview, deadline: Instant | None = None, *, now: Instant
     ) -> int:
@@ -88,17 +97,13 @@ class FlowConnection(Protocol):
         """Return its counters and estimates."""
         ...
 
-    def windows(self, stream_id: int) -> Any:
-        """Return the windows of a stream (LocalProtocolError: this transport shows none)."""
-        ...
-
     def close(self, code: int = 0, reason: str = "", *, now: Instant) -> None:
         """End it; may be called twice."""
         ...
 
 
-class FlowEndpoint(Protocol):
-    """All connections of one transport at one node, driven as ``NodeCore`` is."""
+class Driven(Protocol):
+    """What a driver gives time and datagrams to, and takes datagrams from."""
 
     def receive(self, burst: Burst, *, now: Instant) -> None:
         """Take a received burst of datagrams."""
@@ -108,7 +113,19 @@ class FlowEndpoint(Protocol):
         """Do what is due."""
         ...
 
-    # Any: the settings of a connection are each transport's own.
+    def transmit(self, *, now: Instant) -> Transmit | None:
+        """Return the next burst to send, or None."""
+        ...
+
+    def next_timeout(self) -> Instant | None:
+        """Return when to call ``handle_timeout`` at the latest."""
+        ...
+
+
+class FlowEndpoint(Driven, Protocol):
+    """All connections of one transport at one node."""
+
+    # Any: the settings of a connection, and the connection, are each transport's own.
     def connect(self, peer: Peer, *, configuration: Any = None, now: Instant) -> Any:
         """Begin a connection; ConnectionEstablished or ConnectionClosed follows."""
         ...
@@ -125,20 +142,12 @@ class FlowEndpoint(Protocol):
         """Close all connections."""
         ...
 
-    def transmit(self, *, now: Instant) -> Transmit | None:
-        """Return the next burst to send, or None."""
-        ...
-
     def next_event(self) -> tuple[Any, Event] | None:
         """Return the next event and its connection, or None."""
         ...
 
     def next_datagram(self) -> DatagramReceived | None:
         """Return the next connectionless datagram, or None."""
-        ...
-
-    def next_timeout(self) -> Instant | None:
-        """Return when to call ``handle_timeout`` at the latest."""
         ...
 
     @property

@@ -104,6 +104,8 @@ class FlowResult:
     stopped: bool = False
     #: How often it started anew, since a node had crashed.
     restarts: int = 0
+    #: ``strait``, ``tcp`` or ``quic``.
+    transport: str = "strait"
     #: What the workload itself measured.
     measured: Mapping[str, object] = field(default_factory=dict)
 

@@ -211,6 +211,7 @@ class _Conductor:
                 "peer": peer,
                 "options": dict(flow.options),
                 "transport": dict(flow.transport),
+                **({"connections": flow.connections} if flow.connections > 1 else {}),
             }
             reply = await self._deployment.request(node, Command("start_flow", arguments))
             if not reply.ok:

@@ -79,8 +79,8 @@ def _rtt(flow: FlowResult) -> float | None:
     return flow.rtt_ms * MILLISECOND if flow.rtt_ms > 0 else None
 
 
-def _rtt_rank(flow: FlowResult, *, rank: str) -> float | None:
-    ranks = flow.measured.get("rtt_ms")
+def _rank(flow: FlowResult, *, of: str, rank: str) -> float | None:
+    ranks = flow.measured.get(of)
     value = ranks.get(rank) if isinstance(ranks, Mapping) else None
     return float(value) * MILLISECOND if isinstance(value, int | float) else None
 
@@ -109,7 +109,11 @@ FLOW_MEASURES: Mapping[str, Callable[[FlowResult], float | None]] = {
     "completion": _completion,
     "goodput": _goodput,
     "rtt": _rtt,
-    **{f"rtt {rank}": partial(_rtt_rank, rank=rank) for rank in ("min", "p50", "p90", "p99", "max")},
+    **{
+        f"{of} {rank}": partial(_rank, of=f"{of}_ms", rank=rank)
+        for of in ("rtt", "latency", "round")
+        for rank in ("min", "p50", "p90", "p99", "max")
+    },
     "loss": _loss,
     "retransmissions": _retransmissions,
     "integrity": _integrity,

@@ -13,9 +13,11 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from node.workloads.files import generated_file_seed
 from node.workloads.sources import GeneratedSource
 from orchestrator.errors import TestbedError
 from orchestrator.results import FlowResult, ResultsError
@@ -82,6 +84,8 @@ class _Staging:
     def stage(self, flow: WorkloadSpec) -> WorkloadSpec:
         """Return the flow with the option ``file`` as its agent is told, if it sends one."""
         source, size = flow.options.get("file"), flow.options.get("size")
+        if flow.kind == "files":
+            return self._stage_several(flow)
         if isinstance(source, str):
             name = f"{flow.name}/{Path(source).name}"
             path = self._files_of(flow.source) / name
@@ -102,6 +106,28 @@ class _Staging:
         self.sent[flow.name] = path
         others = {key: value for key, value in flow.options.items() if key not in ("size", "seed")}
         return dataclasses.replace(flow, options={**others, "file": name})
+
+    def _stage_several(self, flow: WorkloadSpec) -> WorkloadSpec:
+        """Return a flow of several files, each in a directory of its own number, from 1."""
+        sources, sizes, names = flow.options.get("files"), flow.options.get("sizes"), []
+        if isinstance(sources, list):
+            for number, source in enumerate(map(Path, sources), start=1):
+                names.append(f"{flow.name}/{number}/{source.name}")
+                path = self._files_of(flow.source) / names[-1]
+                _write(path, partial(shutil.copyfile, source, path))
+                self.sent[f"{flow.name}/{number}"] = path
+        elif isinstance(sizes, list) and sum(sizes) <= self._left:
+            self._left -= sum(sizes)
+            for number, size in enumerate(sizes, start=1):
+                names.append(f"{flow.name}/{number}/{flow.name}-{number}.bin")
+                path = self._files_of(flow.source) / names[-1]
+                seed = generated_file_seed(flow.options.get("seed", flow.name), number)
+                _write(path, partial(_write_out, GeneratedSource(size, seed), path))
+                self.sent[f"{flow.name}/{number}"] = path
+        else:
+            return flow
+        others = {key: value for key, value in flow.options.items() if key not in ("sizes", "seed")}
+        return dataclasses.replace(flow, options={**others, "files": names})
 
     def _files_of(self, node: str) -> Path:
         if isinstance(self._backend, OwnFiles):
@@ -163,13 +189,35 @@ def check_received(flow: FlowResult, received: Path | None) -> str:
     """
     if flow.workload != "bulk" or not flow.completed:
         return ""
+    return _differs(flow, flow.name, received, flow.sha256)
+
+
+def check_several(flow: FlowResult, directory: Path) -> list[str]:
+    """Return what is wrong with the files that a files flow's target kept.
+
+    Raises:
+        TestbedError: one cannot be read.
+    """
+    listed = flow.measured.get("files")
+    if not flow.completed or not isinstance(listed, list):
+        return []
+    names = [f"{flow.name}/{number}" for number in range(1, len(listed) + 1)]
+    found = (
+        _differs(flow, name, received_file(directory, name), str(said["sha256"]))
+        for name, said in zip(names, listed, strict=True)
+    )
+    return [wrong for wrong in found if wrong]
+
+
+def _differs(flow: FlowResult, name: str, received: Path | None, sha256: str) -> str:
+    """Return what is wrong with a file that should have this sum, empty if nothing is."""
     if received is None:
-        return f"{flow.name}: its target {flow.target} kept no file"
+        return f"{name}: its target {flow.target} kept no file"
     try:
         with received.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise TestbedError(f"cannot read {received}: {error.strerror}") from error
-    if digest == flow.sha256:
+    if digest == sha256:
         return ""
-    return f"{flow.name}: {received} has SHA-256 {digest}, but {flow.target} reported {flow.sha256}"
+    return f"{name}: {received} has SHA-256 {digest}, but {flow.target} reported {sha256}"

@@ -19,7 +19,14 @@ from orchestrator.errors import TestbedError
 from orchestrator.experiment.conduct import TROUBLE, Findings, run_flows
 from orchestrator.experiment.damage import corrupted_bytes
 from orchestrator.experiment.expectations import RUN_MEASURES, judge
-from orchestrator.experiment.files import Staged, check_received, keep_files, received_file, stage_files
+from orchestrator.experiment.files import (
+    Staged,
+    check_received,
+    check_several,
+    keep_files,
+    received_file,
+    stage_files,
+)
 from orchestrator.experiment.flows import FlowTracker
 from orchestrator.experiment.kept import keep_run
 from orchestrator.experiment.lasting import check_can_last, deploy_lasting, leave
@@ -229,6 +236,9 @@ class _Experiment:
 
     def _with_files(self, flow: FlowResult, sent: Path | None) -> FlowResult:
         """Add a flow's files; count the bytes that differ where the profile lets damage through."""
+        if flow.workload == "files":
+            for wrong in check_several(flow, self._directory):
+                self._findings.fail(wrong)
         if flow.workload != "bulk":
             return flow
         received = received_file(self._directory, flow.name)

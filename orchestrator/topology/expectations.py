@@ -44,7 +44,8 @@ class ExpectationKind:
 
 
 #: Workloads whose flows have a connection, and so a round trip and retransmissions.
-_WITH_CONNECTION = ("bulk", "echo", "messages")
+_WITH_CONNECTION = ("bulk", "echo", "files", "incast", "messages", "request-response")
+_RANKS = ("min", "p50", "p90", "p99", "max")
 
 _KINDS = (
     ExpectationKind("completion", "ns", (AT_MOST, AT_LEAST), "time from the flow's start to its end"),
@@ -64,7 +65,27 @@ _KINDS = (
             f"{rank} of the round trips an echo flow measured",
             workloads=("echo",),
         )
-        for rank in ("min", "p50", "p90", "p99", "max")
+        for rank in _RANKS
+    ),
+    *(
+        ExpectationKind(
+            f"latency {rank}",
+            "ns",
+            (AT_MOST, AT_LEAST),
+            f"{rank} of the times from a request to its whole response, or of an incast's blocks",
+            workloads=("request-response", "incast"),
+        )
+        for rank in _RANKS
+    ),
+    *(
+        ExpectationKind(
+            f"round {rank}",
+            "ns",
+            (AT_MOST, AT_LEAST),
+            f"{rank} of the times until an incast's slowest block was whole",
+            workloads=("incast",),
+        )
+        for rank in _RANKS
     ),
     ExpectationKind(
         "loss",

@@ -112,6 +112,8 @@ class WorkloadSpec:
     #: Transport settings of this flow: ``integrity``, ``arq``, ``congestion`` …
     transport: Mapping[str, object]
     start: Duration = 0
+    #: How many connections it makes, one after the other.
+    connections: int = 1
     #: Whether it starts anew when one of its nodes crashed and has come back.
     restarts: bool = False
 

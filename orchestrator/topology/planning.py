@@ -197,7 +197,7 @@ def _workload(topology: Topology, flow: WorkloadSpec, paths: Paths, family: int)
     if transport.get("handshake") == "ik-psk2":
         transport["pre_shared_key"] = pre_shared_key(topology.seed, flow.source, flow.target).hex()
     options = dict(flow.options)
-    if "file" not in options:
+    if "file" not in options and "files" not in options:
         options.setdefault("seed", f"{topology.seed}/flow/{flow.name}")
     return dataclasses.replace(flow, options=options, transport=transport)
 
@@ -276,6 +276,7 @@ def _workload_to_json(flow: WorkloadSpec) -> Mapping[str, object]:
         "from": flow.source,
         "to": flow.target,
         "start_ns": flow.start,
+        **({"connections": flow.connections} if flow.connections > 1 else {}),
         "options": dict(sorted(flow.options.items())),
         "transport": dict(sorted(flow.transport.items())),
         **({"restarts": True} if flow.restarts else {}),

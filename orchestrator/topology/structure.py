@@ -15,9 +15,13 @@ from orchestrator.topology.errors import suggestion
 from orchestrator.topology.schema import (
     WORKLOAD_KINDS,
     BulkEntry,
+    DatagramsEntry,
     EchoEntry,
+    FilesEntry,
+    IncastEntry,
     MessagesEntry,
     Netem,
+    RequestResponseEntry,
     Transport,
 )
 from orchestrator.topology.schema_file import TopologyFile
@@ -48,7 +52,15 @@ _BY_PARENT: dict[str | int, type[Closed]] = {
     "kinds": KindEntry,
     "link-kinds": LinkKindEntry,
 }
-_BY_WORKLOAD: dict[object, type[Closed]] = {"bulk": BulkEntry, "echo": EchoEntry, "messages": MessagesEntry}
+_BY_WORKLOAD: dict[object, type[Closed]] = {
+    "bulk": BulkEntry,
+    "datagrams": DatagramsEntry,
+    "echo": EchoEntry,
+    "files": FilesEntry,
+    "incast": IncastEntry,
+    "messages": MessagesEntry,
+    "request-response": RequestResponseEntry,
+}
 _TYPES = {
     "int_type": "a whole number",
     "string_type": "text",
@@ -154,6 +166,8 @@ def _report(document: Document, details: ErrorDetails) -> None:
 def _name(document: Document, path: Path) -> str:
     if path and isinstance(path[-1], str):
         return path[-1]
+    if len(path) > 2 and path[0] == "workloads" and isinstance(path[-2], str):
+        return path[-2]  # one of a list
     return "expectation" if path[:1] == ("expect",) else _owner(document, path).noun
 
 

@@ -27,7 +27,7 @@ def test_each_operator_gives_a_result_that_can_be_shown(name: str) -> None:
     kind = EXPECTATION_KINDS[name]
     workload = kind.workloads[0] if kind.workloads else "bulk"
     ranks = dict.fromkeys(("min", "p50", "p90", "p99", "max"), 1.0)
-    good = flow(workload=workload, measured={"rtt_ms": ranks})
+    good = flow(workload=workload, measured={"rtt_ms": ranks, "latency_ms": ranks, "round_ms": ranks})
     for operator in kind.operators:
         expectation = parse_expectation(f"{name} {operator} {_VALUES[kind.unit]}", None)
         (result,) = judge([expectation], [good], wire())
