@@ -40,6 +40,7 @@ from node.workloads.flow import (
     Flow,
     FlowHeader,
     HeaderReader,
+    closed_data,
     statistics_data,
 )
 
@@ -490,14 +491,5 @@ class NodeCore:
         self._events.append(NodeEvent(self.settings.name, kind, now, data))
 
     def _emit_closed(self, connection: FlowConnection, event: ConnectionClosed, now: Instant) -> None:
-        self._emit(
-            "connection_closed",
-            now,
-            {
-                "peer": self._peer_names.get(connection.peer_address),
-                "peer_address": f"{connection.peer_address:016x}",
-                "code": event.code,
-                "reason": event.reason,
-                "remote": event.remote,
-            },
-        )
+        peer = self._peer_names.get(connection.peer_address)
+        self._emit("connection_closed", now, closed_data(event, peer, connection.peer_address))

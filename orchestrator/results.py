@@ -89,7 +89,7 @@ class FlowResult:
     #: Smoothed RTT of the source's connection at the flow's end.
     rtt_ms: float
     min_rtt_ms: float
-    #: ``aead``, ``crc32c`` or ``xor``, and the ARQ mode and congestion controller used.
+    #: ``aead``, ``crc32c``, ``xor`` or ``tcp-checksum``, and the ARQ mode and congestion controller used.
     integrity: str
     arq: str
     congestion: str
@@ -156,6 +156,8 @@ class WireResult:
     violations: int
     #: The first of them in words.
     details: tuple[str, ...] = ()
+    #: Frames of anything else than Strait: other transports, ARP …
+    other: int = 0
     #: Datagrams that a link damaged, as the topology asks.
     damaged: int = 0
     #: Of these, datagrams whose integrity check is right nevertheless.

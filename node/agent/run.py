@@ -21,6 +21,7 @@ from node.agent.shaping import OwnInterfaces
 from node.agent.tracing import TraceFiles
 from node.agent.traffic import COMMANDS as TRAFFIC_COMMANDS
 from node.agent.traffic import Traffic
+from node.agent.transports import OtherTransports
 from node.agent.udp import UdpDriver, new_event_loop
 from node.control.messages import Command, NodeEvent, Reply
 from node.core import NodeCore
@@ -73,6 +74,9 @@ class Agent:
             on_drained=self._publish,
             gso=configuration.gso,
             no_udp_checksum=configuration.no_udp_checksum,
+        )
+        self._others = OtherTransports(
+            configuration.node, source_of=files.source_of, sink_of=files.sink_of, publish=self._publish_of
         )
         self._interfaces = OwnInterfaces()
         self._traffic = Traffic(host)
@@ -130,12 +134,17 @@ class Agent:
             return self._traffic.handle(command)
         if command.name == "rebind":
             return self._rebind(command.arguments)
+        other = self._others.obey(command)
+        if other is not None:
+            return other
         reply = self.core.handle_command(command, now=self.driver.now())
         self.driver.drain()
+        if command.name == "statistics" and reply.ok:
+            return Reply(True, self._others.merged(reply.data))
         if command.name == "stop":
             self._stop.set()
         if command.name == "status" and reply.ok:
-            return Reply(True, {**reply.data, **self._driver_status()})
+            return Reply(True, {**self._others.merged(reply.data), **self._driver_status()})
         return reply
 
     def _rebind(self, arguments: Mapping[str, Any]) -> Reply:
@@ -159,7 +168,10 @@ class Agent:
         }
 
     def _publish(self) -> None:
-        while (event := self.core.next_event()) is not None:
+        self._publish_of(self.core)
+
+    def _publish_of(self, core: NodeCore) -> None:
+        while (event := core.next_event()) is not None:
             self._log(event)
             if self._control is not None:
                 self._control.publish(event)

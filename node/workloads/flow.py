@@ -424,6 +424,17 @@ def describe_close(event: ConnectionClosed) -> str:
     return f"{who} closed the connection with code {event.code:#x}: {event.reason or 'no reason given'}"
 
 
+def closed_data(event: ConnectionClosed, peer: str | None, peer_address: int) -> dict[str, object]:
+    """Return the data of the event that tells of a connection's end."""
+    return {
+        "peer": peer,
+        "peer_address": f"{peer_address:016x}",
+        "code": event.code,
+        "reason": event.reason,
+        "remote": event.remote,
+    }
+
+
 def statistics_data(statistics: FlowStatistics) -> dict[str, object]:
     """Return a connection's statistics, JSON-able, by the names of their dataclass's fields."""
     record: Any = statistics  # each transport's own dataclass

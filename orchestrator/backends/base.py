@@ -46,6 +46,8 @@ class Capabilities:
     nodes_return: bool = True
     #: Whether nodes can be paused and stopped at all.
     node_states: bool = True
+    #: Transports of flows that its nodes have.
+    transports: frozenset[str] = frozenset({"strait", "tcp", "quic"})
     #: Whether it has NAT routers.
     nat: bool = True
 

@@ -52,6 +52,7 @@ class ComposeBackend:
         return Capabilities(
             virtual_time=False,
             impairments=frozenset(IMPAIRMENTS.names()),
+            transports=frozenset({"strait", "tcp"}),
             nodes_return=False,
             node_states=False,
             nat=False,

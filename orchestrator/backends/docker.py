@@ -68,7 +68,10 @@ class DockerBackend:
     def capabilities(self) -> Capabilities:
         """Return what it can do: all impairments; the links of a stopped container are gone for good."""
         return Capabilities(
-            virtual_time=False, impairments=frozenset(IMPAIRMENTS.names()), nodes_return=False
+            virtual_time=False,
+            impairments=frozenset(IMPAIRMENTS.names()),
+            transports=frozenset({"strait", "tcp"}),
+            nodes_return=False,
         )
 
     def check(self) -> list[Problem]:

@@ -63,7 +63,11 @@ class SimulationBackend:
 
     def capabilities(self) -> Capabilities:
         """Return what the link model can do: everything."""
-        return Capabilities(virtual_time=True, impairments=frozenset(IMPAIRMENTS.names()))
+        return Capabilities(
+            virtual_time=True,
+            impairments=frozenset(IMPAIRMENTS.names()),
+            transports=frozenset({"strait", "quic"}),
+        )
 
     def check(self) -> list[Problem]:
         """Return nothing: it runs wherever Python does."""

@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 from node.control.messages import NodeEvent
 from node.protocol.configuration import Configuration
 from node.protocol.time import MILLISECOND, Instant
+from node.transports.base import STRAIT
 from orchestrator.experiment.progress import FlowProgress, FlowState
 from orchestrator.results import FlowResult
 from orchestrator.topology.model import WorkloadSpec
 from orchestrator.topology.plan import DeploymentPlan
 
 SOURCE, TARGET = "source", "target"
+#: How other transports than Strait protect packets.
+_SECURED = {"tcp": "tcp-checksum", "quic": "aead"}
 _OVER = (FlowState.COMPLETED, FlowState.FAILED, FlowState.STOPPED)
 
 
@@ -207,7 +210,7 @@ def _result(record: _Record) -> FlowResult:
     flow, progress = record.flow, record.progress
     source, target = record.ends.get(SOURCE, {}), record.ends.get(TARGET, {})
     statistics, target_statistics = _mapping(source, "statistics"), _mapping(target, "statistics")
-    defaults = Configuration()
+    defaults, transport = Configuration(), str(flow.transport.get("protocol", STRAIT))
     seconds = _float(source, "seconds")
     # What the target has counts; while it has not said so, what the source knows to have arrived.
     moved = _int(target, "bytes") if target else progress.bytes
@@ -232,9 +235,10 @@ def _result(record: _Record) -> FlowResult:
         + _int(target_statistics, "integrity_failures"),
         rtt_ms=_int(statistics, "smoothed_rtt") / MILLISECOND if statistics else progress.rtt_ms,
         min_rtt_ms=_int(statistics, "min_rtt") / MILLISECOND,
-        integrity=str(flow.transport.get("integrity", defaults.integrity)),
-        arq=str(flow.transport.get("arq", defaults.arq)),
-        congestion=str(flow.transport.get("congestion", defaults.congestion)),
+        integrity=_SECURED.get(transport, str(flow.transport.get("integrity", defaults.integrity))),
+        arq=str(flow.transport.get("arq", defaults.arq)) if transport == STRAIT else "",
+        congestion=str(flow.transport.get("congestion", statistics.get("congestion", defaults.congestion))),
+        transport=transport,
         statistics={SOURCE: statistics, TARGET: target_statistics},
         measured=_mapping(source, "results"),
         stopped=progress.state is FlowState.STOPPED,

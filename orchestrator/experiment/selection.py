@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from orchestrator.backends.base import BACKENDS, Backend
+from node.transports.base import STRAIT, TRANSPORTS
+from orchestrator.backends.base import BACKENDS, Backend, Problem
 from orchestrator.errors import EnvironmentMissingError, NotSupportedError
 from orchestrator.faults.base import Need
 from orchestrator.topology.model import NodeKind
@@ -37,7 +38,13 @@ def select_backend(name: str, plan: DeploymentPlan) -> Backend:
             f"back end {name} cannot {', '.join(unable)}, as the timeline or a node asks; "
             "take another with --backend, or take it out of the topology"
         )
-    problems = backend.check()
+    lacking = missing_transports(backend, plan)
+    if lacking:
+        raise NotSupportedError(
+            f"back end {name} has no transport {', '.join(lacking)}; take another with --backend, "
+            "or take it out of the topology"
+        )
+    problems = [*backend.check(), *transport_problems(plan)]
     if problems:
         listed = "\n".join(f"  - {problem.what}\n    {problem.remedy}" for problem in problems)
         raise EnvironmentMissingError(f"back end {name} cannot run here:\n{listed}")
@@ -49,6 +56,28 @@ def missing_impairments(backend: Backend, plan: DeploymentPlan) -> list[str]:
     sides = [side for link in plan.links for side in (link.forward, link.reverse)]
     asked = {name for side in sides for name in side.to_mapping()}
     return sorted(asked - backend.capabilities().impairments)
+
+
+def missing_transports(backend: Backend, plan: DeploymentPlan) -> list[str]:
+    """Return the transports that flows ask for and the back end does not have."""
+    asked = {str(flow.transport.get("protocol", STRAIT)) for flow in plan.workloads}
+    return sorted(asked - backend.capabilities().transports)
+
+
+def transport_problems(plan: DeploymentPlan) -> list[Problem]:
+    """Return, by trying, what this machine lacks for the transports that flows ask for."""
+    found: dict[str, None] = {}
+    for flow in plan.workloads:
+        protocol = str(flow.transport.get("protocol", STRAIT))
+        missing = None if protocol == STRAIT else TRANSPORTS[protocol].missing(flow.transport)
+        if missing is not None:
+            found[missing] = None
+    return [Problem(*_halves(text)) for text in found]
+
+
+def _halves(text: str) -> tuple[str, str]:
+    what, _, remedy = text.partition(": ")
+    return what, remedy
 
 
 def missing_abilities(backend: Backend, plan: DeploymentPlan) -> list[str]:
@@ -66,6 +95,12 @@ def _most_real(plan: DeploymentPlan) -> Backend:
         if name in BACKENDS:
             backend = BACKENDS[name]()
             able = not missing_impairments(backend, plan) and not missing_abilities(backend, plan)
+            able = able and not missing_transports(backend, plan)
             if able and not backend.check():
+                problems = transport_problems(plan)
+                if problems:
+                    raise EnvironmentMissingError(
+                        "\n".join(f"{problem.what}: {problem.remedy}" for problem in problems)
+                    )
                 return backend
     raise EnvironmentMissingError("no back end can run here; `narrows doctor` says what each one lacks")

@@ -48,6 +48,7 @@ def check_wire(plan: DeploymentPlan, collected: Collected) -> WireFindings:
         frames=report.frames,
         violations=report.violation_count,
         details=tuple(map(str, report.violations[:MAX_DETAILS])),
+        other=sum(link.other for link in report.links.values()),
         damaged=report.damaged,
         slipped=report.slipped,
         complete=report.complete,

@@ -25,6 +25,7 @@ class Host:
 
     Args:
         on_event: takes what the node reports.
+        port: of another transport at a node that has a host already; None: this is the node's own.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Host:
         scheduler: Scheduler,
         *,
         on_event: Callable[[NodeEvent], None],
+        port: int | None = None,
     ) -> None:
         self._core = core
         self._station = station
@@ -44,12 +46,18 @@ class Host:
         self._driver = Driver(
             core,
             scheduler,
-            source=(station.plan.ipv4, station.plan.port),
+            source=(station.plan.ipv4, port or station.plan.port),
             send=station.send,
             take_events=self._take_events,
         )
-        station.listen = self._driver.source
-        station.deliver = self._take
+        self._other_port = port
+        #: Hosts of other transports at this node: they pause and end with it.
+        self.others: dict[str, Host] = {}
+        if port is None:
+            station.listen = self._driver.source
+            station.deliver = self._take
+        else:
+            station.sockets[port] = self._take
         self._driver.drain()
 
     @property
@@ -83,16 +91,25 @@ class Host:
     def pause(self) -> None:
         """Let the node do nothing, as a stopped process: packets wait, timers run late."""
         self._driver.paused = True
+        for other in self.others.values():
+            other.pause()
 
     def resume(self) -> None:
         """Let a paused node go on with what has waited."""
         if self._driver.paused:
             self._driver.resume()
+        for other in self.others.values():
+            other.resume()
 
     def stop(self) -> None:
         """End the node as if it was killed: it says no more, and nothing listens at its address."""
         self._driver.stop()
-        self._station.deliver = None
+        for other in self.others.values():
+            other.stop()
+        if self._other_port is None:
+            self._station.deliver = None
+        else:
+            self._station.sockets.pop(self._other_port, None)
         self._traffic.close()
 
     def next_timeout(self) -> Instant | None:

@@ -12,9 +12,13 @@ from typing import Protocol
 from node.control.messages import Command, NodeEvent, Reply
 from node.core import NodeCore
 from node.links.fates import Fates
+from node.protocol.errors import LocalProtocolError
 from node.protocol.identity import Peer
 from node.protocol.trace import TracerOf
+from node.registry import UnknownNameError
 from node.settings import NodeSettings
+from node.transports.base import STRAIT, TRANSPORTS
+from node.transports.quic import PORT_OFFSET
 from node.workloads.base import ByteSink, ByteSource
 from orchestrator.simulation.host import Host
 from orchestrator.simulation.network import Network
@@ -68,6 +72,8 @@ class SimulatedLab:
         self._starts: dict[str, int] = {}
         # Flows that a node was told to run and has not finished: (node, flow). A dict, to keep order.
         self._unfinished: dict[tuple[str, str], None] = {}
+        # The transport of each flow that a node was told to run.
+        self._transport_of: dict[tuple[str, str], str] = {}
         self._peers: Mapping[str, Peer] = {
             node.name: Peer(node.public_key, (node.ipv4, node.port))
             for node in plan.nodes
@@ -84,12 +90,7 @@ class SimulatedLab:
         node = self.plan.node(name)
         assert name not in self.hosts
         count = self._starts[name] = self._starts.get(name, 0) + 1
-        settings = NodeSettings(
-            name=name,
-            private_key=node.private_key,
-            listen=(node.ipv4, node.port),
-            peers={peer: found for peer, found in self._peers.items() if peer != name},
-        )
+        settings = self._settings_of(name)
         files = self._files_of(name)
         core = NodeCore(
             settings,
@@ -104,6 +105,35 @@ class SimulatedLab:
         )
         station = self.network.stations[name]
         self.hosts[name] = Host(core, station, self.scheduler, on_event=self._on_event)
+
+    def _carried(self, name: str, protocol: str) -> Host:
+        """Return the host of another transport at a node (LocalProtocolError: it cannot run here)."""
+        host = self.hosts[name]
+        if protocol not in host.others:
+            transport, node = TRANSPORTS[protocol], self.plan.node(name)
+            if not transport.virtual_time:
+                raise LocalProtocolError(f"{protocol} cannot be simulated; take another back end")
+            settings, files = self._settings_of(name), self._files_of(name)
+            rng = Random(f"{self.plan.seed}/node/{name}/{protocol}/{self._starts[name]}")
+            core = NodeCore(
+                settings,
+                rng=rng,
+                source_of=files.source_of,
+                sink_of=files.sink_of,
+                carrier=transport.carrier(settings, rng, None),
+            )
+            station, port = self.network.stations[name], node.port + PORT_OFFSET
+            host.others[protocol] = Host(core, station, self.scheduler, on_event=self._on_event, port=port)
+        return host.others[protocol]
+
+    def _settings_of(self, name: str) -> NodeSettings:
+        node = self.plan.node(name)
+        return NodeSettings(
+            name=name,
+            private_key=node.private_key,
+            listen=(node.ipv4, node.port),
+            peers={peer: found for peer, found in self._peers.items() if peer != name},
+        )
 
     def stop(self, name: str) -> None:
         """End the host called ``name`` as if it was killed; its flows end with it."""
@@ -120,11 +150,23 @@ class SimulatedLab:
         flow = (name, str(command.arguments.get("flow")))
         if command.name == "start_flow" and flow not in self._unfinished:
             self._unfinished[flow] = None
-            reply = host.command(command)
+            try:
+                host = self._host_of(name, command)
+            except (LocalProtocolError, UnknownNameError) as error:
+                reply = Reply(False, error=str(error))
+            else:
+                reply = host.command(command)
             if not reply.ok:
                 self._unfinished.pop(flow, None)
             return reply
-        return host.command(command)
+        return host.others.get(self._transport_of.get(flow, ""), host).command(command)
+
+    def _host_of(self, name: str, command: Command) -> Host:
+        """Return the host that is to start a flow: the node's own, or that of another transport."""
+        transport = command.arguments.get("transport")
+        protocol = str(transport.get("protocol", STRAIT)) if isinstance(transport, Mapping) else STRAIT
+        self._transport_of[name, str(command.arguments.get("flow"))] = protocol
+        return self.hosts[name] if protocol == STRAIT else self._carried(name, protocol)
 
     def is_host(self, name: str) -> bool:
         """Return whether the node called ``name`` runs an agent when it is up."""

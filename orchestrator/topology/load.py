@@ -7,7 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from node.links.settings import Impairments, ImpairmentsError
+from node.protocol.configuration import Configuration
+from node.protocol.congestion.base import CONTROLLERS
+from node.protocol.errors import LocalProtocolError
 from node.protocol.time import SECOND, Duration
+from node.registry import UnknownNameError
+from node.transports.base import STRAIT, TRANSPORTS, check_settings
 from orchestrator.topology.document import Document, read_document
 from orchestrator.topology.document import Path as Steps
 from orchestrator.topology.errors import Problem, TopologyError
@@ -29,7 +34,7 @@ from orchestrator.topology.model import (
     WorkloadSpec,
 )
 from orchestrator.topology.parameters import substitute
-from orchestrator.topology.planning import family_of
+from orchestrator.topology.planning import effective_transport, family_of
 from orchestrator.topology.references import check_references, expressions, split_endpoint
 from orchestrator.topology.routing import MAX_LINKS, Paths
 from orchestrator.topology.schema import BulkEntry, FilesEntry, IncastEntry, WorkloadEntry
@@ -123,6 +128,7 @@ class _Builder:
         )
         self._check_paths(topology)
         self._check_nats(topology)
+        self._check_transports(topology)
         timeline = read_timeline(self._document, self._entry.timeline, topology)
         return dataclasses.replace(topology, timeline=tuple(timeline))
 
@@ -166,6 +172,22 @@ class _Builder:
             outsides[-1] if outsides else interfaces[-1] if interfaces else "",
             NatPorts(ports[-1] if ports else "preserve"),
         )
+
+    def _check_transports(self, topology: Topology) -> None:
+        """Report settings that a flow's transport does not have; they may stand at its node."""
+        for flow, key in zip(topology.workloads, self._flow_keys(), strict=True):
+            settings = effective_transport(topology.node(flow.source), flow)
+            protocol = str(settings.get("protocol", STRAIT))
+            try:
+                if protocol == STRAIT:
+                    CONTROLLERS[str(settings.get("congestion", Configuration().congestion))]
+                else:
+                    check_settings(TRANSPORTS[protocol], flow.kind, settings)
+            except (LocalProtocolError, UnknownNameError) as error:
+                message, _, advice = str(error).replace(": use", "; use").partition("; ")
+                self._document.report(
+                    ("workloads", key, "transport"), message, *([advice] if advice else []), key=True
+                )
 
     def _check_nats(self, topology: Topology) -> None:
         """Report flows that would have to enter a NAT router from outside, and NAT keys of other nodes."""

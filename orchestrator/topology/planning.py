@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from node.protocol.configuration import Configuration
 from node.protocol.identity import Identity
+from node.transports.base import STRAIT
+from node.transports.quic import DEFAULT_DATAGRAM_BYTES
 from orchestrator.topology.addressing import (
     PORT,
     SPACES,
@@ -189,10 +191,14 @@ def _exit(
 def _workload(topology: Topology, flow: WorkloadSpec, paths: Paths, family: int) -> WorkloadSpec:
     """Complete a flow: transport of its source's node below its own, datagrams that fit its path."""
     source = topology.node(flow.source)
-    transport = {**source.transport, **flow.transport}
+    transport = effective_transport(source, flow)
     mtus = [topology.links[index].mtu for index in paths.links(flow.source, flow.target)]
     largest = min(mtus) - HEADER_BYTES[family]
-    if "max_datagram_size" not in transport and largest < Configuration().max_datagram_size:
+    if transport.get("protocol") == "quic":
+        transport.setdefault("max_datagram_size", min(largest, DEFAULT_DATAGRAM_BYTES))
+    elif "protocol" in transport:
+        pass  # the kernel sees to it
+    elif "max_datagram_size" not in transport and largest < Configuration().max_datagram_size:
         transport["max_datagram_size"] = largest
     if transport.get("handshake") == "ik-psk2":
         transport["pre_shared_key"] = pre_shared_key(topology.seed, flow.source, flow.target).hex()
@@ -200,6 +206,20 @@ def _workload(topology: Topology, flow: WorkloadSpec, paths: Paths, family: int)
     if "file" not in options and "files" not in options:
         options.setdefault("seed", f"{topology.seed}/flow/{flow.name}")
     return dataclasses.replace(flow, options=options, transport=transport)
+
+
+def effective_transport(source: Node, flow: WorkloadSpec) -> dict[str, object]:
+    """Return a flow's transport settings, with its source node's below its own.
+
+    What a node says of another protocol than the flow's does not hold for it. Strait goes without saying.
+    """
+    merged = {**source.transport, **flow.transport}
+    protocol = merged.get("protocol", STRAIT)
+    if protocol != source.transport.get("protocol", STRAIT):
+        merged = dict(flow.transport)
+    if protocol == STRAIT:
+        merged.pop("protocol", None)
+    return merged
 
 
 def plan_to_json(plan: DeploymentPlan) -> Mapping[str, object]:

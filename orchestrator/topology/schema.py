@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import (
     AfterValidator,
     Field,
+    GetJsonSchemaHandler,
     WithJsonSchema,
     create_model,
+    model_validator,
 )
 
 from node.links.impairments.base import IMPAIRMENTS, Impairment
@@ -29,8 +31,8 @@ from node.protocol.configuration import (
 )
 from node.protocol.congestion.base import CONTROLLERS
 from node.protocol.suites import CIPHER_CODES, HANDSHAKE_CODES
-from node.registry import UnknownNameError
 from node.series import MAX_CONNECTIONS_IN_SERIES
+from node.transports.base import TRANSPORTS
 from node.workloads.files import MAX_FILES
 from node.workloads.incast import MAX_ROUNDS
 from node.workloads.request_response import MAX_STREAMS
@@ -82,12 +84,19 @@ else:
     Netem = _NETEM
 
 
+#: Controllers of every transport; which one has which is checked where the transport is known.
+_CONTROLLERS = sorted(
+    {
+        *CONTROLLERS.names(),
+        *(str(c) for name in TRANSPORTS for c in TRANSPORTS[name].settings.get("congestion", ())),
+    }
+)
+
+
 def _controller(value: str) -> str:
-    try:
-        CONTROLLERS[value]
-    except UnknownNameError:
-        known = ", ".join(CONTROLLERS.names())
-        raise ValueError(f"there is no congestion controller {value!r}; use one of {known}") from None
+    if value not in _CONTROLLERS and value not in CONTROLLERS:
+        known = ", ".join(_CONTROLLERS)
+        raise ValueError(f"there is no congestion controller {value!r}; use one of {known}")
     return value
 
 
@@ -96,6 +105,10 @@ class Transport(Closed):
 
     noun: ClassVar[str] = "set of transport options"
 
+    protocol: Literal["strait", "tcp", "quic"] | None = Field(
+        default=None,
+        description="What carries the flow: Strait, or to compare with it TCP or QUIC.",
+    )
     integrity: Literal["aead", "crc32c", "xor"] | None = Field(
         default=None, description="How packets are protected; crc32c and xor are insecure, for teaching."
     )
@@ -116,7 +129,7 @@ class Transport(Closed):
         Annotated[
             str,
             AfterValidator(_controller),
-            WithJsonSchema({"type": "string", "enum": CONTROLLERS.names()}),
+            WithJsonSchema({"type": "string", "enum": _CONTROLLERS}),
         ]
         | None
     ) = Field(default=None, description="Congestion controller.")
@@ -156,6 +169,22 @@ class Transport(Closed):
     )
     keep_alive: DurationText = Field(default=None, validate_default=False)
     ecn: bool | None = Field(default=None, description="Use explicit congestion notification; on by default.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_word(cls, value: object) -> object:
+        """Take a protocol's name alone."""
+        return {"protocol": value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        reference = handler(core_schema)
+        schema = handler.resolve_ref_schema(reference)
+        if "anyOf" not in schema:
+            mapping = dict(schema)
+            schema.clear()
+            schema.update(anyOf=[{"type": "string", "enum": ["strait", "tcp", "quic"]}, mapping])
+        return reference
 
     def given(self) -> dict[str, object]:
         """Return the settings written there, by the names of ``Configuration``'s fields."""

@@ -12,6 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from node.transports.base import STRAIT
 from orchestrator.results import FlowResult, RunResult, Verdict
 
 if TYPE_CHECKING:
@@ -80,11 +81,13 @@ def run_tables(result: RunResult) -> tuple[RenderableType, ...]:
 
 def _flows(result: RunResult) -> Group:
     figures = (">bytes", ">s", ">Mbit/s", ">RTT ms", ">lost", ">again")
-    columns = ("flow", "path", *figures, "sum")
+    others = any(flow.transport != STRAIT for flow in result.flows)
+    columns = ("flow", "path", *(("transport",) if others else ()), *figures, "sum")
     rows = [
         (
             flow.name,
             f"{flow.source} → {flow.target}",
+            *((f"{flow.transport}, {flow.congestion}",) if others else ()),
             f"{flow.bytes:,}",
             f"{flow.seconds:.2f}",
             f"{flow.bits_per_second / 1e6:.2f}",
@@ -165,7 +168,8 @@ def _wire(result: RunResult) -> Text:
     damage = f"; {wire.damaged:,} damaged on links, {wire.slipped:,} slipped through" if wire.damaged else ""
     # The notes say what was missing.
     gaps = "" if wire.complete else "; the captures are not complete"
-    lines = [f"wire: {wire.frames:,} frames dissected, {wire.violations:,} violations{damage}{gaps}"]
+    other = f"; {wire.other:,} frames of other protocols" if wire.other else ""
+    lines = [f"wire: {wire.frames:,} frames dissected, {wire.violations:,} violations{damage}{other}{gaps}"]
     lines.extend(f"  {detail}" for detail in wire.details[:5])
     return Text("\n".join(lines), style="red" if wire.violations else "")
 

@@ -1,0 +1,1 @@
+"""Connections of other transports, under the face that flows know (node.carrier)."""

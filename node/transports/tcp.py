@@ -1,0 +1,212 @@
+"""Kernel TCP: non-blocking sockets under the face of a carrier, one stream a connection, in the clear.
+
+The end of the stream is the half-close of the socket. Nothing proves who the peer is.
+"""
+
+from __future__ import annotations
+
+import errno
+import random
+import socket
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from node.carried.tcp_connection import DEFAULT_CONTROLLER, TcpConnection, Watcher
+from node.carrier import UNPROVEN, Carrier
+from node.protocol.datagrams import Burst, Transmit
+from node.protocol.errors import LocalProtocolError
+from node.protocol.events import (
+    DatagramReceived,
+    Event,
+)
+from node.protocol.identity import Peer
+from node.protocol.time import Instant
+from node.settings import NodeSettings
+from node.transports.base import STREAM_WORKLOADS, TRANSPORTS, check_settings
+
+#: Congestion controllers of Linux that a flow may name; the kernel must have it.
+CONTROLLERS = ("cubic", "bbr", "reno")
+BACKLOG = 512
+
+
+@TRANSPORTS.register("tcp")
+class Tcp:
+    """TCP of the kernel under the node."""
+
+    name: ClassVar[str] = "tcp"
+    workloads: ClassVar[tuple[str, ...]] = STREAM_WORKLOADS
+    virtual_time: ClassVar[bool] = False
+    settings: ClassVar[Mapping[str, tuple[object, ...]]] = {"congestion": CONTROLLERS}
+
+    @staticmethod
+    def missing(settings: Mapping[str, object]) -> str | None:
+        """Return that the kernel lacks the congestion controller, if it does: found out by trying."""
+        name = str(settings.get("congestion", DEFAULT_CONTROLLER))
+        with socket.socket() as probe:
+            try:
+                probe.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode())
+            except OSError as error:
+                return f"the kernel lets no socket use TCP congestion control {name} ({error.strerror}): " + (
+                    f"try modprobe tcp_{name}, or take another for this flow"
+                )
+        return None
+
+    @staticmethod
+    def carrier(node: NodeSettings, rng: random.Random, key_log: Callable[[str], None] | None) -> Carrier:
+        """Return the node's endpoint; it needs ``start`` before its first flow."""
+        return TcpEndpoint(node)
+
+
+class TcpEndpoint:
+    """All TCP connections of a node.
+
+    Args:
+        node: says where to listen, and who the peers are.
+    """
+
+    def __init__(self, node: NodeSettings) -> None:
+        self._listen = node.listen
+        self._hosts = {peer.socket_address[0]: peer.address for peer in node.peers.values()}
+        self._listener: socket.socket | None = None
+        self._watcher: Watcher | None = None
+        self._on_news: Callable[[], None] = lambda: None
+        self._connections: dict[TcpConnection, None] = {}
+        #: Settings of connections to come, by the peer's address.
+        self._expected: dict[int, deque[Mapping[str, Any]]] = {}
+        self._events: deque[tuple[TcpConnection, Event]] = deque()
+
+    def start(self, watcher: Watcher, on_news: Callable[[], None]) -> None:
+        """Use an event loop; ``on_news`` is called whenever there may be events or room to write."""
+        self._watcher, self._on_news = watcher, on_news
+
+    def configure(self, workload: str, settings: Mapping[str, object]) -> Mapping[str, Any]:
+        """Return the settings of a connection (LocalProtocolError: not here)."""
+        chosen = check_settings(Tcp, workload, settings)
+        missing = Tcp.missing(chosen)
+        if missing is not None:
+            raise LocalProtocolError(missing)
+        return chosen
+
+    # What the world did: sockets call back, nothing comes as a burst.
+
+    def receive(self, burst: Burst, *, now: Instant) -> None:
+        """Nothing: TCP has no datagrams."""
+
+    def handle_timeout(self, *, now: Instant) -> None:
+        """Nothing: the kernel keeps the timers."""
+
+    # What the caller wants.
+
+    def connect(self, peer: Peer, *, configuration: Any = None, now: Instant) -> TcpConnection:
+        """Begin a connection; ConnectionEstablished or ConnectionClosed follows."""
+        host, _ = peer.socket_address
+        made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        made.setblocking(False)
+        connection = TcpConnection(made, self, initiator=True, settings=configuration or {})
+        error = 0
+        try:
+            made.bind((self._listen[0], 0))
+            error = made.connect_ex(peer.socket_address)
+        except OSError as failed:
+            error = failed.errno or errno.EINVAL
+        connection.begin(error)
+        return connection
+
+    def expect(self, peer_address: int, configuration: Any) -> None:
+        """Listen, and take the next connection from this peer with settings of its own."""
+        if self._listener is None:
+            self._open_listener()
+        self._expected.setdefault(peer_address, deque()).append(configuration)
+
+    def expect_no_more(self, peer_address: int, configuration: Any) -> None:
+        """Take back one ``expect``, if its connection has not come."""
+        waiting = self._expected.get(peer_address)
+        if waiting and configuration in waiting:
+            waiting.remove(configuration)
+
+    def close(self, *, now: Instant) -> None:
+        """Close all connections, and listen no more."""
+        for connection in list(self._connections):
+            connection.close(now=now)
+        if self._listener is not None:
+            if self._watcher is not None:
+                self._watcher.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+
+    # What to do now.
+
+    def transmit(self, *, now: Instant) -> Transmit | None:
+        """Give the kernel what it takes; return None, since nothing is left to others."""
+        for connection in list(self._connections):
+            connection.flush()
+        return None
+
+    def next_event(self) -> tuple[TcpConnection, Event] | None:
+        """Return the next event and its connection, or None."""
+        return self._events.popleft() if self._events else None
+
+    def next_datagram(self) -> DatagramReceived | None:
+        """Return None: TCP has none."""
+        return None
+
+    def next_timeout(self) -> Instant | None:
+        """Return None: the kernel keeps the timers."""
+        return None
+
+    @property
+    def connections(self) -> tuple[TcpConnection, ...]:
+        """All open connections."""
+        return tuple(self._connections)
+
+    # For the connections.
+
+    @property
+    def watcher(self) -> Watcher:
+        """The event loop."""
+        assert self._watcher is not None, "start() comes first"
+        return self._watcher
+
+    def report(self, connection: TcpConnection, event: Event) -> None:
+        """Queue an event."""
+        self._events.append((connection, event))
+
+    def news(self) -> None:
+        """Let the driver look."""
+        self._on_news()
+
+    def keep(self, connection: TcpConnection) -> None:
+        """Count a connection among the open ones."""
+        self._connections[connection] = None
+
+    def forget(self, connection: TcpConnection) -> None:
+        """Take a connection out."""
+        self._connections.pop(connection, None)
+
+    def _open_listener(self) -> None:
+        host, port = self._listen
+        made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            made.setblocking(False)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind((host, port))
+            made.listen(BACKLOG)
+        except OSError as error:
+            made.close()
+            raise LocalProtocolError(f"cannot listen for TCP at {host}:{port}: {error.strerror}") from error
+        self._listener = made
+        self.watcher.add_reader(made, self._on_accept)
+
+    def _on_accept(self) -> None:
+        assert self._listener is not None
+        while True:
+            try:
+                made, (host, *_) = self._listener.accept()
+            except OSError:
+                break  # none is left, or it was gone before we took it
+            made.setblocking(False)
+            waiting = self._expected.get(self._hosts.get(host, UNPROVEN))
+            settings = waiting.popleft() if waiting else {}
+            TcpConnection(made, self, initiator=False, settings=settings).begin(0)
+        self.news()
