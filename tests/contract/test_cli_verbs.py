@@ -118,7 +118,13 @@ def test_a_directory_is_no_topology(words: Words, tmp_path: Path) -> None:
 def test_a_lab_that_is_not_up_is_named(words: Words) -> None:
     lab = parameters(words)["lab"]
     given = [lab.opts[0], "no-such-lab"] if isinstance(lab, click.Option) else ["no-such-lab"]
-    others = ["a:eth1"] * sum(found.required for found in COMMANDS[words].params if found is not lab)
+    needed = [found for found in COMMANDS[words].params if found.required and found is not lab]
+    others = ["a:eth1" for found in needed if isinstance(found, click.Argument)]
+    others = [
+        word for found in needed if isinstance(found, click.Option) for word in (found.opts[0], "-")
+    ] + others
+    if words in (("perf",), ("ping",)):
+        others = ["a", "b"]  # without the lab they take one host, or none
     if words == ("netem", "set"):
         others[-1] = "delay=1ms"
     result = narrows(*words, *given, *others)

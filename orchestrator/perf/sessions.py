@@ -1,0 +1,248 @@
+"""The two sides of a test: what the client asks for, and what the server does; measured on the way.
+
+The client opens a control stream and writes what it wants as a line of JSON. Bulk data goes on further
+streams, opened by whoever sends; a ping is a message, and comes back as one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from node.protocol.connection import Connection
+from node.protocol.errors import LocalProtocolError
+from node.protocol.time import SECOND, Duration, Instant
+from node.workloads.base import FlowStream
+
+CONTROL = 0
+MAX_LINE_BYTES = 65_536
+MAX_PARALLEL = 100
+MAX_LENGTH = 1 << 22
+ERROR_REFUSED = 0x100
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a test is to be."""
+
+    #: How many streams.
+    parallel: int = 1
+    #: Whether the server sends.
+    reverse: bool = False
+    #: How long the sender sends; 0: until ``size`` is through.
+    duration: Duration = 10 * SECOND
+    #: Bytes of all streams together; 0: as many as fit in the time.
+    size: int = 0
+    #: Bytes of one write.
+    length: int = 128 << 10
+    #: Bits a second of each stream; 0: as fast as the path allows.
+    rate: int = 0
+
+    def encode(self) -> bytes:
+        """Return it as the line that the client sends."""
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        return json.dumps(fields).encode() + b"\n"
+
+    @staticmethod
+    def decode(line: bytes) -> Wanted:
+        """Return what a line says (ValueError: it is none of ours, or asks for too much)."""
+        fields = json.loads(line)
+        if not isinstance(fields, dict) or set(fields) != set(Wanted.__slots__):
+            raise ValueError("the request is not one of narrows perf")
+        numbers = {name: int(value) for name, value in fields.items() if name != "reverse"}
+        wanted = Wanted(reverse=bool(fields["reverse"]), **numbers)
+        if not (1 <= wanted.parallel <= MAX_PARALLEL and 1 <= wanted.length <= MAX_LENGTH):
+            raise ValueError(f"at most {MAX_PARALLEL} streams and writes of {MAX_LENGTH} bytes are served")
+        if min(wanted.duration, wanted.size, wanted.rate) < 0 or not (wanted.duration or wanted.size):
+            raise ValueError("neither a time nor a size is asked for")
+        return wanted
+
+
+@dataclass(slots=True)
+class Sending:
+    """A stream that we send on."""
+
+    stream: FlowStream
+    written: int = 0
+    ended: bool = False
+
+    @property
+    def through(self) -> int:
+        """Bytes that the peer has acknowledged."""
+        return self.written - self.stream.backlog()
+
+
+class Sender:
+    """Sends on several streams until time or bytes are over."""
+
+    def __init__(self, connection: Connection, wanted: Wanted, *, now: Instant) -> None:
+        self._wanted = wanted
+        self._block = memoryview(bytes(range(256)) * (wanted.length // 256 + 1))[: wanted.length]
+        self.began = now
+        self.streams = [
+            Sending(FlowStream(connection, connection.open_stream())) for _ in range(wanted.parallel)
+        ]
+
+    def pump(self, *, now: Instant) -> None:
+        """Write what may be written now, and the ends when it is over."""
+        wanted = self._wanted
+        late = bool(wanted.duration) and now - self.began >= wanted.duration
+        for sending in self.streams:
+            share = wanted.size // wanted.parallel
+            while not (sending.ended or late) and self._may(sending, now):
+                size = wanted.length if not wanted.size else min(wanted.length, share - sending.written)
+                sending.stream.write(self._block[:size])
+                sending.written += size
+                if wanted.size and sending.written >= share:
+                    sending.ended = True
+                    sending.stream.write(b"", end=True)
+            if late and not sending.ended:
+                sending.ended = True
+                sending.stream.write(b"", end=True)
+
+    @property
+    def over(self) -> bool:
+        """Whether all ends are written."""
+        return all(sending.ended for sending in self.streams)
+
+    def _may(self, sending: Sending, now: Instant) -> bool:
+        rate = self._wanted.rate
+        if rate and sending.written * 8 * SECOND > rate * (now - self.began):
+            return False
+        return sending.stream.wants_more()
+
+
+class ServerSession:
+    """The server's side of one test."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._line = bytearray()
+        self._wanted: Wanted | None = None
+        self.sender: Sender | None = None
+        self.received: dict[int, int] = {}
+        self._last: Instant = 0
+        self._began: Instant = 0
+
+    def on_established(self, *, now: Instant) -> None:
+        """Wait for the request."""
+
+    def on_stream(self, stream_id: int, data: bytearray, *, ended: bool, now: Instant) -> None:
+        """Take the request, data, and the question what has come."""
+        if stream_id != CONTROL:
+            if not self.received:
+                self._began = now
+            self.received[stream_id] = self.received.get(stream_id, 0) + len(data)
+            self._last = now
+            return
+        self._line += data
+        if len(self._line) > MAX_LINE_BYTES:
+            self._connection.close(ERROR_REFUSED, "the request is too long", now=now)
+            return
+        if self._wanted is None and b"\n" in self._line:
+            line, _, rest = bytes(self._line).partition(b"\n")
+            self._line = bytearray(rest)
+            self._begin(line, now)
+        if ended and self._wanted is not None:
+            seconds = (self._last - self._began) / SECOND
+            report = {"streams": list(self.received.values()), "seconds": seconds}
+            self._connection.write(CONTROL, json.dumps(report).encode(), end=True)
+
+    def _begin(self, line: bytes, now: Instant) -> None:
+        try:
+            self._wanted = Wanted.decode(line)
+        except (ValueError, TypeError, RecursionError) as error:
+            self._connection.close(ERROR_REFUSED, str(error)[:200], now=now)
+            return
+        if self._wanted.reverse:
+            self.sender = Sender(self._connection, self._wanted, now=now)
+
+    def on_message(self, data: bytes, *, now: Instant) -> None:
+        """Send a ping back."""
+        try:
+            self._connection.send_message(data, now + 10 * SECOND, now=now)
+        except LocalProtocolError:
+            pass  # too many wait already: this one is lost, as on any path
+
+    def on_closed(self, reason: str) -> None:
+        """Nothing is left to do."""
+
+    def pump(self, *, now: Instant) -> None:
+        """Send on."""
+        if self.sender is not None and not self._connection.closed:
+            self.sender.pump(now=now)
+
+
+@dataclass(slots=True)
+class ClientSession:
+    """The client's side of one test.
+
+    ``connection``: of the test. ``wanted``: None for a ping, which asks for nothing.
+    """
+
+    connection: Connection
+    wanted: Wanted | None = None
+    established: bool = False
+    #: Why the connection is over; None: it is not.
+    closed: str | None = None
+    sender: Sender | None = None
+    began: Instant = 0
+    received: dict[int, int] = field(default_factory=dict)
+    open_streams: set[int] = field(default_factory=set)
+    report: Mapping[str, object] | None = None
+    #: Number of a ping → when it came back.
+    answers: dict[int, Instant] = field(default_factory=dict)
+    _line: bytearray = field(default_factory=bytearray)
+    _asked: bool = False
+
+    def on_established(self, *, now: Instant) -> None:
+        """Ask for the test, and begin if it is ours to send."""
+        self.established, self.began = True, now
+        control = self.connection.open_stream()
+        assert control == CONTROL
+        if self.wanted is None:
+            return
+        self.connection.write(control, self.wanted.encode())
+        if not self.wanted.reverse:
+            self.sender = Sender(self.connection, self.wanted, now=now)
+
+    def on_stream(self, stream_id: int, data: bytearray, *, ended: bool, now: Instant) -> None:
+        """Count data, and take the server's report."""
+        if stream_id != CONTROL:
+            self.received[stream_id] = self.received.get(stream_id, 0) + len(data)
+            self.open_streams.discard(stream_id) if ended else self.open_streams.add(stream_id)
+            return
+        self._line += data
+        if ended:
+            self.report = json.loads(self._line)
+
+    def on_message(self, data: bytes, *, now: Instant) -> None:
+        """Note that a ping came back."""
+        self.answers.setdefault(int.from_bytes(data[:8], "big"), now)
+
+    def on_closed(self, reason: str) -> None:
+        """Note why it is over."""
+        self.closed = reason
+
+    def pump(self, *, now: Instant) -> None:
+        """Send on; when all is through, ask what has come."""
+        if self.connection.closed or not self.established or self.wanted is None:
+            return
+        if self.sender is not None:
+            self.sender.pump(now=now)
+        if not self._asked and self._all_through():
+            self._asked = True
+            self.connection.write(CONTROL, b"", end=True)
+
+    def _all_through(self) -> bool:
+        assert self.wanted is not None
+        if self.sender is not None:
+            return self.sender.over and all(not sending.stream.backlog() for sending in self.sender.streams)
+        return len(self.received) == self.wanted.parallel and not self.open_streams
+
+    def moved(self) -> list[int]:
+        """Return how many bytes each stream has moved so far, as the client knows."""
+        if self.sender is not None:
+            return [sending.through for sending in self.sender.streams]
+        return list(self.received.values())

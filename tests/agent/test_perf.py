@@ -1,0 +1,192 @@
+"""`narrows perf` and `narrows ping` over real sockets: letters, lines and names of iperf3 and ping."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import pytest
+from click.testing import CliRunner
+
+from node.protocol.configuration import Configuration
+from node.protocol.datagrams import SocketAddress
+from node.protocol.time import MILLISECOND, SECOND
+from orchestrator.cli.main import main
+from orchestrator.perf import report
+from orchestrator.perf.client import PerfError, PerfResult, PingResult, measure, ping, resolve, serve
+from orchestrator.perf.sessions import MAX_PARALLEL, Wanted
+
+T = TypeVar("T")
+TIME_LIMIT = 60.0
+
+
+def with_server(
+    work: Callable[[SocketAddress], Awaitable[T]], *, word: str | None = None, host: str = "127.0.0.1"
+) -> T:
+    """Run a test against a server in the same process."""
+
+    async def go() -> T:
+        address: asyncio.Future[SocketAddress] = asyncio.get_running_loop().create_future()
+        server = asyncio.create_task(
+            serve(host, 0, word=word, one_off=False, on_ready=address.set_result), name="server"
+        )
+        async with asyncio.timeout(TIME_LIMIT):
+            try:
+                return await work(await address)
+            finally:
+                server.cancel()
+                await asyncio.gather(server, return_exceptions=True)
+
+    return asyncio.run(go())
+
+
+def perf(wanted: Wanted, *, host: str = "127.0.0.1", interval: float = 10.0) -> PerfResult:
+    async def work(address: SocketAddress) -> PerfResult:
+        return await measure(
+            address,
+            wanted,
+            word=None,
+            interval=interval,
+            configuration=Configuration(),
+            on_sample=lambda result: None,
+        )
+
+    return with_server(work, host=host)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_all_streams_send_what_is_asked(reverse: bool) -> None:
+    result = perf(Wanted(parallel=3, size=3_000_000, duration=0, reverse=reverse))
+    assert result.sent == result.received == [1_000_000] * 3
+    assert result.seconds > 0
+
+
+def test_a_time_is_kept_and_sampled() -> None:
+    result = perf(Wanted(duration=300 * MILLISECOND), interval=0.1)
+    assert len(result.samples) >= 3
+    assert sum(result.sent) == sum(result.received) > 0
+    assert sum(size for sample in result.samples for size in sample.bytes) <= sum(result.sent)
+
+
+def test_a_rate_is_not_exceeded() -> None:
+    result = perf(Wanted(duration=300 * MILLISECOND, rate=8_000_000, length=10_000))
+    # One write more than the rate allows at the end of the time.
+    assert 10_000 <= sum(result.sent) <= 310_000
+
+
+def test_ipv6() -> None:
+    assert perf(Wanted(size=100_000, duration=0), host="::1").received == [100_000]
+
+
+def test_the_json_has_the_names_of_iperf3() -> None:
+    data: Any = json.loads(json.dumps(report.to_json(perf(Wanted(size=200_000, duration=0, parallel=2)))))
+    assert set(data) == {"start", "intervals", "end"}
+    assert data["start"]["test_start"]["num_streams"] == 2
+    assert data["end"]["sum_sent"]["bytes"] == data["end"]["sum_received"]["bytes"] == 200_000
+    assert data["end"]["sum_sent"]["bits_per_second"] > 0
+    assert data["end"]["sum_sent"]["retransmits"] >= 0
+    assert [set(stream) for stream in data["end"]["streams"]] == [{"sender", "receiver"}] * 2
+
+
+def test_the_last_lines_are_those_of_iperf3() -> None:
+    result = PerfResult(
+        Wanted(), ("10.0.0.1", 4000), ("10.0.0.2", 5301), [], [1 << 20], [1 << 20], 1.0, 2.0, 7
+    )
+    lines = list(report.closing(result))
+    assert [line.split() for line in lines[2:4]] == [
+        ["[", "5]", "0.00-1.00", "sec", "1", "MBytes", "8.39", "Mbits/sec", "7", "sender"],
+        ["[", "5]", "0.00-2.00", "sec", "1", "MBytes", "4.19", "Mbits/sec", "receiver"],
+    ]
+
+
+def test_a_server_with_another_word_does_not_answer() -> None:
+    async def work(address: SocketAddress) -> None:
+        await ping(
+            address,
+            count=1,
+            interval=0.1,
+            size=56,
+            wait=0.3,
+            word="another",
+            on_answer=lambda number, taken: None,
+            result=PingResult(),
+        )
+
+    with pytest.raises(PerfError, match="with the same --key"):
+        with_server(work, word="one")
+
+
+def test_pings_come_back() -> None:
+    answers: list[int] = []
+    result = PingResult()
+
+    async def work(address: SocketAddress) -> None:
+        await ping(
+            address,
+            count=5,
+            interval=0.01,
+            size=500,
+            wait=20.0,
+            word=None,
+            on_answer=lambda number, taken: answers.append(number),
+            result=result,
+        )
+
+    with_server(work)
+    assert sorted(answers) == [1, 2, 3, 4, 5]
+    lines = list(report.ping_lines("host", result))
+    assert lines[1] == "--- host ping statistics ---"
+    assert lines[2].startswith("5 packets transmitted, 5 received, 0% packet loss, time ")
+    assert lines[3].startswith("rtt min/avg/max/mdev = ")
+
+
+def test_ping_figures_are_those_of_ping() -> None:
+    found = report.ping_figures([1_000_000, 2_000_000, 3_000_000])
+    assert [round(value) for value in found] == [1_000_000, 2_000_000, 3_000_000, 816_497]
+
+
+def test_ping_exits_with_1_when_nobody_answers() -> None:
+    done = CliRunner().invoke(main, ["ping", "127.0.0.1", "-p", "9", "-c", "1", "-W", "0.1"])
+    assert done.exit_code == 1
+    assert "1 packets transmitted, 0 received, 100% packet loss" in done.output
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["perf"], "give one of -s, -c HOST"),
+        (["perf", "-s", "-c", "host"], "give one of -s, -c HOST"),
+        (["perf", "-c", "127.0.0.1", "-t", "1", "-n", "1M"], "not both"),
+        (["perf", "-c", "127.0.0.1", "-n", "1Q"], "must be a number with K, M, G or T"),
+        (["perf", "-c", "127.0.0.1", "-C", "vegas"], "vegas"),
+        (["perf", "--lab", "x", "a"], "two hosts of the lab"),
+        (["ping"], "give HOST, or two hosts"),
+    ],
+)
+def test_wrong_command_lines_are_refused_in_words(line: list[str], said: str) -> None:
+    done = CliRunner().invoke(main, line)
+    assert done.exit_code == 2, done.output
+    assert said in done.output
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[]",
+        b"{}",
+        Wanted(parallel=MAX_PARALLEL + 1).encode(),
+        Wanted(length=0).encode(),
+        Wanted(duration=0, size=0).encode(),
+        Wanted(duration=-SECOND).encode(),
+    ],
+)
+def test_a_server_refuses_what_it_does_not_serve(line: bytes) -> None:
+    with pytest.raises(ValueError, match=r"request|at most|neither"):
+        Wanted.decode(line)
+
+
+def test_a_name_that_is_none_is_told() -> None:
+    with pytest.raises(PerfError, match=r"nowhere\.invalid"):
+        resolve("nowhere.invalid", 1)
