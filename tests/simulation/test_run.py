@@ -13,7 +13,9 @@ import pytest
 
 from tests.support.command import ROOT, await_line, narrows, started
 
-TOPOLOGIES = sorted((ROOT / "topologies").glob("*.lab.yml"))
+#: Compares Strait with TCP of a kernel, which a simulation does not have.
+VERSUS = ROOT / "topologies" / "versus.lab.yml"
+TOPOLOGIES = sorted(set((ROOT / "topologies").glob("*.lab.yml")) - {VERSUS})
 LINE = ROOT / "topologies" / "line.lab.yml"
 TOO_MUCH = """
 name: too-much
@@ -46,6 +48,13 @@ def test_topology_that_we_ship_passes(topology: Path, tmp_path: Path) -> None:
         assert flow["bits_per_second"] > 0
         assert flow["rtt_ms"] > 0 or flow["workload"] == "datagrams"
         assert flow["retransmitted_packets"] >= 0
+
+
+def test_what_a_simulation_cannot_carry_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    ended = narrows("run", VERSUS, "--backend", "simulation", "--results", tmp_path / "results")
+    assert ended.code == 127
+    assert "back end simulation has no transport tcp" in ended.stderr
+    assert not (tmp_path / "results").exists()
 
 
 def test_results_are_kept_and_are_what_was_printed(tmp_path: Path) -> None:
