@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-PREFIX = "nw-bench"
+#: Names are of one process, and of one place in it: benchmarks side by side have namespaces of their own.
+PREFIX = f"nw-bench-{os.getpid()}"
+_places = count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,47 +38,57 @@ class Routed:
 
     def __init__(self, loss: float = 0.0) -> None:
         self._first_loss = loss
+        self._prefix = f"{PREFIX}-{next(_places)}"
 
     def set_loss(self, loss: float) -> None:
         """Drop this part of the packets from now on: in the kernel, so that it costs the ends nothing."""
-        command = ["ip", "netns", "exec", f"{PREFIX}-r", "iptables"]
+        command = ["ip", "netns", "exec", self.namespace("r"), "iptables"]
         _run(*command, "-F", "FORWARD")
         if loss:
             chance = ["-m", "statistic", "--mode", "random", "--probability", str(loss)]
             _run(*command, "-A", "FORWARD", *chance, "-j", "DROP")
 
+    def namespace(self, name: str) -> str:
+        """Return the name of the namespace of an end (``a``, ``b``) or of the router (``r``)."""
+        return f"{self._prefix}-{name}"
+
     def __enter__(self) -> Place:
-        self._remove()
+        try:
+            self._make()
+        except BaseException:
+            self._remove()
+            raise
+        ends = [("ip", "netns", "exec", self.namespace(name)) for name in "ab"]
+        return Place("routed", ends[0], ends[1], "10.99.2.1")
+
+    def _make(self) -> None:
         for name in "arb":
-            _ip("netns", "add", f"{PREFIX}-{name}")
+            _ip("netns", "add", self.namespace(name))
         for end, third in (("a", 2), ("b", 3)):
             near, far = f"nwb{end}", f"nwbr{end}"
-            link = ["link", "add", near, "netns", f"{PREFIX}-{end}", "type", "veth"]
-            _ip(*link, "peer", far, "netns", f"{PREFIX}-r")
+            link = ["link", "add", near, "netns", self.namespace(end), "type", "veth"]
+            _ip(*link, "peer", far, "netns", self.namespace("r"))
             for name, device, last in ((end, near, 1), ("r", far, 254)):
-                space = f"{PREFIX}-{name}"
+                space = self.namespace(name)
                 _ip("-n", space, "addr", "add", f"10.99.{third}.{last}/24", "dev", device)
                 _ip("-n", space, "link", "set", device, "up", "mtu", "1500")
                 gro = "on" if name == end else "off"
                 switches = f"tso off gso off tx-udp-segmentation off gro {gro}".split()
                 _run("ip", "netns", "exec", space, "ethtool", "-K", device, *switches)
-            _ip("-n", f"{PREFIX}-{end}", "link", "set", "lo", "up")
-            _ip("-n", f"{PREFIX}-{end}", "route", "add", "default", "via", f"10.99.{third}.254")
-        _run("ip", "netns", "exec", f"{PREFIX}-r", "sysctl", "-qw", "net.ipv4.ip_forward=1")
+            _ip("-n", self.namespace(end), "link", "set", "lo", "up")
+            _ip("-n", self.namespace(end), "route", "add", "default", "via", f"10.99.{third}.254")
+        _run("ip", "netns", "exec", self.namespace("r"), "sysctl", "-qw", "net.ipv4.ip_forward=1")
         if self._first_loss:
             self.set_loss(self._first_loss)
-        ends = [("ip", "netns", "exec", f"{PREFIX}-{name}") for name in "ab"]
-        return Place("routed", ends[0], ends[1], "10.99.2.1")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self._remove()
 
-    @staticmethod
-    def _remove() -> None:
+    def _remove(self) -> None:
         for name in "arb":
-            subprocess.run(["ip", "netns", "del", f"{PREFIX}-{name}"], capture_output=True, check=False)
+            subprocess.run(["ip", "netns", "del", self.namespace(name)], capture_output=True, check=False)
 
 
 def _ip(*arguments: str) -> None:
