@@ -44,8 +44,6 @@ class EarlyData:
         self._protection = protection
         #: Whether the responder takes it; at the initiator, known when RESPONSE has come.
         self.accepted = not connection.initiator
-        #: Whether the responder takes it; at the initiator, known when RESPONSE has come.
-        self.accepted = not connection.initiator
         self._bytes_left = 2 * MAX_EARLY_BYTES
         #: Whether an EARLY packet is being read: it confirms nothing (SPEC 15-6).
         self.is_reading = False

@@ -12,7 +12,8 @@ from node.protocol.configuration import Configuration
 from node.protocol.errors import LocalProtocolError
 from node.protocol.events import MessageReceived
 from node.protocol.time import MILLISECOND, SECOND
-from tests.support.pair import Pair, hostile
+from tests.support.pair import hostile
+from tests.support.watched import WatchedPair
 
 MODES = ["selective-repeat", "stop-and-wait", "go-back-n"]
 
@@ -40,7 +41,7 @@ class HostilePair(RuleBasedStateMachine):
             handshake_timeout=600 * SECOND, idle_timeout=0,
         )  # fmt: skip
         theirs = Configuration(connection_window=2 * window, stream_window=window, idle_timeout=0)
-        self.pair = Pair(left=ours, right=theirs, to_right=fate, seed=seed)
+        self.pair = WatchedPair(left=ours, right=theirs, to_right=fate, seed=seed)
         self.pair.established()
         self.sent: dict[bool, dict[int, bytearray]] = {True: {}, False: {}}
         self.open: list[tuple[bool, int]] = []

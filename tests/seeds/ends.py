@@ -12,6 +12,7 @@ from tests.seeds.leftovers import expect_nothing_left
 from tests.seeds.settings import further_settings, network
 from tests.seeds.transfer import MAX_STEPS
 from tests.support.pair import Pair
+from tests.support.watched import pair_of
 
 
 def run(seed: int) -> None:
@@ -26,7 +27,7 @@ def run(seed: int) -> None:
         for _ in range(2)
     ]
     left, right = further_settings(settings[0], settings[1], Random(f"ends/{seed}/later"))
-    pair = Pair(left=left, right=right, to_right=network(rng), to_left=network(rng), seed=seed)
+    pair = pair_of(seed)(left=left, right=right, to_right=network(rng), to_left=network(rng), seed=seed)
     pair.connect()
     pair.run_for(rng.choice([0, 1, 10, 200, 3000]) * MILLISECOND)
     for end in (pair.connection, pair.accepted):

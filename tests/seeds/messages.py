@@ -16,6 +16,7 @@ from tests.seeds.leftovers import expect_nothing_left
 from tests.seeds.settings import further_settings, network, transfer_settings
 from tests.seeds.transfer import MAX_STEPS
 from tests.support.pair import Pair
+from tests.support.watched import pair_of
 
 
 def run(seed: int) -> None:
@@ -32,7 +33,7 @@ def run(seed: int) -> None:
     left, right = (
         replace(end, max_streams_uni=streams, max_message_size=largest) for end in (left, right)
     )  # fmt: skip
-    pair = Pair(
+    pair = pair_of(seed)(
         left=left, right=right, to_right=network(rng), to_left=network(rng), seed=seed,
         coalesce=rng.random() < 0.5,
     )  # fmt: skip

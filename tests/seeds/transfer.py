@@ -21,7 +21,7 @@ from node.protocol.events import (
 from node.protocol.time import MILLISECOND, SECOND, Duration
 from tests.seeds.leftovers import expect_nothing_left
 from tests.seeds.settings import further_settings, network, transfer_settings
-from tests.support.pair import Pair
+from tests.support.watched import pair_of
 
 #: A run that takes more steps than this has stopped getting anywhere.
 MAX_STEPS = 100_000
@@ -106,7 +106,7 @@ class _Transfer:
         if self._moves is not None:
             # Who moves and is silent is found by nobody, least of all through such a network.
             left = replace(left, keep_alive=5 * SECOND)
-        self.pair = Pair(
+        self.pair = pair_of(seed)(
             left=left, right=right, to_right=network(rng), to_left=network(rng), seed=seed,
             read=False, coalesce=rng.random() < 0.5,
         )  # fmt: skip

@@ -90,6 +90,9 @@ class Pair:
     address that is not an end's any more is lost. ``mark_to_right`` and ``mark_to_left``: ECN on the way.
     """
 
+    #: What both ends are made of (tests/support/watched.py has another).
+    endpoint: type[Endpoint] = Endpoint
+
     def __init__(
         self, *, left: Configuration | None = None, right: Configuration | None = None,
         to_right: Fate | None = None, to_left: Fate | None = None, seed: int = 1, read: bool = True,
@@ -103,11 +106,11 @@ class Pair:
         identities = [Identity(Random(f"{seed}/{side}").randbytes(32)) for side in ("left", "right")]
         configuration = left or Configuration()
         self.key_log: list[str] = []
-        self.left = Endpoint(
+        self.left = self.endpoint(
             identities[0], configuration, rng=Random(f"{seed}/l"), key_log=self.key_log.append,
             tracer_of=self._tracer_of(is_left=True) if traced else tracers[0],
         )  # fmt: skip
-        self.right = Endpoint(
+        self.right = self.endpoint(
             identities[1], right or Configuration(), rng=Random(f"{seed}/r"),
             tracer_of=self._tracer_of(is_left=False) if traced else tracers[1],
         )  # fmt: skip
