@@ -8,6 +8,7 @@ them. In Compose it cannot: there each agent shapes, routes and captures its own
 - ``configure`` (commands): ``ip`` argument lists for links, addresses, neighbours and routes;
 - ``shape`` (interface, then either ``tc``: argument lists for what leaves it, by the kernel's netem; or
   ``impairments`` and ``seed``: for what arrives on it, by the user-space shaper); the whole set is replaced;
+- ``begin_shaping``: the run starts, so shapers number packets from one;
 - ``capture`` (interface, file) and ``end_captures``;
 - ``inject`` (interface, frame in hex): send one Ethernet frame.
 
@@ -69,6 +70,7 @@ class OwnInterfaces:
             "interfaces": self._interfaces,
             "configure": self._configure,
             "shape": self._shape,
+            "begin_shaping": self._begin_shaping,
             "capture": self._capture,
             "end_captures": self._end_captures,
             "inject": self._inject,
@@ -143,6 +145,12 @@ class OwnInterfaces:
             raise ShapingError(f"{error}; {await self._last_words(interface)}") from error
         return {"impairments": got.to_mapping()}
 
+    async def _begin_shaping(self, arguments: Mapping[str, object]) -> Mapping[str, object]:
+        for interface in self._shapers:
+            assert self._directory is not None, "a shaper without its directory"
+            await asyncio.to_thread(_begin_inbound, str(self._directory / f"shaper-{interface}.sock"))
+        return {}
+
     async def _start_shaper(self, interface: str, control: Path, *, seed: str) -> None:
         configuration = control.with_suffix(".json")
         configuration.write_text(json.dumps({"control": str(control), "seed": seed}))
@@ -210,6 +218,16 @@ def _set_inbound(control: str, impairments: Impairments) -> Impairments:
     try:
         with ShaperClient.wait(control) as shaper:
             return shaper.set("inbound", impairments)
+    except ShaperControlError as error:
+        raise ShapingError(str(error)) from error
+
+
+def _begin_inbound(control: str) -> None:
+    from node.shaper.client import ShaperClient, ShaperControlError
+
+    try:
+        with ShaperClient(control) as shaper:
+            shaper.begin()
     except ShaperControlError as error:
         raise ShapingError(str(error)) from error
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from node.links.impairments.burst import Burst
 from node.links.impairments.loss_models import burst_transitions
+from node.links.impairments.rate import Rate
+from node.links.impairments.trace import Trace
 
 if TYPE_CHECKING:
     from node.links.settings import Impairments
@@ -47,6 +49,8 @@ def contradictions(asked: Impairments) -> dict[str, str]:
     """Return what is wrong, by key: what, then after a colon or semicolon what to do."""
     # What is at its default is in the set, too, while it is being built: only what acts counts.
     present = {item.name for item in asked.items if item != type(item)()}
+    if asked.trace.sets_rate:
+        present.add("rate")
     named = {item.name for item in asked.items}
     problems = {name: why for name, other, why in _NEEDS if name in named and other not in present}
     problems |= {name: why for name, other, why in _EXCLUDES if name in present and other in present}
@@ -56,6 +60,7 @@ def contradictions(asked: Impairments) -> dict[str, str]:
             "a packet cannot arrive before it was sent: raise delay: or lower jitter:"
         )
     problems |= _queue_problems(asked, present)
+    problems |= _trace_problems(asked, present)
     if "burst" in present and "loss" in present:
         leave, _ = burst_transitions(asked.loss, asked.of(Burst).packets)
         if leave > 1:
@@ -69,6 +74,22 @@ def contradictions(asked: Impairments) -> dict[str, str]:
             "has nothing to mark: no packet is lost or waits; add loss: or rate:, or take ecn: out"
         )
     return problems
+
+
+def _trace_problems(asked: Impairments, present: set[str]) -> dict[str, str]:
+    trace, file = asked.trace, asked.of(Trace).file
+    if file:
+        advice = "write what is in it as steps 0s 10Mbit; 5s 1Mbit"
+        return {"trace": f"{file!r} is a file, and files are read only for links of topology files; {advice}"}
+    if trace.opportunities and asked.of(Rate).rate_bps:
+        return {"trace": "is beside rate: in mahimahi's form it is the rate; take rate: out"}
+    if trace.sets_rate and not asked.rate:
+        return {"trace": "says no rate for its beginning; add rate:, or a step at 0s"}
+    if trace.sets_rate and "reorder" in present:
+        return {
+            "trace": "changes the rate, but reordered packets pass the queue that has it; take reorder: out"
+        }
+    return {}
 
 
 def _queue_problems(asked: Impairments, present: set[str]) -> dict[str, str]:

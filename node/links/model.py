@@ -28,10 +28,11 @@ from node.links.bottleneck import Bottleneck
 from node.links.fates import Fates, GivenCopy, dropped_by
 from node.links.impairments.base import Decide, PacketFate, Stage
 from node.links.impairments.delay import Delay
-from node.links.queues.base import Queued, Server, Tally
+from node.links.queues.base import Pace, Queued, Rate, Server, Tally
 from node.links.queues.choice import discipline
 from node.links.settings import Impairments
 from node.links.slots import Slots
+from node.links.traces import NO_TRACE, Opportunities
 from node.protocol.time import Duration, Instant
 
 
@@ -95,15 +96,20 @@ class LinkModel:
         self._sent = self._lost = self._overflowed = 0
         self._duplicated = self._corrupted = self._reordered = self._marked = 0
         self._seed: int | None = None
+        self._trace = NO_TRACE
+        # When the trace began; None: with the next packet.
+        self._trace_start: Instant | None = None
+        self._next_step = 0
         self.replace(impairments)
 
     def on_dropped(self, told: Callable[[object], None]) -> None:
         """Let ``told`` know the item of each copy that a managed queue drops."""
         self._tally.on_dropped = told
 
-    def begin(self) -> None:
-        """Let the run start: the next packet has number 1."""
+    def begin(self, *, now: Instant) -> None:
+        """Let the run start: the next packet has number 1, and a trace begins anew."""
         self._number = 0
+        self._start_trace(now)
 
     def enqueue(
         self, size: int, now: Instant, *, item: object = None, ecn_capable: bool = False, flow: object = 0
@@ -121,6 +127,8 @@ class LinkModel:
         """
         self._sent += 1
         self._number += 1
+        if self._trace.steps or self._trace.opportunities:
+            self._follow_trace(now)
         for fates in self._fates:
             given = fates(self._number)
             if given is not None:
@@ -149,6 +157,8 @@ class LinkModel:
 
     def advance(self, now: Instant) -> list[Delivery]:
         """Return the copies that managed queues have let go until now; their instants may be later."""
+        if self._trace.steps:
+            self._follow_trace(now)
         ready, self._ready = self._ready, []
         if self._server is not None:
             self._server.advance(now, lambda queued, at: ready.append(self._served(queued, at)))
@@ -178,7 +188,10 @@ class LinkModel:
         #: Whether what ``enqueue`` is told of a packet's headers matters.
         self.reads_headers = impairments.ecn or bool(impairments.aqm)
         self._rate = impairments.rate
+        if impairments.trace != self._trace:
+            self._trace, self._trace_start = impairments.trace, None
         self._replace_bottleneck(impairments)
+        self._next_step = 0
 
     def counters(self) -> LinkCounters:
         """Return what it has done so far."""
@@ -194,6 +207,36 @@ class LinkModel:
             reordered=self._reordered,
             marked=self._marked + self._tally.marked,
         )
+
+    def _start_trace(self, now: Instant) -> None:
+        self._trace_start, self._next_step = now, 0
+        self._delay = self.impairments.delay
+        if self._server is not None and self._trace.sets_rate:
+            self._server.pace = self._pace()
+
+    def _follow_trace(self, now: Instant) -> None:
+        """Let rate and delay be what the trace says for ``now``; what happened before, happened before."""
+        if self._trace_start is None:
+            self._start_trace(now)
+        steps, start = self._trace.steps, self._trace_start
+        assert start is not None
+        while self._next_step < len(steps) and start + steps[self._next_step].at <= now:
+            step = steps[self._next_step]
+            self._next_step += 1
+            if step.delay is not None:
+                self._delay = step.delay
+            if step.rate is not None and self._server is not None:
+                # Who begins to be served before the step goes at the old rate.
+                self._server.advance(start + step.at - 1, self._keep)
+                self._server.pace = Rate(step.rate)
+
+    def _pace(self) -> Pace:
+        if self._trace.opportunities:
+            return Opportunities(self._trace.opportunities, start=self._trace_start or 0)
+        return Rate(self._rate)
+
+    def _keep(self, queued: Queued, at: Instant) -> None:
+        self._ready.append(self._served(queued, at))
 
     def _as_given(self, given: Sequence[GivenCopy], now: Instant, item: object) -> Sequence[Delivery]:
         self._lost += not given
@@ -261,13 +304,13 @@ class LinkModel:
         server = self._server
         if queue is not None:
             if server is None:
-                self._server = Server(self._rate, queue, free=self._bottleneck.free)
+                self._server = Server(self._pace(), queue, free=self._bottleneck.free)
             else:
-                server.configure(self._rate, queue)
+                server.configure(self._pace(), queue)
             return
         if server is not None:
             # What waits in it keeps its place before all that comes now.
-            server.finish(lambda queued, at: self._ready.append(self._served(queued, at)))
+            server.finish(self._keep)
             self._bottleneck.free = max(self._bottleneck.free, server.free)
             self._server = None
         if self._rate:

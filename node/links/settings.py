@@ -22,6 +22,8 @@ from node.links.impairments.rate import Rate
 from node.links.impairments.reorder import Reorder
 from node.links.impairments.seed import Seed
 from node.links.impairments.slot import Slot
+from node.links.impairments.trace import Trace
+from node.links.traces import TraceData
 from node.links.units import UnitError
 from node.protocol.time import SECOND, Duration
 
@@ -154,8 +156,13 @@ class Impairments:
 
     @property
     def rate(self) -> int:
-        """Speed of the bottleneck, bit/s; 0: there is no bottleneck."""
-        return self.of(Rate).rate_bps
+        """Speed of the bottleneck, bit/s, with a trace the first one; 0: there is no bottleneck."""
+        return self.of(Rate).rate_bps or self.trace.first_rate
+
+    @property
+    def trace(self) -> TraceData:
+        """How rate and delay change over time; empty: they do not."""
+        return self.of(Trace).data
 
     @property
     def queue(self) -> int:

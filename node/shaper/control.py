@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import socket
+import time
 from collections.abc import Mapping
 from typing import TypeAlias
 
@@ -20,8 +21,10 @@ from node.links.settings import Impairments, ImpairmentsError
 from node.shaper.directions import Direction
 from node.shaper.loop import Loop
 
-#: Longer lines are no commands of ours.
-MAX_LINE_BYTES = 64 * 1024
+#: Longer lines are no commands of ours: a long trace of mahimahi's in one.
+MAX_LINE_BYTES = 16 * 1024 * 1024
+#: Bytes read in one go.
+_READ_BYTES = 64 * 1024
 #: One orchestrator and one curious user; the rest is a leak.
 MAX_CLIENTS = 16
 
@@ -79,7 +82,7 @@ class ControlServer:
     def _read(self, client: socket.socket) -> None:
         pending = self._clients[client]
         try:
-            data = client.recv(MAX_LINE_BYTES)
+            data = client.recv(_READ_BYTES)
         except OSError:
             data = b""
         pending += data
@@ -121,7 +124,8 @@ class ControlServer:
                 }
             case "begin":
                 for found in self._directions.values():
-                    found.model.begin()
+                    found.model.begin(now=time.monotonic_ns())
+                    found.on_set()
                 return {"ok": True}
             case "stop":
                 self._loop.stop()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from node.control.messages import Command, NodeEvent, Reply
 from node.links.settings import Impairments
@@ -132,6 +132,21 @@ class Deployment(Protocol):
 
     async def destroy(self) -> None:
         """Remove everything; may be called twice."""
+        ...
+
+
+@runtime_checkable
+class Begins(Protocol):
+    """A deployment whose links know when the run starts: all of ours."""
+
+    async def begin(self) -> list[str]:
+        """Let the run start: from now on links number packets, and play their traces.
+
+        Return what the user must know of who impairs which link.
+
+        Raises:
+            BackendError: who impairs does not answer.
+        """
         ...
 
 

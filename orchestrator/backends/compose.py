@@ -20,7 +20,7 @@ from typing import ClassVar
 from node.control.client import ControlClient
 from node.control.messages import Command, NodeEvent, Reply
 from node.links.impairments.base import IMPAIRMENTS
-from node.links.settings import Impairments
+from node.links.settings import NONE, Impairments
 from node.protocol.time import Duration, Instant
 from orchestrator.agents import Agents
 from orchestrator.backends.base import (
@@ -35,6 +35,7 @@ from orchestrator.compose.egress import set_own_egress
 from orchestrator.compose.generate import CONTROL_PORT, RESULTS
 from orchestrator.compose.networks import alias, endpoints_of, interface_of
 from orchestrator.errors import BackendError
+from orchestrator.tc.commands import kernel_lack
 from orchestrator.tc.comparison import differences
 from orchestrator.tc.readback import parse
 from orchestrator.topology.model import LinkEndpoint
@@ -92,6 +93,8 @@ class ComposeDeployment:
 
     def __init__(self, plan: DeploymentPlan, directory: Path) -> None:
         self.impairment = Impairment.USERSPACE
+        # What leaves these ends is impaired by a shaper though the kernel impairs the rest, and why.
+        self._by_shaper: dict[LinkEndpoint, str] = {}
         self._plan = plan
         self._directory = directory
         self._agents = Agents()
@@ -129,26 +132,64 @@ class ComposeDeployment:
             BackendError: there is no such endpoint, or what was read back is not what was asked.
         """
         self._check(endpoint)
-        if self.impairment is Impairment.KERNEL:
-            device = self._devices[endpoint]
-            mtu = interface_of(self._plan, endpoint).mtu
-            commands = set_own_egress(device, impairments, mtu=mtu)
-            data = await self._agents.order(endpoint.node, "shape", interface=device, tc=commands)
-            got = parse(str(data["qdiscs"]))
-        else:
-            arrival = _other_end(self._plan, endpoint)
-            data = await self._agents.order(
-                arrival.node,
-                "shape",
-                interface=self._devices[arrival],
-                impairments=impairments.to_mapping(),
-                seed=f"{self._plan.seed}/link/{endpoint}->{arrival}",
-            )
-            got = Impairments.parse(_mapping(data["impairments"]))
+        if self.impairment is Impairment.KERNEL and await self._set_by_kernel(endpoint, impairments):
+            return impairments
+        got = await self._set_by_shaper(endpoint, impairments)
         wrong = differences(impairments, got)
         if wrong:
             raise BackendError(f"{endpoint}: the link is not as asked: {'; '.join(wrong)}")
         return got
+
+    async def begin(self) -> list[str]:
+        """Let the run start: links number packets from now on; return whom the kernel does not impair.
+
+        Raises:
+            BackendError: an agent does not answer.
+        """
+        for node in self._plan.nodes:
+            await self._agents.order(node.name, "begin_shaping")
+        return [
+            f"what leaves {endpoint}: impaired by the user-space shaper, not by the kernel: {why}"
+            for endpoint, why in self._by_shaper.items()
+        ]
+
+    async def _set_by_kernel(self, endpoint: LinkEndpoint, impairments: Impairments) -> bool:
+        """Set by tc at the sender's end; return False, with nothing set, where the kernel cannot."""
+        why = kernel_lack(impairments)
+        if not why:
+            try:
+                got = await self._order_tc(endpoint, impairments)
+            except BackendError as error:
+                # A queue that is not built in, or a word that this tc does not know.
+                why = str(error)
+            else:
+                wrong = differences(impairments, got)
+                if wrong:
+                    raise BackendError(f"{endpoint}: the link is not as asked: {'; '.join(wrong)}")
+                if self._by_shaper.pop(endpoint, None) is not None:
+                    await self._set_by_shaper(endpoint, NONE)
+                return True
+        self._by_shaper[endpoint] = why
+        await self._order_tc(endpoint, NONE)
+        return False
+
+    async def _order_tc(self, endpoint: LinkEndpoint, impairments: Impairments) -> Impairments:
+        device = self._devices[endpoint]
+        mtu = interface_of(self._plan, endpoint).mtu
+        commands = set_own_egress(device, impairments, mtu=mtu)
+        data = await self._agents.order(endpoint.node, "shape", interface=device, tc=commands)
+        return parse(str(data["qdiscs"]))
+
+    async def _set_by_shaper(self, endpoint: LinkEndpoint, impairments: Impairments) -> Impairments:
+        arrival = _other_end(self._plan, endpoint)
+        data = await self._agents.order(
+            arrival.node,
+            "shape",
+            interface=self._devices[arrival],
+            impairments=impairments.to_mapping(),
+            seed=f"{self._plan.seed}/link/{endpoint}->{arrival}",
+        )
+        return Impairments.parse(_mapping(data["impairments"]))
 
     async def set_node_state(self, node: str, state: NodeState) -> None:
         """Refuse: a container cannot be stopped from inside another."""

@@ -175,6 +175,14 @@ class DockerDeployment:
         """Replace the whole set of what leaves ``endpoint``, and return what was read back."""
         return await self._lab.set_impairments(endpoint, impairments)
 
+    async def begin(self) -> list[str]:
+        """Let the run start: links number packets from now on; return who impairs what is not as usual.
+
+        Raises:
+            BackendError: who impairs does not answer.
+        """
+        return await self._lab.begin()
+
     async def set_node_state(self, node: str, state: NodeState) -> None:
         """Pause a container, go on with it, or kill it; one that was killed does not come back.
 

@@ -120,6 +120,14 @@ class NetnsDeployment:
         """
         return await self.lab.set_impairments(endpoint, impairments)
 
+    async def begin(self) -> list[str]:
+        """Let the run start: links number packets from now on; return who impairs what is not as usual.
+
+        Raises:
+            BackendError: who impairs does not answer.
+        """
+        return await self.lab.begin()
+
     async def set_node_state(self, node: str, state: NodeState) -> None:
         """Run, pause or stop a node. A router that is not running forwards nothing.
 

@@ -141,6 +141,12 @@ class SimulationDeployment:
         self._clock.stir()
         return direction.model.impairments
 
+    async def begin(self) -> list[str]:
+        """Let the run start: links number packets from now on. They are all simulated."""
+        for direction in self._lab.network.directions.values():
+            direction.begin()
+        return []
+
     async def set_node_state(self, node: str, state: NodeState) -> None:
         """Run, pause or stop a node. A router that is not running forwards nothing.
 

@@ -60,13 +60,16 @@ def set_(lab: str | None, endpoint: str, changes: tuple[str, ...], form: str) ->
     """
     import asyncio
     import json
+    from pathlib import Path
 
     from node.links.settings import ImpairmentsError
+    from orchestrator.topology.trace_files import with_trace
     from orchestrator.wiring import live, live_faults
     from orchestrator.wiring.state import endpoint_of
 
     wanted = dict(_split(change) for change in changes)
     try:
+        wanted = with_trace(wanted, Path.cwd())
         got = asyncio.run(live_faults.set_impairments(live.find(lab), endpoint_of(endpoint), wanted))
     except ImpairmentsError as error:
         raise click.UsageError(str(error)) from error

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from node.control.client import ControlError
 from node.control.messages import Command, NodeEvent
 from node.protocol.time import MILLISECOND, SECOND, Duration, Instant
-from orchestrator.backends.base import Deployment
+from orchestrator.backends.base import Begins, Deployment
 from orchestrator.errors import TestbedError
 from orchestrator.experiment.flows import SOURCE, TARGET, FlowTracker
 from orchestrator.experiment.timeline import Timeline, flows_left_to
@@ -67,6 +67,9 @@ async def run_flows(
         findings: take what goes wrong elsewhere.
         virtual_time: nodes cannot crash behind our back, so they are not watched.
     """
+    if isinstance(deployment, Begins):
+        for note in await deployment.begin():
+            findings.note(note)
     began = deployment.now()
     conductor = _Conductor(deployment, plan, tracker, findings)
     helpers: list[Coroutine[object, object, None]] = [conductor.listen(), conductor.start_flows()]

@@ -64,6 +64,11 @@ class LinkDirection:
         if self.model.managed:
             self._look_soon()
 
+    def begin(self) -> None:
+        """Let the run start now."""
+        self.model.begin(now=self._scheduler.now)
+        self._look_soon()
+
     def replace(self, impairments: Impairments) -> None:
         """Do this to packets from now on."""
         self.model.replace(impairments)

@@ -44,6 +44,7 @@ from node.links.queues.choice import red_limit
 from node.links.queues.fq_codel import QUANTUM
 from node.links.queues.red import MAX_PROBABILITY, RedThresholds
 from node.links.settings import Impairments
+from node.links.traces import NO_TRACE
 from node.links.units import format_rate
 from node.protocol.time import SECOND
 
@@ -151,6 +152,8 @@ def below_slot(handle: str) -> str:
 
 def kernel_lack(impairments: Impairments) -> str:
     """Return what in a set no kernel can do, whatever its qdiscs; empty: nothing."""
+    if impairments.trace != NO_TRACE:
+        return "its queues do not follow a trace packet by packet"
     if impairments.drop.ranges:
         return "netem cannot drop packets by their number"
     if impairments.slot.longest and impairments.duplicate:

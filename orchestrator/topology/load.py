@@ -42,6 +42,7 @@ from orchestrator.topology.schema_file import TopologyFile
 from orchestrator.topology.schema_network import KindEntry, LinkEntry, LinkSettings, NodeEntry
 from orchestrator.topology.structure import check_structure
 from orchestrator.topology.timeline import read_timeline
+from orchestrator.topology.trace_files import with_trace
 
 #: Linux's for UDP that was answered once (nf_conntrack_udp_timeout_stream).
 NAT_TIMEOUT: Duration = 120 * SECOND
@@ -243,7 +244,7 @@ class _Builder:
         key = tuple(sorted(given.items()))
         if key not in self._parsed:
             try:
-                self._parsed[key] = Impairments.parse(given)
+                self._parsed[key] = Impairments.parse(with_trace(given, self._directory))
             except ImpairmentsError as error:
                 self._blame(error, ("topology", "links", index), kinds, side)
                 return Impairments()

@@ -199,6 +199,19 @@ class Lab:
         link = self.record.link_at(endpoint)
         return await self._do(self._shaping[link.name].read, direction_from(link, endpoint))
 
+    async def begin(self) -> list[str]:
+        """Let the run start: links number packets from now on; return whom the kernel does not impair.
+
+        Raises:
+            BackendError: a link's shaper does not answer.
+        """
+        await asyncio.gather(*(self._do(shaping.begin) for shaping in self._shaping.values()))
+        return [
+            f"{name}: impaired by the user-space shaper, not by the kernel: {shaping.why}"
+            for name, shaping in self._shaping.items()
+            if shaping.why
+        ]
+
     async def counters(self, link: str) -> dict[str, dict[str, int]]:
         """Return what happened to a link's packets: by direction (``forward``, ``reverse``), by name."""
         return await self._do(self._shaping[link].counters)

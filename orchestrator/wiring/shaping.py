@@ -100,6 +100,8 @@ class LinkShaping:
         self._commands = commands
         self._spawn = spawn
         self._namespace = Path(link.namespace)
+        #: Why the relay impairs this link though the kernel impairs the others; empty: it does not.
+        self.why = ""
 
     def join(self, forward: Impairments, reverse: Impairments) -> None:
         """Bring up the two interfaces and join them, with these impairments from the first packet on.
@@ -154,9 +156,10 @@ class LinkShaping:
         return Impairment.USERSPACE if self._relay_runs() else self._impairment
 
     def _kernel_can(self, *sets: Impairments) -> bool:
-        return self._impairment is Impairment.KERNEL and not any(
-            kernel_problem(self._commands, found) for found in sets
-        )
+        if self._impairment is not Impairment.KERNEL:
+            return False
+        self.why = next(filter(None, (kernel_problem(self._commands, found) for found in sets)), "")
+        return not self.why
 
     def read(self, direction: str) -> Impairments:
         """Return the impairments of a direction as the kernel, or the relay, has them.

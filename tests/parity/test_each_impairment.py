@@ -78,6 +78,11 @@ CASES: dict[str, Case] = {
         {"delay": "20ms", "reorder": "30%", "reorder-correlation": "30%"}, together=3
     ),
     "seed": Case({"loss": "5%", "seed": 42}),
+    "trace": Case(
+        {"trace": "steps 0s 10Mbit; 400ms 5Mbit 20ms; 900ms 20Mbit 1ms", "queue": "1000p"},
+        BUSY,
+        delay_slack=0.02,
+    ),
     "slot": Case({"slot": "4ms 6ms 4p"}, together=5, delay_slack=0.02),
 }
 #: More cases of what has kinds.
@@ -87,6 +92,9 @@ KINDS: dict[str, Case] = {
     "fq_codel that is full": Case({**RATE, "aqm": "fq_codel", "queue": "40p"}, BUSY, 30, 0.1, 0.01),
     "red": Case({**RATE, "aqm": "red", "queue": "200kB"}, LOADED, 30, 0.1, 0.02),
     "pie": Case({**RATE, "aqm": "pie", "queue": "1000p"}, LOADED, 30, 0.1, 0.02),
+    "mahimahi": Case(
+        {"trace": "mahimahi 1x2 3 4x3 9 12", "queue": "40p"}, BUSY, 2, delay_slack=0.04, share_slack=0.005
+    ),
     "pareto": Case({"delay": "80ms", "jitter": "10ms", "distribution": "pareto"}, SPARSE),
     "paretonormal": Case({"delay": "80ms", "jitter": "10ms", "distribution": "paretonormal"}, SPARSE),
     "jitter that keeps order": Case(
@@ -112,7 +120,7 @@ KINDS: dict[str, Case] = {
 }
 ALL = {**CASES, **KINDS}
 #: What no kernel does; the shaper does it in its place.
-NOT_BY_KERNEL = ("drop",)
+NOT_BY_KERNEL = ("drop", "mahimahi", "trace")
 
 
 @pytest.fixture(scope="module")

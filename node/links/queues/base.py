@@ -128,19 +128,45 @@ class Fifo:
         return self._tally.mark(queued)
 
 
+class Pace(Protocol):
+    """How fast a server serves."""
+
+    def finish(self, at: Instant, size: int) -> Instant:
+        """Return when a packet of ``size`` bytes has been sent whose service begins at ``at``."""
+        ...
+
+
+class Rate:
+    """So many bits a second; no rounding adds up over a busy period."""
+
+    def __init__(self, rate_bps: int) -> None:
+        self._rate = rate_bps
+        self._finished: Instant = -1
+        # What a division left over, in bit · ns.
+        self._remainder = 0
+
+    def finish(self, at: Instant, size: int) -> Instant:
+        """Return when a packet has been sent."""
+        if at != self._finished:
+            self._remainder = 0
+        duration, self._remainder = divmod(size * BYTE_NS + self._remainder, self._rate)
+        self._finished = at + duration
+        return self._finished
+
+
 class Server:
-    """Serves a discipline at a rate, one packet after the other: exact in ns.
+    """Serves a discipline at a pace, one packet after the other: exact in ns.
 
     Packets are announced in advance, with their time of arrival (they come out of a delay line); ``advance``
     lets everything happen that is due.
     """
 
-    def __init__(self, rate_bps: int, discipline: Discipline, *, free: Instant = 0) -> None:
+    def __init__(self, pace: Pace, discipline: Discipline, *, free: Instant = 0) -> None:
         self.discipline = discipline
-        self._rate = rate_bps
+        #: How fast packets go from the next one on.
+        self.pace = pace
         #: When the packet in service has been sent.
         self.free = free
-        self._remainder = 0
         self._arrivals: list[tuple[Instant, int, Queued]] = []
         self._sequence = 0
 
@@ -149,9 +175,9 @@ class Server:
         self._sequence += 1
         heapq.heappush(self._arrivals, (arrival, self._sequence, queued))
 
-    def configure(self, rate_bps: int, discipline: Discipline) -> None:
-        """Go on at another rate and with another discipline, which takes over what waits."""
-        self._rate, self._remainder = rate_bps, 0
+    def configure(self, pace: Pace, discipline: Discipline) -> None:
+        """Go on at another pace and with another discipline, which takes over what waits."""
+        self.pace = pace
         discipline.in_service = self.discipline.in_service
         for queued in self.discipline.take():
             discipline.enqueue(queued, queued.arrived)
@@ -185,10 +211,7 @@ class Server:
         queued = self.discipline.dequeue(at)
         if queued is None:
             return
-        if at > self.free:
-            self._remainder = 0
-        duration, self._remainder = divmod(queued.size * BYTE_NS + self._remainder, self._rate)
-        self.free = at + duration
+        self.free = self.pace.finish(at, queued.size)
         self.discipline.in_service = queued.size
         deliver(queued, self.free)
 

@@ -6,7 +6,7 @@ from random import Random
 
 from node.links.queues.base import FULL_FRAME, Discipline, Tally
 from node.links.queues.codel import Codel
-from node.links.queues.drop_tail import ByteQueue, MarkingQueue
+from node.links.queues.drop_tail import ByteQueue, MarkingQueue, PacketQueue
 from node.links.queues.fq_codel import FqCodel
 from node.links.queues.pie import Pie
 from node.links.queues.red import Red, RedThresholds
@@ -29,7 +29,8 @@ def discipline(impairments: Impairments, tally: Tally, rng: Random) -> Disciplin
         return ByteQueue(impairments.queue_bytes, tally)
     if impairments.ce_threshold:
         return MarkingQueue(packets, impairments.ce_threshold, tally)
-    return None
+    # Where the rate changes while packets wait, nothing about them is known when they come.
+    return PacketQueue(packets, tally) if impairments.trace.sets_rate else None
 
 
 def red_limit(impairments: Impairments) -> int:

@@ -25,16 +25,12 @@ class ByteQueue(Fifo):
         return self.pop()
 
 
-class MarkingQueue(Fifo):
-    """Holds so many packets, and marks those that waited for longer than a threshold.
+class PacketQueue(Fifo):
+    """Holds so many packets, the one in service counted in (kernel: pfifo)."""
 
-    In the kernel: CoDel with its ``ce_threshold``, and a target that is never reached.
-    """
-
-    def __init__(self, limit_packets: int, threshold: Duration, tally: Tally) -> None:
+    def __init__(self, limit_packets: int, tally: Tally) -> None:
         super().__init__(tally)
         self._limit = limit_packets
-        self._threshold = threshold
 
     def enqueue(self, queued: Queued, now: Instant) -> None:
         """Take a packet if there is a place."""
@@ -42,6 +38,21 @@ class MarkingQueue(Fifo):
             self.drop(queued)
         else:
             self.append(queued, now)
+
+    def dequeue(self, now: Instant) -> Queued | None:
+        """Return the first packet."""
+        return self.pop()
+
+
+class MarkingQueue(PacketQueue):
+    """Holds so many packets, and marks those that waited for longer than a threshold.
+
+    In the kernel: CoDel with its ``ce_threshold``, and a target that is never reached.
+    """
+
+    def __init__(self, limit_packets: int, threshold: Duration, tally: Tally) -> None:
+        super().__init__(limit_packets, tally)
+        self._threshold = threshold
 
     def dequeue(self, now: Instant) -> Queued | None:
         """Return the first packet, marked if it waited for too long."""
