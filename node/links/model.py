@@ -127,12 +127,12 @@ class LinkModel:
         """
         self._sent += 1
         self._number += 1
-        if self._trace.steps or self._trace.opportunities:
+        if self._prescribed:
             self._follow_trace(now)
-        for fates in self._fates:
-            given = fates(self._number)
-            if given is not None:
-                return self._as_given(given, now, item)
+            for fates in self._fates:
+                given = fates(self._number)
+                if given is not None:
+                    return self._as_given(given, now, item)
         if self._copying:
             fate = PacketFate(size)
             for step in self._copying:
@@ -190,6 +190,8 @@ class LinkModel:
         self._rate = impairments.rate
         if impairments.trace != self._trace:
             self._trace, self._trace_start = impairments.trace, None
+        # Whether anything is not left to chance: looked at once for each packet.
+        self._prescribed = bool(self._fates) or self._trace != NO_TRACE
         self._replace_bottleneck(impairments)
         self._next_step = 0
 
@@ -261,7 +263,9 @@ class LinkModel:
         out = now + self._delay
         reordered = marked = False
         if self._steps:
-            fate, rng = PacketFate(size, self._delay, ecn_capable=ecn_capable), self._rng
+            fate, rng = PacketFate(size, self._delay), self._rng
+            if ecn_capable:
+                fate.ecn_capable = True
             for step in self._steps:
                 step(fate, rng)
                 if fate.dropped:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from random import Random
 from typing import ClassVar
 
-from node.links.impairments.base import IMPAIRMENTS, Decide, Modifiers, Stage, Words
+from node.links.impairments.base import IMPAIRMENTS, Decide, Modifiers, PacketFate, Stage, Words
 from node.links.impairments.loss_models import burst_transitions, gilbert_elliott, losing
 from node.links.impairments.ratio import Ratio
 from node.links.units import format_ratio
@@ -38,4 +39,12 @@ class Loss(Ratio):
         if modifiers.burst and ratio:
             leave, end = burst_transitions(ratio, modifiers.burst)
             return losing(gilbert_elliott(leave, end, 1.0, 0.0), ecn=modifiers.ecn)
-        return losing(lambda rng: rng.random() < ratio, ecn=modifiers.ecn) if ratio else None
+        if modifiers.ecn:
+            return losing(lambda rng: rng.random() < ratio, ecn=True) if ratio else None
+
+        def decide(packet: PacketFate, rng: Random) -> None:
+            if rng.random() < ratio:
+                packet.dropped = True
+
+        # Without a detour: the commonest impairment after delay.
+        return decide if ratio else None
