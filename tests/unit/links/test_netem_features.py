@@ -132,14 +132,14 @@ def test_fates_from_outside_go_before_the_impairments() -> None:
     given = {
         1: (),
         2: (GivenCopy(5), GivenCopy(9, corrupt_bit=3)),
-        3: (GivenCopy(7, marked=True),),
+        3: (GivenCopy(12, marked=True),),
     }
     link = LinkModel(Impairments.parse({"delay": "1ms"}), Random(1), fates=given.get)
     out = [list(link.enqueue(1000, 100, item="x")) for _ in range(4)]
     assert out == [
         [],
         [Delivery(105, None, False, "x"), Delivery(109, 3, False, "x")],
-        [Delivery(107, None, True, "x")],
+        [Delivery(112, None, True, "x")],
         [Delivery(1_000_100, None, False, "x")],
     ]
     counters = link.counters()
