@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from node.control.messages import Command
-from node.links.settings import NONE
+from node.links.settings import NONE, Impairments
 from orchestrator.backends.base import Deployment, Impairment, NodeState
 from orchestrator.backends.compose import ComposeDeployment
 from orchestrator.errors import BackendError
@@ -52,3 +52,42 @@ def test_a_node_without_an_agent_is_named(tmp_path: Path) -> None:
     deployment = ComposeDeployment(PLAN, tmp_path)
     with pytest.raises(BackendError, match="nobody"):
         asyncio.run(deployment.request("nobody", Command("status")))
+
+
+class Agents:
+    """Answers as agents on a kernel that has netem, but no PIE; keeps what they were told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str, dict[str, object]]] = []
+
+    async def order(self, node: str, command: str, **arguments: object) -> dict[str, object]:
+        self.told.append((node, command, arguments))
+        if "pie" in str(arguments.get("tc")):
+            raise BackendError("tc: Specified qdisc kind is unknown.")
+        if "tc" in arguments:
+            return {"qdiscs": "[]"}
+        return {"impairments": arguments.get("impairments", {})}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "why"),
+    [(impaired(rate="1Mbit", aqm="pie"), "unknown"), (impaired(drop="2-7"), "by their number")],
+)
+def test_what_the_kernel_cannot_do_the_receivers_shaper_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: Impairments, why: str
+) -> None:
+    deployment, agents = ComposeDeployment(PLAN, tmp_path), Agents()
+    deployment.impairment = Impairment.KERNEL
+    ends = [end for link in PLAN.links for end in (link.a, link.b)]
+    monkeypatch.setattr(deployment, "_agents", agents)
+    monkeypatch.setattr(deployment, "_devices", {end: end.interface for end in ends})
+    assert asyncio.run(deployment.set_impairments(PLAN.links[0].a, wanted)) == wanted
+    # The sender's qdiscs are taken away, then the receiver shapes.
+    (sender, _, cleared), (receiver, _, shaped) = agents.told[-2:]
+    assert (sender, receiver) == ("a", "r1")
+    assert "noqueue" in str(cleared["tc"])
+    assert shaped["impairments"] == wanted.to_mapping()
+    (note,) = asyncio.run(deployment.begin())
+    assert "a:eth1" in note
+    assert why in note
+    assert agents.told[-1][1] == "begin_shaping"
