@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from node.control.messages import NodeEvent
 from node.links.settings import NONE
 from orchestrator.experiment.flows import FlowTracker
@@ -115,3 +117,59 @@ def test_a_flow_that_never_ended_shows_the_packets_it_was_last_known_to_have_sen
     tracked.on_event(NodeEvent("a", "flow_progress", 1, data))
     (result,) = tracked.results()
     assert (result.completed, result.packets_sent, result.packets_lost) == (False, 12, 2)
+
+
+def crashing(*, restarts: bool) -> FlowTracker:
+    flow = dataclasses.replace(bulk(1000), restarts=restarts)
+    tracked = FlowTracker(make_plan(line_topology(NONE, flows=(flow,))))
+    tracked.on_event(started())
+    tracked.on_crash("b", "b crashed")
+    return tracked
+
+
+def test_flow_of_a_node_that_crashed_on_purpose_fails_with_both_reasons() -> None:
+    tracked = crashing(restarts=False)
+    assert not tracked.all_over.is_set()
+    tracked.on_event(finished("source", ok=False, sha256="", error="the peer has forgotten"))
+    assert tracked.results()[0].error == "b crashed; a: the peer has forgotten"
+
+
+def test_flow_both_of_whose_ends_crashed_is_over_at_once() -> None:
+    tracked = crashing(restarts=False)
+    tracked.on_crash("a", "a crashed")
+    assert tracked.all_over.is_set()
+    assert tracked.results()[0].error.startswith("b crashed; a crashed; ")
+
+
+def test_flow_that_starts_anew_forgets_what_its_ends_said_before() -> None:
+    tracked = crashing(restarts=True)
+    tracked.on_event(finished("source", ok=False, sha256="", error="the peer has forgotten"))
+    assert tracked.state("file") is FlowState.WAITING
+    assert tracked.waiting_for("b") == ["file"]
+    tracked.restart("file", now=5)
+    # Still of the attempt before: it happened at 0.
+    tracked.on_event(finished("target", ok=False, sha256="", error="stopped by command"))
+    assert not tracked.all_over.is_set()
+    for role in ("target", "source"):
+        tracked.on_event(dataclasses.replace(finished(role), time=9))
+    (result,) = tracked.results()
+    assert result.completed
+    assert result.restarts == 1
+
+
+def test_flow_that_is_never_restarted_fails_at_the_time_limit() -> None:
+    tracked = crashing(restarts=True)
+    tracked.fail_all("did not complete")
+    assert tracked.results()[0].error == "b crashed; did not complete"
+
+
+def test_stopped_flow_is_over_and_no_second_stop_counts() -> None:
+    tracked = tracker()
+    tracked.on_event(started())
+    assert tracked.stop("file")
+    assert not tracked.stop("file")
+    tracked.on_event(finished("source", ok=False, sha256="", error="stopped by command"))
+    (result,) = tracked.results()
+    assert result.stopped
+    assert not result.completed
+    assert result.error == "stopped by the timeline"
