@@ -66,6 +66,7 @@ class RecordedPair(Pair):
         self._flight_of: dict[int, _Flight] = {}
         super().__init__(left=left, right=right, to_right=to_right, to_left=to_left, seed=seed, read=read)
         self._identities = [Identity(Random(f"{seed}/{side}").randbytes(32)) for side in ("left", "right")]
+        self._configurations = (left or Configuration(), right or Configuration())
         del coalesce
 
     def _launch(self, datagram: bytearray, from_left: bool) -> None:
@@ -104,7 +105,9 @@ class RecordedPair(Pair):
         )
         # Ends may agree on any size.
         links = tuple(replace(link, mtu=65_535) for link in plan.links)
-        return replace(plan, nodes=nodes, links=links)
+        first = {"initial_datagram_size": max(one.initial_datagram_size for one in self._configurations)}
+        workloads = tuple(replace(flow, transport=first) for flow in plan.workloads)
+        return replace(plan, nodes=nodes, links=links, workloads=workloads)
 
     def report(self, *, corrupting: bool = False) -> WireReport:
         """Return what the wire probe says."""

@@ -165,6 +165,8 @@ class Connections:
             )
         except TagError as error:
             self._suspects.add(datagram, "4.1-4", str(error), f"a right tag ({connection.secrets.profile})")
+            if size == TAG_BYTES["aead"] and _is_clear(payload[HEADER_BYTES:-size]):
+                self._suspects.misconduct(datagram, "4.1-1", "frames in clear", "sealed")
             return
         self._take(datagram, clear, number, connection, direction)
         disorder = connection.readers[direction].disorder()
@@ -242,6 +244,15 @@ class Connections:
 def _open_early(connection: Connection, payload: Bytes, number: int) -> bytes:
     assert connection.secrets.early is not None
     return bytes(opener(*connection.secrets.early)(payload, number))
+
+
+def _is_clear(payload: memoryview) -> bool:
+    """Return whether bytes are frames, one of them with stream data: by chance they never are."""
+    try:
+        frames = dissect_frames(bytes(payload))
+    except MalformedError:
+        return False
+    return any(isinstance(frame, Stream) and frame.fields["data"] for frame in frames) and bool(payload[0])
 
 
 def _addresses(node: NodePlan) -> frozenset[bytes]:

@@ -19,7 +19,7 @@ _NEEDLE = 12
 _DISTINCT = 6
 #: Needles that are looked for in all datagrams, beside each packet's own in itself.
 MAX_NEEDLES = 24
-#: A needle is kept of each packet whose number is a multiple of this, so that they lie apart.
+#: A needle is kept of each stream's beginning, and of packets whose numbers are multiples of this.
 _NEEDLE_EVERY = 7
 #: Ciphertext is judged by its bytes' frequencies from so much on.
 _ENOUGH = 16_384
@@ -52,7 +52,8 @@ class Contents:
         """Take a packet, its payload in clear, and its frames."""
         datagram = packet.datagram
         if self._is_sealed:
-            self._look_for(datagram, frames, keep=packet.number % _NEEDLE_EVERY == 0)
+            begins = any(segment.start == 0 for segment in packet.segments)
+            self._look_for(datagram, frames, keep=begins or packet.number % _NEEDLE_EVERY == 0)
             sealed = np.frombuffer(datagram.payload, dtype=np.uint8)[13:]
             self._counts += np.bincount(sealed, minlength=256)
             self._last = datagram

@@ -19,6 +19,8 @@ from orchestrator.probes.wire.suspects import Suspects
 if TYPE_CHECKING:
     from orchestrator.probes.wire.connections import Connection
 
+#: SPEC 13.4: what a sender may begin with, if its user vouches for nothing larger.
+FIRST_SIZE = 1452
 #: A node that was not paused has read what came this long ago, if time is real.
 REACTION = 500_000_000
 
@@ -142,6 +144,8 @@ class End:
     index: int
     suspects: Suspects
     is_virtual: bool
+    #: Bytes of the largest datagrams that an end may begin with (SPEC 13.4).
+    first_size: int = FIRST_SIZE
     #: Transport parameters (SPEC 3.2) of this end and of its peer; None: not known.
     own: Mapping[str, int] | None = field(init=False)
     peers: Mapping[str, int] | None = field(init=False)
@@ -164,20 +168,22 @@ class End:
         """Return the packet that this end sent under ``number``."""
         return self.connection.flows[self.index].sent.get(number)
 
-    def handshake_rtt(self) -> int:
-        """Return the shortest round trip that the handshake can have shown to this end, ns; 0: unknown."""
+    def handshake_rtt(self) -> int | None:
+        """Return the shortest round trip that the handshake can have shown to this end, ns; None: unknown."""
         connection = self.connection
         asked, answered = connection.initiation, connection.response
         if asked is None or answered is None:
-            return 0
+            return None
         if self.is_initiator:
-            began = max((one.at for one in asked.by_number.values()), default=0)
-            came = min((one.delivered or 0 for one in answered.by_number.values()), default=0)
+            began = [one.at for one in asked.by_number.values()]
+            came = [one.delivered for one in answered.by_number.values()]
         else:
-            began = max((one.at for one in answered.by_number.values()), default=0)
-            firsts = [packet.datagram.delivered for packet in connection.flows[0].sent.values()]
-            came = min((at for at in firsts if at is not None and at > began), default=0)
-        return max(0, came - began)
+            began = [one.at for one in answered.by_number.values()]
+            came = [packet.datagram.delivered for packet in connection.flows[0].sent.values()]
+        # The last question before the first answer: whichever of them it was that was answered.
+        first = min((at for at in came if at is not None), default=None)
+        before = [at for at in began if first is not None and at <= first]
+        return first - max(before) if first is not None and before else None
 
 
 class _Kind(IntEnum):
@@ -209,21 +215,20 @@ def _events(end: End) -> Iterator[tuple[int, _Kind, int, Packet]]:
     flow, other = end.connection.flows[end.index], end.connection.flows[1 - end.index]
     for packet in flow.sent.values():
         yield packet.at, _Kind.SENT, packet.datagram.frame, packet
-    came: set[int] = set()
+    came: dict[int, int] = {}
     for packet in (*other.sent.values(), *other.slipped):
         if packet.datagram.delivered is not None:
-            came.add(packet.number)
-            yield packet.datagram.delivered, _Kind.RECEIVED, packet.number, packet
+            at = packet.datagram.delivered
+            came[packet.number] = min(at, came.get(packet.number, at))
+            yield at, _Kind.RECEIVED, packet.number, packet
     if not flow.recovered:
         return
     for number, packet in other.sent.items():
-        if number in came:
-            continue
         reports = (
             one.datagram.at
             for one in flow.recovered
             if any(low <= number <= high for low, high in one.intervals)
         )
         first = min(reports, default=None)
-        if first is not None:
+        if first is not None and first < came.get(number, first + 1):
             yield first, _Kind.REBUILT, number, packet

@@ -50,6 +50,8 @@ class Datagram:
     approached: int | None = None
     #: How often it entered such a link.
     approaches: int = 0
+    #: How often a node that has its source address sent it.
+    departures: int = 0
     #: How often it came out of a link at its target.
     arrivals: int = 0
     #: ECN codepoint (RFC 3168 §5) as it was first seen, and as it first came out at its target.
@@ -123,6 +125,7 @@ class Sightings:
     def _read_frames(self, capture: Capture, link: LinkPlan, report: LinkReport) -> None:
         senders = dict(self._senders(link))
         targets = self._targets(link)
+        owners = {mac: self._addresses(end) for mac, end in senders.items()}
         datagrams, ports, unpack = self._datagrams, self._ports, _HEADERS.unpack_from
         for number, interface, at, data, original, direction in capture:
             if len(data) < _HEADERS_BYTES or capture.interfaces[interface].link_type != LINKTYPE_ETHERNET:
@@ -179,6 +182,8 @@ class Sightings:
                 datagram.link, datagram.frame, datagram.at, datagram.ecn = link.name, number, at, tos & 3
                 datagram.source, datagram.source_port = source, source_port
                 datagram.destination, datagram.destination_port = destination, destination_port
+            if not outbound and source in owners.get(bytes(data[6:12]), ()):
+                datagram.departures += 1
             if destination in targets:
                 _arrive(datagram, at, outbound=outbound, ecn=tos & 3, source=(source, source_port))
 
@@ -195,6 +200,11 @@ class Sightings:
             for interface in self._plan.node(end.node).interfaces:
                 if interface.name == end.interface:
                     yield bytes.fromhex(interface.mac.replace(":", "")), str(end)
+
+    def _addresses(self, end: str) -> set[bytes]:
+        """Return the addresses of the node that an end of a link is of."""
+        node = self._plan.node(end.partition(":")[0])
+        return {address_bytes(interface.ipv4) for interface in node.interfaces}
 
     def _targets(self, link: LinkPlan) -> set[bytes]:
         """Return the addresses of the link's two nodes, those of their other interfaces included.

@@ -8,7 +8,7 @@ from node.dissectors.sealed import SEALED
 from orchestrator.backends.base import Collected
 from orchestrator.probes.wire.connections import Connections
 from orchestrator.probes.wire.contents import MAX_NEEDLES, search
-from orchestrator.probes.wire.ends import End, watch
+from orchestrator.probes.wire.ends import FIRST_SIZE, End, watch
 from orchestrator.probes.wire.key_log import read_key_logs
 from orchestrator.probes.wire.order import OrderChecks
 from orchestrator.probes.wire.report import WireReport
@@ -49,7 +49,7 @@ def verify(plan: DeploymentPlan, collected: Collected) -> WireReport:
     sealed = SealedPackets(plan, suspects)
     for datagram in by_type[SEALED]:
         sealed.check(datagram)
-    _check_order(connections, suspects, report, sightings)
+    _check_order(plan, connections, suspects, report, sightings)
     _check_contents(connections, datagrams, suspects)
     suspects.judge([*setups.good, *connections.good, *sealed.good, *resets.good])
     return report
@@ -90,10 +90,17 @@ def _check_contents(connections: Connections, datagrams: list[Datagram], suspect
 
 
 def _check_order(
-    connections: Connections, suspects: Suspects, report: WireReport, sightings: Sightings
+    plan: DeploymentPlan,
+    connections: Connections,
+    suspects: Suspects,
+    report: WireReport,
+    sightings: Sightings,
 ) -> None:
     checks = OrderChecks(suspects, exits_captured=sightings.exits_captured)
     connections.find_resumable()
+    asked = [flow.transport.get("initial_datagram_size", FIRST_SIZE) for flow in plan.workloads]
+    first_size = max((size for size in asked if isinstance(size, int)), default=FIRST_SIZE)
+    first_size = max(first_size, FIRST_SIZE)
     for connection in connections.all:
         if not any(flow.packets for flow in connection.flows):
             continue
@@ -104,7 +111,7 @@ def _check_order(
             checks.check(connection)
             if sightings.exits_captured:
                 for index in (0, 1):
-                    watch(End(connection, index, suspects, sightings.is_virtual))
+                    watch(End(connection, index, suspects, sightings.is_virtual, first_size))
             else:
                 report.note("only what entered the links was captured: the rules of conduct were not checked")
         elif not connection.whole:

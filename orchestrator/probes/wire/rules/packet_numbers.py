@@ -22,4 +22,7 @@ class PacketNumbers(Rule):
         if packet.number <= self._last:
             found = f"packet number {packet.number} sent after {self._last}"
             self.violation(packet, "4-1", found, "numbers that rise with every packet sent")
+        if packet.datagram.departures > 1:
+            found = f"packet {packet.number} sent {packet.datagram.departures} times"
+            self.violation(packet, "4-1", found, "a new number for each packet")
         self._last = max(self._last, packet.number)

@@ -16,10 +16,11 @@ from orchestrator.probes.wire.sent_bytes import Piece, SentBytes
 _PACKET_THRESHOLD = 3
 #: RFC 9002 §6.1.2: 9/8 of a round trip; a little less for what clocks do to our measure of it.
 _TIME_THRESHOLD = 1.1
-#: RFC 9002 §6.2.1: a probe time-out is at least a round trip and this.
+#: RFC 9002 §6.2.1: a probe time-out is at least a round trip, this, and the peer's max_ack_delay.
 _GRANULARITY = 1_000_000
 #: SPEC 8-2.
 _PROBES = 2
+_APART = {"PATH_CHALLENGE", "PATH_RESPONSE", "PING"}
 _STOP_AND_WAIT, _GO_BACK_N = 2, 3
 
 
@@ -33,11 +34,17 @@ class Repeated(Rule):
         super().__init__(end)
         self._streams: dict[int, SentBytes] = {}
         self._acked = Numbers()
-        self._rtt = end.handshake_rtt()
+        #: The shortest that was seen; None: none was.
+        self._measured = end.handshake_rtt()
+        #: The last, where nobody has moved: what was sent on another path counts for none (SPEC 13.2-6).
+        self._latest = 0
+        self._path: tuple[bytes, int, bytes, int] | None = None
         self._last_eliciting: int | None = None
         #: Packets that may go on a probe time-out, and when that was.
         self._probes = 0
         self._timed_out: int | None = None
+        #: Packets that went again on it.
+        self._probed: set[int] = set()
         #: go-back-n: packets sent up to here go again as they come.
         self._stepped_back = self._newest = -1
         #: ... up to here losses have made it step back.
@@ -46,6 +53,9 @@ class Repeated(Rule):
         self._out: Packet | None = None
         own = end.own
         self._arq = 0 if own is None else own.get("arq", 0)
+        #: SPEC 7-2: stop-and-wait counts no delay of acknowledgements.
+        counts = end.peers is not None and self._arq != _STOP_AND_WAIT
+        self._ack_delay = end.peers.get("max_ack_delay", 0) * _GRANULARITY if counts and end.peers else 0
 
     def received(self, packet: Packet, at: int) -> None:
         """Take an acknowledgement."""
@@ -56,14 +66,25 @@ class Repeated(Rule):
         for smallest, high in packet.ack.intervals:
             if self._acked.add(smallest, high) and high == largest and sent is not None:
                 rtt = at - sent.at
-                self._rtt = min(self._rtt, rtt) if self._rtt else rtt
+                if self._latest >= 0:
+                    # What is no sample to the sender (SPEC 13.4-3) can only lower what is known of its last.
+                    is_sample = bool(sent.segments) or not self._latest
+                    self._latest = rtt if is_sample else min(self._latest, rtt)
+                self._measured = rtt if self._measured is None else min(self._measured, rtt)
 
     def sent(self, packet: Packet) -> None:
         """Check what it repeats."""
         at, self._newest = packet.at, packet.number
-        if packet.eliciting:
+        datagram = packet.datagram
+        path = datagram.source, datagram.source_port, datagram.destination, datagram.destination_port
+        if path != self._path:
+            self._latest = 0 if self._path is None else -1
+            self._path = path
+        # Path frames and probes of sizes start no timer (SPEC 13.2-2, 13.4-3).
+        if packet.eliciting and not packet.names() <= _APART:
             if self._is_timeout(at):
                 self._probes, self._timed_out = _PROBES, at
+                self._probed.clear()
                 self._stepped_back = packet.number - 1
             self._last_eliciting = at
         if packet.segments and self._arq == _STOP_AND_WAIT:
@@ -76,23 +97,43 @@ class Repeated(Rule):
             for piece in stream.send(segment.start, segment.end, packet.number):
                 if self._is_justified(piece, at):
                     continue
-                if not used and not self._take_probe(at):
+                if not used and not self._take_probe(piece, at):
                     self._blame(packet, segment.stream, piece)
                     return
                 used = True
 
+    @property
+    def _loss_delay(self) -> float:
+        return _TIME_THRESHOLD * max(self._rtt, self._latest)
+
+    @property
+    def _rtt(self) -> int:
+        return self._measured or 0
+
+    @property
+    def _shortest_timeout(self) -> int:
+        return self._rtt + _GRANULARITY + self._ack_delay
+
     def _is_timeout(self, at: int) -> bool:
         return (
             self._last_eliciting is not None
-            and at - self._last_eliciting >= self._rtt + _GRANULARITY
+            and at - self._last_eliciting >= self._shortest_timeout
             and at != self._timed_out
         )
 
-    def _take_probe(self, at: int) -> bool:
-        """Use one of the two probes of a time-out; they go one behind the other."""
-        if not self._probes or self._timed_out is None or at - self._timed_out > self._rtt + _GRANULARITY:
+    def _take_probe(self, piece: Piece, at: int) -> bool:
+        """Use one of the two probes of a time-out; they go one behind the other.
+
+        A packet may go again in several, where packets have become smaller (SPEC 13.4-4).
+        """
+        if self._timed_out is None or at - self._timed_out > self._shortest_timeout:
+            return False
+        if not self._probed.isdisjoint(piece.carriers):
+            return True
+        if not self._probes:
             return False
         self._probes -= 1
+        self._probed.update(piece.carriers)
         return True
 
     def _is_justified(self, piece: Piece, at: int) -> bool:
@@ -116,7 +157,7 @@ class Repeated(Rule):
         if sent is None or sent.is_early:
             return True  # SPEC 15-7: refused data goes again without loss
         ahead = self._acked.largest - number
-        lost = ahead >= _PACKET_THRESHOLD or (ahead > 0 and at - sent.at >= _TIME_THRESHOLD * self._rtt)
+        lost = ahead >= _PACKET_THRESHOLD or (ahead > 0 and at - sent.at >= self._loss_delay)
         if lost and self._arq == _GO_BACK_N:
             # SPEC 7-3: all that went since goes again.
             self._stepped_back = self._newest - 1

@@ -6,9 +6,6 @@ from typing import ClassVar
 
 from orchestrator.probes.wire.ends import RULES, End, Packet, Rule
 
-#: SPEC 13.4: what a sender may begin with.
-_FIRST = 1452
-
 
 @RULES.register("sizes")
 class Sizes(Rule):
@@ -18,7 +15,7 @@ class Sizes(Rule):
 
     def __init__(self, end: End) -> None:
         super().__init__(end)
-        self._known = _FIRST
+        self._known = end.first_size
         self._probes: dict[int, int] = {}
 
     def received(self, packet: Packet, at: int) -> None:
