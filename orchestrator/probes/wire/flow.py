@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from node.dissectors.protection import HEADER_BYTES, TAG_BYTES
 from node.dissectors.scapy_layer import (
     Ack,
     Close,
@@ -18,6 +19,7 @@ from node.dissectors.scapy_layer import (
     Message,
     ResetStream,
     Stream,
+    dissect_frames,
 )
 from orchestrator.probes.wire.ends import Packet
 from orchestrator.probes.wire.sightings import Datagram
@@ -63,6 +65,8 @@ class Flow:
     packets: dict[int, Datagram] = field(default_factory=dict)
     #: The same, as rules look at them; and damaged copies whose tag is right nevertheless.
     sent: dict[int, Packet] = field(default_factory=dict)
+    #: Packets of ``aead`` that did not open.
+    unopened: list[Datagram] = field(default_factory=list)
     slipped: list[Packet] = field(default_factory=list)
     largest: int = -1
     streams: dict[int, StreamBytes] = field(default_factory=dict)
@@ -104,6 +108,24 @@ class Flow:
                 if any(smallest <= number <= largest for smallest, largest in report.intervals):
                     found.setdefault(datagram, report.datagram.at)
         return found
+
+    def in_clear(self) -> Iterator[Datagram]:
+        """Yield what did not open and holds data of a stream where that stands in the stream.
+
+        Ciphertext often reads as a STREAM frame to the packet's end; but never as one with the right bytes.
+        """
+        for datagram in self.unopened:
+            try:
+                frames = dissect_frames(bytes(datagram.payload[HEADER_BYTES : -TAG_BYTES["aead"]]))
+            except MalformedError:
+                continue
+            pieces = [frame.fields for frame in frames if isinstance(frame, Stream)]
+            if any(
+                piece["stream_id"] in self.streams
+                and self.streams[piece["stream_id"]].holds(piece["offset"], piece["data"])
+                for piece in pieces
+            ):
+                yield datagram
 
     def sent_numbers(self) -> SentNumbers:
         """Return what acknowledgements are checked against; call it when all packets are there."""

@@ -6,6 +6,8 @@ from bisect import insort
 
 #: A hole of more than this is not filled with memory: what lies behind it is not compared.
 _MAX_HOLE = 64 << 20
+#: Bytes that are not equal by chance.
+_ENOUGH = 8
 
 
 class StreamBytes:
@@ -38,6 +40,10 @@ class StreamBytes:
                 self._bytes += bytes(offset - size) + data
             return None
         return self._overlap(offset, data, size)
+
+    def holds(self, offset: int, data: bytes) -> bool:
+        """Return whether the stream has these bytes there; enough of them that chance has no part."""
+        return len(data) >= _ENOUGH and self._bytes[offset : offset + len(data)] == data
 
     def end_at(self, size: int) -> tuple[str, str, str] | None:
         """Take a final size (RFC 9000 §4.5); return rule, found and expected if it contradicts."""

@@ -83,6 +83,9 @@ def _sort(datagrams: list[Datagram], suspects: Suspects, report: WireReport) -> 
 def _check_contents(connections: Connections, datagrams: list[Datagram], suspects: Suspects) -> None:
     needles: list[bytes] = []
     for connection in connections.all:
+        for flow in connection.flows:
+            for datagram in flow.in_clear():
+                suspects.misconduct(datagram, "4.1-1", "frames in clear", "sealed")
         for watcher in connection.watchers:
             watcher.judge(suspects)
             needles += watcher.needles

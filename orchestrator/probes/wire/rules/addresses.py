@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 from node.dissectors.scapy_layer import PathChallenge, PathResponse
@@ -24,7 +25,7 @@ class Addresses(Rule):
 
     def __init__(self, end: End) -> None:
         super().__init__(end)
-        self._validated: set[Address] = set()
+        self._validated: set[Address] = set(_of_handshake(end))
         self._came: dict[Address, int] = {}
         self._went: dict[Address, int] = {}
         #: Challenges of this end by data: where they went; those of the peer: where they came from.
@@ -51,7 +52,7 @@ class Addresses(Rule):
         datagram = packet.datagram
         target: Address = datagram.destination, datagram.destination_port
         if not self._validated:
-            self._validated.add(target)  # the initiator's first packet answers RESPONSE
+            self._validated.add(target)
         in_doubt = target not in self._validated
         names = packet.names()
         if names & _PATH_FRAMES:
@@ -80,3 +81,13 @@ class Addresses(Rule):
             ):
                 found = f"PATH_RESPONSE of {frame.fields['data'].hex()}, which was not asked from there"
                 self.violation(packet, "13.2-2", found, "the data of a PATH_CHALLENGE, to where it came from")
+
+
+def _of_handshake(end: End) -> Iterator[Address]:
+    """Yield where the peer was during the handshake, which validates that (SPEC 13.2-3)."""
+    initiation = end.connection.initiation
+    for datagram in initiation.by_number.values() if initiation is not None else ():
+        if end.is_initiator:
+            yield datagram.destination, datagram.destination_port
+        else:
+            yield datagram.arrived_from

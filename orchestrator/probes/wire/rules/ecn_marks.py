@@ -54,9 +54,9 @@ class EcnMarks(Rule):
             packet.connection_id,
         )  # fmt: skip
         if path != self._path:
-            # Another ID may mean another path, or not: then the test counts for one more.
+            # Another ID may mean another path, or not; a path that was left may be as it was (SPEC 13.2-6).
+            self._validated, self._failed = self._path is not None, None
             self._path, self._on_path = path, 0
-            self._validated, self._failed = False, None
         if not datagram.ecn:
             return
         if datagram.ecn != _ECT0:

@@ -7,6 +7,7 @@ measured, so a right sender is never blamed. A probe time-out allows two packets
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import ClassVar
 
 from orchestrator.probes.wire.ends import RULES, End, Packet, Rule
@@ -38,6 +39,9 @@ class Repeated(Rule):
         self._measured = end.handshake_rtt()
         #: The last, where nobody has moved: what was sent on another path counts for none (SPEC 13.2-6).
         self._latest = 0
+        #: When acknowledgements came; the largest number then, and how long a packet was waited for.
+        self._heard: list[int] = []
+        self._delays: list[tuple[int, float]] = []
         self._path: tuple[bytes, int, bytes, int] | None = None
         self._last_eliciting: int | None = None
         #: Packets that may go on a probe time-out, and when that was.
@@ -71,6 +75,8 @@ class Repeated(Rule):
                     is_sample = bool(sent.segments) or not self._latest
                     self._latest = rtt if is_sample else min(self._latest, rtt)
                 self._measured = rtt if self._measured is None else min(self._measured, rtt)
+        self._heard.append(at)
+        self._delays.append((self._acked.largest, _TIME_THRESHOLD * max(self._rtt, self._latest)))
 
     def sent(self, packet: Packet) -> None:
         """Check what it repeats."""
@@ -101,10 +107,6 @@ class Repeated(Rule):
                     self._blame(packet, segment.stream, piece)
                     return
                 used = True
-
-    @property
-    def _loss_delay(self) -> float:
-        return _TIME_THRESHOLD * max(self._rtt, self._latest)
 
     @property
     def _rtt(self) -> int:
@@ -157,11 +159,24 @@ class Repeated(Rule):
         if sent is None or sent.is_early:
             return True  # SPEC 15-7: refused data goes again without loss
         ahead = self._acked.largest - number
-        lost = ahead >= _PACKET_THRESHOLD or (ahead > 0 and at - sent.at >= self._loss_delay)
+        lost = ahead >= _PACKET_THRESHOLD or (ahead > 0 and self._was_late(sent, at))
         if lost and self._arq == _GO_BACK_N:
             # SPEC 7-3: all that went since goes again.
             self._stepped_back = self._newest - 1
         return lost or (self._arq == _GO_BACK_N and number <= self._stepped_back)
+
+    def _was_late(self, sent: Packet, at: int) -> bool:
+        """Return whether there was an instant up to ``at`` at which the time threshold had passed.
+
+        The threshold follows the last sample; what is lost by it may have to wait before it goes again.
+        """
+        first = bisect_left(self._heard, sent.at)
+        for index in range(first, len(self._heard)):
+            largest, delay = self._delays[index]
+            until = self._heard[index + 1] if index + 1 < len(self._heard) else at
+            if largest > sent.number and until - sent.at >= delay:
+                return True
+        return False
 
     def _blame(self, packet: Packet, stream: int, piece: Piece) -> None:
         where = f"bytes {piece.start} to {piece.end} of stream {stream}"
