@@ -39,8 +39,8 @@ class StatelessResets:
         self._by_peer_id: dict[bytes, list[tuple[bytes, Connection]]] = {}
         #: The peer's IDs of each connection, as keys: in order, and each once.
         self._ids_of: dict[Connection, dict[bytes, None]] = {}
-        self._second: Instant = 0
-        self._sent_in_second = 0
+        #: When the last of them went: counted by whole seconds, there could be twice as many in one.
+        self._recent: deque[Instant] = deque(maxlen=MAX_RESETS_A_SECOND)
         #: Waiting to go: as few as the rate allows, since the driver drains after each burst.
         self.replies: deque[tuple[SocketAddress, bytes]] = deque(maxlen=MAX_RESETS_A_SECOND)
 
@@ -72,11 +72,9 @@ class StatelessResets:
         """Answer a DATA packet whose connection ID is not known, if it is to be answered."""
         if len(datagram) <= RESET_PACKET_BYTES:  # SPEC 4.3-3
             return
-        if now - self._second >= SECOND:
-            self._second, self._sent_in_second = now, 0
-        if self._sent_in_second >= MAX_RESETS_A_SECOND:
+        if len(self._recent) == MAX_RESETS_A_SECOND and now - self._recent[0] < SECOND:
             return  # SPEC 4.3-4
-        self._sent_in_second += 1
+        self._recent.append(now)
         connection_id = bytes(datagram[1 : 1 + CONNECTION_ID_BYTES])
         packet = bytes((STATELESS_RESET,)) + connection_id + self._identity.reset_token(connection_id)
         self.replies.append((source, packet))

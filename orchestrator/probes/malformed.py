@@ -19,9 +19,10 @@ from node.dissectors.scapy_layer import SETUP_KINDS, SUITES, VERSION, Ack, Data,
 from orchestrator.backends.base import Deployment
 from orchestrator.errors import ProbeError
 from orchestrator.probes.base import PROBES, ProbeResult
+from orchestrator.probes.ways import ways
 from orchestrator.probes.wire.sightings import INJECTED_DSCP
 from orchestrator.topology.model import LinkEndpoint
-from orchestrator.topology.plan import DeploymentPlan, InterfacePlan, NodePlan
+from orchestrator.topology.plan import DeploymentPlan
 
 #: Frames a second: enough to matter, and little beside a bulk flow.
 RATE = 200
@@ -90,7 +91,7 @@ class MalformedProbe:
                 target=target.address,
                 sender=plan.node(endpoint.node).address,
             )
-            for source, destination, target in _ways(plan, endpoint)
+            for source, destination, target in ways(plan, endpoint, probe=self.name)
         ]
         if not streams:
             raise ProbeError(f"malformed: no other node to send to from {endpoint}")
@@ -105,27 +106,6 @@ class MalformedProbe:
             if ahead > 0:
                 await deployment.sleep(ahead)
         return ProbeResult(self.name, passed=True, figures={"frames_sent": sent})
-
-
-def _ways(
-    plan: DeploymentPlan, endpoint: LinkEndpoint
-) -> Iterator[tuple[tuple[str, str], tuple[str, str], NodePlan]]:
-    """Yield source, next hop's MAC and destination, and node for every node that has flows."""
-    own = _interface(plan, endpoint)
-    link = plan.link(own.link)
-    peer = _interface(plan, link.b if link.a == endpoint else link.a)
-    busy = {name for flow in plan.workloads for name in (flow.source, flow.target)}
-    for node in plan.nodes:
-        if node.name != endpoint.node and (node.name in busy or not busy):
-            yield (own.mac, own.ipv4.partition("/")[0]), (peer.mac, node.ipv4), node
-
-
-def _interface(plan: DeploymentPlan, endpoint: LinkEndpoint) -> InterfacePlan:
-    for node in plan.nodes:
-        for interface in node.interfaces:
-            if (node.name, interface.name) == (endpoint.node, endpoint.interface):
-                return interface
-    raise ProbeError(f"malformed: there is no {endpoint} in the plan")
 
 
 def _random_bytes(rng: Random, _target: int, _source: int) -> bytes:

@@ -144,6 +144,18 @@ def test_resets_are_few_however_many_packets_ask_for_one() -> None:
     assert len(pair.wire) == MAX_RESETS_A_SECOND + 1
 
 
+def test_no_second_holds_more_resets_than_there_may_be_wherever_it_begins() -> None:
+    """SPEC 4.3-4: those late in one second and those early in the next are in one second as well."""
+    pair = Pair()
+    for number in range(300):
+        pair.inject(b"\x41" + number.to_bytes(8, "big") + bytes(50), to_right=True)
+        pair.now += 10 * MILLISECOND if number < 100 else MILLISECOND
+    times = [time for time, _, _ in pair.wire]
+    assert len(times) > MAX_RESETS_A_SECOND
+    for first in times:
+        assert sum(first <= time < first + SECOND for time in times) <= MAX_RESETS_A_SECOND
+
+
 def test_two_nodes_that_know_nothing_of_each_other_fall_silent() -> None:
     """SPEC 4.3-3: both restarted with packets on the way."""
     pair = Pair(to_right=hostile(duplicate=0.5))

@@ -180,6 +180,8 @@ class End:
         else:
             began = [one.at for one in answered.by_number.values()]
             came = [packet.datagram.delivered for packet in connection.flows[0].sent.values()]
+            if connection.completion is not None:
+                came += [one.delivered for one in connection.completion.by_number.values()]
         # The last question before the first answer: whichever of them it was that was answered.
         first = min((at for at in came if at is not None), default=None)
         before = [at for at in began if first is not None and at <= first]

@@ -1,11 +1,22 @@
-"""Checks STATELESS_RESET packets (SPEC 4.3): who sends one must hold the key that makes its token."""
+"""Checks STATELESS_RESET packets (SPEC 4.3): who sends one must hold the key that makes its token.
+
+And must have been asked: by a DATA packet with that connection ID, longer than the reset, one for one, from
+where the reset goes; and at most 64 a second.
+"""
 
 from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
 
 from node.dissectors.reset import RESET_BYTES, derive_token
 from orchestrator.probes.wire.sightings import Datagram, address_bytes
 from orchestrator.probes.wire.suspects import Suspects
 from orchestrator.topology.plan import DeploymentPlan
+
+#: SPEC 4.3-4.
+_MOST_A_SECOND = 64
+_SECOND = 1_000_000_000
 
 
 class Resets:
@@ -14,15 +25,27 @@ class Resets:
     Args:
         plan: whose nodes they must come from.
         suspects: takes what is wrong.
+        asking: all DATA packets, those of probes included.
     """
 
-    def __init__(self, plan: DeploymentPlan, suspects: Suspects) -> None:
+    def __init__(self, plan: DeploymentPlan, suspects: Suspects, asking: Iterable[Datagram]) -> None:
         self._suspects = suspects
-        self._nodes = {address_bytes(address): node for node in plan.nodes for address in node.all_addresses}
+        self._nodes = {
+            address_bytes(interface.ipv4): node for node in plan.nodes for interface in node.interfaces
+        }
+        #: How often each connection ID came in a DATA packet that may be answered; what was answered so far.
+        self._asked: dict[bytes, int] = {}
+        self._answered: dict[bytes, int] = {}
+        for datagram in asking:
+            if len(datagram.payload) > RESET_BYTES:
+                cid = bytes(datagram.payload[1:9])
+                arrived = max(1, datagram.arrivals, datagram.approaches)
+                self._asked[cid] = self._asked.get(cid, 0) + arrived
+        self._recent: dict[str, deque[int]] = {}
         self.good: list[Datagram] = []
 
     def check(self, datagram: Datagram) -> None:
-        """Check one packet."""
+        """Check one packet; to be called in order of time."""
         payload = bytes(datagram.payload)
         node = self._nodes.get(datagram.source)
         if len(payload) != RESET_BYTES:
@@ -33,3 +56,20 @@ class Resets:
             self._suspects.add(datagram, "4.3-1", found, "the token that follows from its private key")
         else:
             self.good.append(datagram)
+            self._check_occasion(datagram, payload[1:9], node.name)
+
+    def _check_occasion(self, datagram: Datagram, cid: bytes, node: str) -> None:
+        # The same bytes each time: it may have gone more than once.
+        count = self._answered[cid] = self._answered.get(cid, 0) + max(1, datagram.departures)
+        if count > self._asked.get(cid, 0):
+            found = f"{count} resets of connection ID {cid.hex()}"
+            expected = f"at most {self._asked.get(cid, 0)}: one for each longer DATA packet with it"
+            self._suspects.misconduct(datagram, "4.3-3", found, expected)
+        recent = self._recent.setdefault(node, deque())
+        recent.append(datagram.at)
+        while recent[0] <= datagram.at - _SECOND:
+            recent.popleft()
+        if len(recent) > _MOST_A_SECOND:
+            self._suspects.misconduct(
+                datagram, "4.3-4", f"{len(recent)} resets in a second", f"at most {_MOST_A_SECOND}"
+            )

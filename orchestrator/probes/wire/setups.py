@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from node.dissectors.protection import crc32c
@@ -33,6 +34,8 @@ _SMALLEST_NOISE = {
 #: SPEC 3.3-3: what ML-KEM adds, key and ciphertext.
 _HYBRID = 0x80
 _KEM_BYTES = {INITIATION: 1184, RESPONSE: 1088 + 16, COMPLETION: 0}
+#: Where the source connection ID of a set-up packet ends.
+_CID_END = 38
 _SIZES = {setup_bytes(kind, suite) for kind in SETUP_KINDS for suite in SUITES}
 
 
@@ -69,6 +72,9 @@ class SetUps:
         self._given: set[tuple[bytes, bytes]] = set()
         self._brought: list[tuple[Datagram, bytes, bytes]] = []
         self.good: list[Datagram] = []
+        #: INITIATIONs that a probe put on the wire, and answers to them, by connection ID.
+        self._provoked: dict[int, int] = {}
+        self._reactions: dict[int, int] = {}
 
     def check(self, datagram: Datagram) -> None:
         """Check one packet; INITIATIONs first, then RESPONSEs: each refers to those before."""
@@ -104,11 +110,27 @@ class SetUps:
         wanted = setup_bytes(packet.type, packet.suite)
         if len(payload) != wanted:
             return "3-1", f"a set-up packet of {len(payload)} bytes", f"{wanted}"
+        if packet.type in (RESPONSE, RETRY) and packet.target_cid in self._provoked:
+            return self._wrong_reaction(packet)
         return (
             self._wrong_message(packet)
             or self._wrong_addresses(datagram, packet)
             or self._wrong_ids(datagram, packet)
         )
+
+    def provoke(self, injected: Iterable[Datagram]) -> None:
+        """Learn what a probe asked for: an answer to it goes where it claimed to be."""
+        for datagram in injected:
+            payload = datagram.payload
+            if len(payload) >= _CID_END and payload[0] == INITIATION:
+                cid = int.from_bytes(payload[_CID_END - 8 : _CID_END], "big")
+                self._provoked[cid] = self._provoked.get(cid, 0) + max(datagram.approaches, datagram.arrivals)
+
+    def _wrong_reaction(self, packet: SetUp) -> tuple[str, str, str] | None:
+        """SPEC 3-3, 3.4-1: one answer for each INITIATION, so never more bytes than came."""
+        self._reactions[packet.target_cid] = count = self._reactions.get(packet.target_cid, 0) + 1
+        asked = self._provoked[packet.target_cid]
+        return ("3-3", f"{count} answers", f"one for each of {asked} INITIATIONs") if count > asked else None
 
     def _wrong_message(self, packet: SetUp) -> tuple[str, str, str] | None:
         if any(packet.padding):

@@ -19,6 +19,8 @@ from orchestrator.probes.wire.sightings import Datagram, Sightings
 from orchestrator.probes.wire.suspects import Suspects
 from orchestrator.topology.plan import DeploymentPlan
 
+_DATA_TYPES = (bytes([DATA]), bytes([DATA_ODD]))
+
 
 def verify(plan: DeploymentPlan, collected: Collected) -> WireReport:
     """Return what the captures and key logs of a run say.
@@ -33,6 +35,7 @@ def verify(plan: DeploymentPlan, collected: Collected) -> WireReport:
     datagrams = sightings.read(collected)
     suspects = _suspects(plan, collected, report)
     setups = SetUps(plan, suspects)
+    setups.provoke(datagram for datagram in datagrams if datagram.injected)
     by_type = _sort(datagrams, suspects, report)
     # Each kind refers to those before it, and DATA packets to all.
     for kind in (INITIATION, RESPONSE, COMPLETION, RETRY):
@@ -43,7 +46,7 @@ def verify(plan: DeploymentPlan, collected: Collected) -> WireReport:
     connections = Connections(read_key_logs(collected.key_logs, report), setups, suspects, report)
     for datagram in by_type[DATA]:
         connections.check(datagram)
-    resets = Resets(plan, suspects)
+    resets = Resets(plan, suspects, [one for one in datagrams if one.payload[:1] in _DATA_TYPES])
     for datagram in by_type[STATELESS_RESET]:
         resets.check(datagram)
     sealed = SealedPackets(plan, suspects)

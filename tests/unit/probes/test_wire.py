@@ -422,6 +422,7 @@ def test_a_key_phase_without_its_key_is_caught(tmp_path: Path, profile: str) -> 
 
 def test_a_right_reset_is_no_violation(wire: Wire) -> None:
     """SPEC 4.3."""
+    wire.data(1, Ping(), Padding(more=30))
     wire.send(0, b"\x42" + INITIATOR_CID + derive_token(wire.left.private_key, INITIATOR_CID))
     assert wire.verify().passed
 
@@ -526,10 +527,26 @@ def test_responder_data_before_validation_is_caught(tmp_path: Path) -> None:
 
 def test_duplicates_made_by_a_link_are_no_violation(wire: Wire) -> None:
     packet = wire.data(0, Ping())
-    wire.send(0, packet)
+    wire.send(0, packet, start=1)
     report = wire.verify()
     assert report.passed
     assert report.distinct == 19
+
+
+def test_a_packet_that_its_node_sends_twice_is_caught(wire: Wire) -> None:
+    """SPEC 4-1: as it is, it has the number of another."""
+    packet = wire.data(0, Ping())
+    wire.send(0, packet)
+    assert [violation.rule for violation in wire.verify().violations] == ["4-1"]
+
+
+def test_a_reset_that_nothing_asked_for_is_caught(tmp_path: Path) -> None:
+    """SPEC 4.3-3: none of the packets to that connection is longer than a reset."""
+    wire = Wire(tmp_path, profile="xor")
+    wire.handshake()
+    wire.data(1, Ack(largest=0, first_range=0))
+    wire.send(0, b"\x42" + INITIATOR_CID + derive_token(wire.left.private_key, INITIATOR_CID))
+    assert [violation.rule for violation in wire.verify().violations] == ["4.3-3"]
 
 
 @pytest.mark.parametrize("profile", PROFILES)

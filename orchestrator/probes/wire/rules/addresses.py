@@ -29,7 +29,7 @@ class Addresses(Rule):
         self._came: dict[Address, int] = {}
         self._went: dict[Address, int] = {}
         #: Challenges of this end by data: where they went; those of the peer: where they came from.
-        self._asked: dict[bytes, Address] = {}
+        self._asked = _challenges(end)
         self._challenges: dict[bytes, set[Address]] = {}
 
     def received(self, packet: Packet, at: int) -> None:
@@ -74,13 +74,22 @@ class Addresses(Rule):
             # Where a responder doubts an address, 13.2-3 may leave less: how much, only it knows.
             self.violation(packet, "13.2-2", f"a path frame in {packet.size} bytes", f"padded to {_PADDED}")
         for frame in packet.control:
-            if isinstance(frame, PathChallenge):
-                self._asked[frame.fields["data"]] = target
-            elif isinstance(frame, PathResponse) and target not in self._challenges.get(
+            if isinstance(frame, PathResponse) and target not in self._challenges.get(
                 frame.fields["data"], ()
             ):
                 found = f"PATH_RESPONSE of {frame.fields['data'].hex()}, which was not asked from there"
                 self.violation(packet, "13.2-2", found, "the data of a PATH_CHALLENGE, to where it came from")
+
+
+def _challenges(end: End) -> dict[bytes, Address]:
+    """Return where each challenge of an end went; at once: on a path without delay they cross answers."""
+    found: dict[bytes, Address] = {}
+    for packet in end.connection.flows[end.index].sent.values():
+        for frame in packet.control:
+            if isinstance(frame, PathChallenge):
+                datagram = packet.datagram
+                found[frame.fields["data"]] = datagram.destination, datagram.destination_port
+    return found
 
 
 def _of_handshake(end: End) -> Iterator[Address]:
