@@ -29,6 +29,10 @@ _MOST_CHI_SQUARED = 255 + 12 * 22.6
 _KEPT = 2048
 
 
+#: What a right repair symbol proves, beside its scheme: how source symbols are made.
+PROVEN = ("12.1-4", "12.1-5")
+
+
 class Contents:
     """Looks at what packets of one direction hold.
 

@@ -11,6 +11,10 @@ _EVEN, _ODD = 0x41, 0x45
 _LATE = 2
 
 
+#: What opens proves: the nonce, the associated data, the CRC's and the parity's extent, the phases' keys.
+PROVEN = ("3.1-2", "3.3-5", "4.1-2", "4.1-3", "4.2-1", "4.2-2", "11-1")
+
+
 class PhaseReader:
     """The keys of one direction, derived phase by phase from the logged one.
 

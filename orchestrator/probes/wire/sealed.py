@@ -23,6 +23,10 @@ from orchestrator.topology.plan import DeploymentPlan, NodePlan
 _VERSION = 0x5354_5201
 
 
+#: What opens proves: how the key is derived.
+PROVEN = ("14.1-1",)
+
+
 class SealedPackets:
     """All SEALED packets of a run.
 

@@ -51,6 +51,10 @@ class Attempt:
     by_number: dict[int, Datagram] = field(default_factory=dict)
 
 
+#: What else the checks of lengths are about.
+PROVEN = ("3.3-4",)
+
+
 class SetUps:
     """All set-up packets of a run.
 
