@@ -189,6 +189,7 @@ class Agent:
             self.core.handle_command(Command("stop"), now=self.driver.now())
             self.driver.drain()
         if not self._crashed:
+            self._others.stop()
             await self.driver.flush(STOP_TIME_LIMIT)
         await self._interfaces.close()
         self._traffic.close()

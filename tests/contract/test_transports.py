@@ -164,6 +164,23 @@ def test_a_failed_flow_fails_at_both_ends(transport: str) -> None:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS.names())
+def test_a_node_that_stops_ends_its_flows(transport: str) -> None:
+    here(transport)
+
+    async def go() -> Mapping[str, Any]:
+        pair = Pair()
+        common = {"flow": "f", "workload": "bulk", "transport": {"protocol": transport}}
+        assert not pair.tell("right", role="target", peer="left", options={"size": 9}, **common)
+        pair.stop()
+        return pair.finished["right", "f"]
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        end = runner.run(go())
+    assert not end["ok"]
+    assert end["error"] == "the node stopped"
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS.names())
 def test_says_what_it_does_not_have(transport: str) -> None:
     kind = TRANSPORTS[transport]
     for workload in set(WORKLOADS) - set(kind.workloads):
