@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from node.links.settings import Impairments, ImpairmentsError
+from node.links.settings import Impairments
 from orchestrator.faults.base import FAULTS, FaultError, LinkFault, View
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.netem_changes import NetemChanges
@@ -62,15 +62,6 @@ class Set(LinkFault):
     def transform(self, endpoint: LinkEndpoint, impairments: Impairments) -> Impairments:
         """Change what is named."""
         return impairments.replace(self._changes[endpoint])
-
-    def check(self, endpoint: LinkEndpoint, impairments: Impairments) -> None:
-        """Say early what cannot take (FaultError)."""
-        try:
-            self.transform(endpoint, impairments)
-        except ImpairmentsError as error:
-            key, problem = next(iter(error.problems.items()))
-            message, _, advice = problem.partition(": ")
-            raise FaultError(f"{key} {message}, at {endpoint}", *([advice] if advice else [])) from error
 
     def __str__(self) -> str:
         """Return each end with what is changed there."""
