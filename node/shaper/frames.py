@@ -4,6 +4,8 @@ from __future__ import annotations
 
 ETHERNET_BYTES = 14
 _ETHERTYPE_IPV4 = b"\x08\x00"
+_ETHERTYPE_IPV6 = b"\x86\xdd"
+_IPV6_BYTES = 40
 _UDP = 17
 _UDP_BYTES = 8
 #: Where the checksum stands in the headers of UDP and TCP.
@@ -13,7 +15,7 @@ _CHECKSUM_OFFSETS = {17: 6, 6: 16}
 def flip_bit(frame: bytes, bit: int) -> bytes:
     """Return ``frame`` with one bit flipped, counted from the first bit of the Ethernet header.
 
-    When the bit lies in an IPv4 UDP payload, the UDP checksum is made to fit the damaged payload (unless
+    When the bit lies in a UDP payload, the UDP checksum is made to fit the damaged payload (unless
     it is zero, which means "none"). Else every damaged datagram would die in the receiver's kernel, and
     corruption would be nothing but loss: the transport's own integrity check would never see any. Kernel
     netem leaves the checksum as it was; runs over it get the same effect by sending without UDP checksum
@@ -31,11 +33,13 @@ def flip_bit(frame: bytes, bit: int) -> bytes:
 
 
 def has_unfinished_checksum(frame: bytes | bytearray) -> bool:
-    """Return whether a UDP or TCP checksum over IPv4 was left for a network card to finish.
+    """Return whether a UDP or TCP checksum was left for a network card to finish.
 
     The field then holds the sum of the pseudo-header alone. No card will finish it behind AF_PACKET, and
     the receiver drops the packet.
     """
+    if frame[12:14] == _ETHERTYPE_IPV6:
+        return _has_unfinished_ipv6(frame)
     protocol = frame[ETHERNET_BYTES + 9] if len(frame) >= ETHERNET_BYTES + 28 else 0
     if frame[12:14] != _ETHERTYPE_IPV4 or protocol not in _CHECKSUM_OFFSETS:
         return False
@@ -47,8 +51,23 @@ def has_unfinished_checksum(frame: bytes | bytearray) -> bool:
     return int.from_bytes(frame[field : field + 2], "big") % 0xFFFF == pseudo_header
 
 
+def _has_unfinished_ipv6(frame: bytes | bytearray) -> bool:
+    start = ETHERNET_BYTES + _IPV6_BYTES
+    protocol = frame[ETHERNET_BYTES + 6] if len(frame) >= start + _UDP_BYTES else 0
+    if protocol not in _CHECKSUM_OFFSETS:
+        return False
+    field = start + _CHECKSUM_OFFSETS[protocol]
+    length = int.from_bytes(frame[ETHERNET_BYTES + 4 : ETHERNET_BYTES + 6], "big")
+    addresses = int.from_bytes(frame[ETHERNET_BYTES + 8 : start], "big")
+    pseudo_header = (addresses + protocol + length) % 0xFFFF
+    return int.from_bytes(frame[field : field + 2], "big") % 0xFFFF == pseudo_header
+
+
 def _udp_payload(frame: bytes) -> int | None:
-    """Return where the payload of an unfragmented IPv4 UDP datagram begins; None: it is none."""
+    """Return where the payload of an unfragmented UDP datagram begins; None: it is none."""
+    if frame[12:14] == _ETHERTYPE_IPV6:
+        start = ETHERNET_BYTES + _IPV6_BYTES + _UDP_BYTES
+        return start if len(frame) >= start and frame[ETHERNET_BYTES + 6] == _UDP else None
     if frame[12:14] != _ETHERTYPE_IPV4 or len(frame) < ETHERNET_BYTES + 28:
         return None
     header = 4 * (frame[ETHERNET_BYTES] & 0x0F)

@@ -50,6 +50,8 @@ class Capabilities:
     transports: frozenset[str] = frozenset({"strait", "tcp", "quic"})
     #: Whether it has NAT routers.
     nat: bool = True
+    #: Whether links carry IPv6.
+    ipv6: bool = True
 
 
 @dataclass(frozen=True, slots=True)

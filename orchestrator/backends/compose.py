@@ -57,6 +57,7 @@ class ComposeBackend:
             nodes_return=False,
             node_states=False,
             nat=False,
+            ipv6=False,
         )
 
     def check(self) -> list[Problem]:

@@ -41,7 +41,7 @@ from orchestrator.images import (
     node_source_digest,
     source_directory,
 )
-from orchestrator.topology.model import LinkEndpoint, NodeKind
+from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan, NodePlan
 from orchestrator.wiring.lab import Lab
 from orchestrator.wiring.state import socket_directory
@@ -242,15 +242,14 @@ class DockerDeployment:
         runtime.mkdir(parents=True, exist_ok=True)
         self._node_directory(node.name).mkdir(parents=True, exist_ok=True)
         peers = {
-            peer.name: {"public_key": peer.public_key.hex(), "host": peer.ipv4, "port": peer.port}
-            for peer in self._plan.nodes
-            if peer.kind is NodeKind.HOST and peer.name != node.name
+            peer.name: {"public_key": peer.public_key.hex(), "host": peer.host, "port": peer.port}
+            for peer in self._plan.peers_of(node.name)
         }
         configuration = {
             "name": node.name,
             "private_key": node.private_key.hex(),
             # Not 0.0.0.0: a node of several interfaces answers from the address that its peers know.
-            "listen": f"{node.ipv4}:{node.port}",
+            "listen": {"host": node.host, "port": node.port},
             "peers": peers,
             "control": {"unix": f"{_RUNTIME}/control.sock"},
             "key_log": f"{_RESULTS}/keys.log",
@@ -274,7 +273,10 @@ class DockerDeployment:
                 labels=labels,
                 network_mode="none",
                 # The agent binds to the address that the wiring gives the node a moment later.
-                sysctls={"net.ipv4.ip_nonlocal_bind": "1"},
+                sysctls={
+                    "net.ipv4.ip_nonlocal_bind": "1",
+                    **({"net.ipv6.ip_nonlocal_bind": "1"} if node.ipv6 else {}),
+                },
                 init=True,
                 # The runner asks the agents itself; an engine's check starts a Python every few seconds.
                 healthcheck={"test": ["NONE"]},

@@ -19,14 +19,18 @@ from orchestrator.cli.support.options import set_option, topology_options
     show_default=True,
     help="What to write.",
 )
-def command(file: str, parameters: dict[str, str], form: str) -> None:
+@click.option("--every", is_flag=True, help="Draw every node, however many.")
+def command(file: str, parameters: dict[str, str], form: str, every: bool) -> None:
     """Draw the topology FILE on stdout.
+
+    Of more than 20 nodes, hosts of a name and a number that hang alike on the same router are drawn as one.
 
     mermaid is what GitHub and many editors draw; dot is for `dot -Tsvg`; json has nodes and links.
     """
     import json
 
     from orchestrator.topology import graph
+    from orchestrator.topology.folding import MANY_NODES, fold
     from orchestrator.topology.load import load
 
     topology = load(file, parameters)
@@ -46,4 +50,6 @@ def command(file: str, parameters: dict[str, str], form: str) -> None:
         }
         click.echo(json.dumps(drawn))
         return
+    if not every and len(topology.nodes) > MANY_NODES:
+        topology = fold(topology)
     click.echo(graph.RENDERERS[form](topology), nl=False)

@@ -38,6 +38,11 @@ class VerbGroup(click.Group):
             return None
         command = importlib.import_module(f"orchestrator.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
+        if ctx.resilient_parsing:
+            # A shell asks what could come next.
+            from orchestrator.cli.support.completing import attach
+
+            attach(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -62,6 +62,8 @@ def generate(topology: Topology, path: str = "topologies/demo.lab.yml") -> str:
         raise NotSupportedError(
             f"Compose has no NAT routers, and {routers[0]} is one: use another back end, or kind: router"
         )
+    if any(node.ipv6 for node in plan.nodes):
+        raise NotSupportedError("Compose networks here have IPv4 only: write ip: 4, or use --backend docker")
     parts = [_head(plan), "services:\n"]
     for index, node in enumerate(plan.nodes):
         parts.append("\n".join(_service(plan, node, first=index == 0)) + "\n")

@@ -87,7 +87,10 @@ def missing_abilities(backend: Backend, plan: DeploymentPlan) -> list[str]:
         needs.add(Need.NAT)
     able = backend.capabilities()
     has = {Need.NODE_STATES: able.node_states, Need.NODES_RETURN: able.nodes_return, Need.NAT: able.nat}
-    return sorted(need.value for need in needs if not has[need])
+    lacking = [need.value for need in needs if not has[need]]
+    if not able.ipv6 and any(node.ipv6 for node in plan.nodes):
+        lacking.append("carry IPv6")
+    return sorted(lacking)
 
 
 def _most_real(plan: DeploymentPlan) -> Backend:

@@ -185,7 +185,7 @@ class RunningLab:
         planned = self._plan.node(node)
         choices = [planned.host, *planned.other_addresses]
         if len(choices) == 1:
-            raise BackendError(f"node {node} has no other address, as only IPv4 nodes have: write port: true")
+            raise BackendError(f"node {node} has no other address: write port: true")
         turn = self._moves[node] = self._moves.get(node, 0) + 1
         return choices[turn % len(choices)]
 

@@ -11,6 +11,7 @@ from random import Random
 from typing import ClassVar
 
 from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
@@ -49,16 +50,21 @@ def frames(
 
     Args:
         rng: all chance.
-        source: MAC and IPv4 address they seem to come from.
-        destination: MAC of the next hop, and IPv4 address of the target.
+        source: MAC and IP address they seem to come from.
+        destination: MAC of the next hop, and IP address of the target.
         port: UDP port of both.
         target: node address of the target.
         sender: node address they seem to come from.
     """
     for payload in payloads(rng, target=target, source=sender):
-        ip = IP(src=source[1], dst=destination[1], tos=INJECTED_DSCP << 2, flags="DF")
-        # Without a UDP checksum, so that no kernel on the way has a reason to drop it.
-        udp = UDP(sport=port, dport=port, chksum=0)
+        if ":" in destination[1]:
+            # Zero is no checksum over IPv6: scapy puts the right one in.
+            ip = IPv6(src=source[1], dst=destination[1], tc=INJECTED_DSCP << 2)
+            udp = UDP(sport=port, dport=port)
+        else:
+            ip = IP(src=source[1], dst=destination[1], tos=INJECTED_DSCP << 2, flags="DF")
+            # Without a UDP checksum, so that no kernel on the way has a reason to drop it.
+            udp = UDP(sport=port, dport=port, chksum=0)
         yield bytes(Ether(src=source[0], dst=destination[0]) / ip / udp / Raw(payload))
 
 

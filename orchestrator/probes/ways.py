@@ -23,7 +23,8 @@ def ways(
     busy = {name for flow in plan.workloads for name in (flow.source, flow.target)}
     for node in plan.nodes:
         if node.name != endpoint.node and (node.name in busy or not busy):
-            yield (own.mac, own.ipv4.partition("/")[0]), (peer.mac, node.ipv4), node
+            source, target = (own.ipv6, node.ipv6) if ":" in node.host else (own.ipv4, node.ipv4)
+            yield (own.mac, source.partition("/")[0]), (peer.mac, target), node
 
 
 def _interface(plan: DeploymentPlan, endpoint: LinkEndpoint, probe: str) -> InterfacePlan:

@@ -42,13 +42,16 @@ class Artefacts:
         self._traces: list[QlogWriter] = []
 
     def key_log_of(self, node: str) -> Callable[[str], None]:
-        """Return what takes the key log lines of ``node``."""
-        if node not in self._key_logs:
-            path = self._directory / f"{node}.keylog"
-            self._key_logs[node] = (path, self._open.enter_context(path.open("w", encoding="ascii")))
-        _, log = self._key_logs[node]
+        """Return what takes the key log lines of ``node``; the file is made with the first one.
+
+        Of ten thousand nodes most have no connection, and no process has so many files open.
+        """
 
         def write(line: str) -> None:
+            if node not in self._key_logs:
+                path = self._directory / f"{node}.keylog"
+                self._key_logs[node] = (path, self._open.enter_context(path.open("w", encoding="ascii")))
+            _, log = self._key_logs[node]
             log.write(line.rstrip("\n") + "\n")
 
         return write
@@ -58,7 +61,7 @@ class Artefacts:
         writer = QlogWriter(
             self._directory / QLOG / node.name,
             name=node.name,
-            local=(node.ipv4, node.port),
+            local=(node.host, node.port),
             reference=0,
             reference_time=VIRTUAL_EPOCH_MS,
             on_trouble=warn,

@@ -46,7 +46,7 @@ class Host:
         self._driver = Driver(
             core,
             scheduler,
-            source=(station.plan.ipv4, port or station.plan.port),
+            source=(station.plan.host, port or station.plan.port),
             send=station.send,
             take_events=self._take_events,
         )

@@ -75,7 +75,7 @@ class SimulatedLab:
         # The transport of each flow that a node was told to run.
         self._transport_of: dict[tuple[str, str], str] = {}
         self._peers: Mapping[str, Peer] = {
-            node.name: Peer(node.public_key, (node.ipv4, node.port))
+            node.name: Peer(node.public_key, (node.host, node.port))
             for node in plan.nodes
             if node.kind is NodeKind.HOST
         }
@@ -131,8 +131,8 @@ class SimulatedLab:
         return NodeSettings(
             name=name,
             private_key=node.private_key,
-            listen=(node.ipv4, node.port),
-            peers={peer: found for peer, found in self._peers.items() if peer != name},
+            listen=(node.host, node.port),
+            peers={peer.name: self._peers[peer.name] for peer in self.plan.peers_of(name)},
         )
 
     def stop(self, name: str) -> None:

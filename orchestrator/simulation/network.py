@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from random import Random
 from types import MappingProxyType
 
@@ -42,13 +42,14 @@ class Station:
         self.drops: Counter[str] = Counter()
         self._scheduler = scheduler
         self._forwards = plan.kind.forwards
-        self._addresses = {interface.ipv4.partition("/")[0] for interface in plan.interfaces}
+        self._addresses = {host for interface in plan.interfaces for host in interface.hosts}
         self._addresses.update(plan.other_addresses)
-        self._routes = _routing_table(plan)
+        #: Made when first needed: most of ten thousand nodes never send anything.
+        self._routes: list[tuple[IPv4Network | IPv6Network, str]] | None = None
         # Destinations looked up so far; an address seen costs one dictionary access from then on.
         self._next: dict[str, Interface | None] = {}
         #: Where its socket listens; a host's may move.
-        self.listen: SocketAddress = (plan.ipv4, plan.port)
+        self.listen: SocketAddress = (plan.host, plan.port)
         #: Takes packets for other ports of this node.
         self.sockets: dict[int, Callable[[Packet], None]] = {}
         #: What it translates as a NAT router; None: it is none.
@@ -136,7 +137,9 @@ class Station:
                 interface.out.send(packet.translated(source=source))
 
     def _look_up(self, destination: str) -> Interface | None:
-        address = IPv4Address(destination)
+        address = ip_address(destination)
+        if self._routes is None:
+            self._routes = _routing_table(self.plan)
         for network, interface in self._routes:
             if address in network:
                 return self.interfaces[interface]
@@ -153,10 +156,14 @@ def _nat_table(plan: NodePlan, nat: Nat, seed: int) -> NatTable:
     )
 
 
-def _routing_table(plan: NodePlan) -> list[tuple[IPv4Network, str]]:
+def _routing_table(plan: NodePlan) -> list[tuple[IPv4Network | IPv6Network, str]]:
     """Return (prefix, interface), the longest prefix first."""
-    connected = [(IPv4Network(found.ipv4, strict=False), found.name) for found in plan.interfaces]
-    static = [(IPv4Network(route.prefix), route.interface) for route in plan.routes]
+    connected = [
+        (ip_network(address, strict=False), found.name)
+        for found in plan.interfaces
+        for address in found.addresses
+    ]
+    static = [(ip_network(route.prefix), route.interface) for route in plan.routes]
     return sorted(connected + static, key=lambda entry: -entry[0].prefixlen)
 
 

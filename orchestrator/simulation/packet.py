@@ -1,17 +1,21 @@
-"""IPv4/UDP packets of the simulated network, and the Ethernet frames they are in captures."""
+"""UDP packets of the simulated network over IPv4 or IPv6, and the Ethernet frames they are in captures."""
 
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
+from ipaddress import IPv6Address
 
 from node.links.frames import mark_frame
 from node.protocol.datagrams import SocketAddress
 
 ETHERNET_BYTES = 14
 IPV4_BYTES = 20
+IPV6_BYTES = 40
 UDP_BYTES = 8
 #: Bytes of a frame around the UDP payload: what the links count, as netem counts skb->len.
 OVERHEAD = ETHERNET_BYTES + IPV4_BYTES + UDP_BYTES
+OVERHEAD_IPV6 = ETHERNET_BYTES + IPV6_BYTES + UDP_BYTES
 #: Linux' default time to live.
 DEFAULT_TTL = 64
 #: Congestion Experienced (RFC 3168 §5).
@@ -19,9 +23,11 @@ ECN_CE = 3
 
 _SOURCE_MAC = range(6, 12)
 _ETHERTYPE_IPV4 = b"\x08\x00"
+_ETHERTYPE_IPV6 = b"\x86\xdd"
 _PROTOCOL_UDP = 17
 _DONT_FRAGMENT = 0x4000
 _IPV4 = struct.Struct(">BBHHHBBH4s4s")
+_IPV6 = struct.Struct(">IHBB16s16s")
 _UDP = struct.Struct(">HHHH")
 
 
@@ -29,7 +35,7 @@ class Packet:
     """One packet on its way. Its payload is never changed in place: copies of it may be elsewhere."""
 
     __slots__ = (
-        *("damaged_bit", "destination", "ecn", "frame", "payload"),
+        *("damaged_bit", "destination", "ecn", "frame", "overhead", "payload"),
         *("size", "source", "ttl", "udp_checksum"),
     )
 
@@ -47,8 +53,10 @@ class Packet:
         self.payload = payload
         self.ecn = ecn
         self.ttl = ttl
+        #: Bytes of the frame around the payload.
+        self.overhead = OVERHEAD_IPV6 if ":" in destination[0] else OVERHEAD
         #: Bytes of the frame on a link.
-        self.size = len(payload) + OVERHEAD
+        self.size = len(payload) + self.overhead
         #: Computed once, at the first capture: it is the same on every link.
         self.udp_checksum: int | None = None
         #: An injected frame as it was given; a receiver then looks at it before anything else.
@@ -82,8 +90,8 @@ class Packet:
         position = bit // 8
         if self.frame is not None:
             other.frame = _flip(self.frame, bit)
-        elif position >= OVERHEAD:
-            other.payload = _flip(self.payload, bit - 8 * OVERHEAD)
+        elif position >= self.overhead:
+            other.payload = _flip(self.payload, bit - 8 * self.overhead)
             other.udp_checksum = None
         elif not _SOURCE_MAC.start <= position < _SOURCE_MAC.stop:
             # Nobody looks at the source's MAC; every other bit of the headers is fatal.
@@ -130,6 +138,8 @@ def to_frame(packet: Packet, source_mac: bytes, destination_mac: bytes) -> bytes
 
 
 def _whole_frame(packet: Packet, source_mac: bytes, destination_mac: bytes) -> bytes:
+    if packet.overhead == OVERHEAD_IPV6:
+        return _to_frame_ipv6(packet, source_mac, destination_mac)
     source, destination = _address_bytes(packet.source[0]), _address_bytes(packet.destination[0])
     udp_length = UDP_BYTES + len(packet.payload)
     if packet.udp_checksum is None:
@@ -151,6 +161,8 @@ def _whole_frame(packet: Packet, source_mac: bytes, destination_mac: bytes) -> b
 def from_frame(frame: bytes) -> Packet | None:
     """Return the UDP packet in an Ethernet frame as a kernel would see it; None: it drops the frame."""
     ip = frame[ETHERNET_BYTES:]
+    if frame[12:14] == _ETHERTYPE_IPV6:
+        return _from_ipv6(ip)
     if len(ip) < IPV4_BYTES or frame[12:14] != _ETHERTYPE_IPV4 or ip[0] >> 4 != 4:
         return None
     _, tos, length, _, fragment, ttl, protocol, _, source, destination = _IPV4.unpack_from(ip)
@@ -174,6 +186,44 @@ def from_frame(frame: bytes) -> Packet | None:
     return packet
 
 
+def _to_frame_ipv6(packet: Packet, source_mac: bytes, destination_mac: bytes) -> bytes:
+    source, destination = _ipv6_bytes(packet.source[0]), _ipv6_bytes(packet.destination[0])
+    udp_length = UDP_BYTES + len(packet.payload)
+    if packet.udp_checksum is None:
+        packet.udp_checksum = _udp_checksum(packet, source, destination, udp_length)
+    first_word = 6 << 28 | packet.ecn << 20
+    return b"".join(
+        (
+            destination_mac,
+            source_mac,
+            _ETHERTYPE_IPV6,
+            _IPV6.pack(first_word, udp_length, _PROTOCOL_UDP, packet.ttl, source, destination),
+            _UDP.pack(packet.source[1], packet.destination[1], udp_length, packet.udp_checksum),
+            packet.payload,
+        )
+    )
+
+
+def _from_ipv6(ip: bytes) -> Packet | None:
+    if len(ip) < IPV6_BYTES + UDP_BYTES or ip[0] >> 4 != 6:
+        return None
+    first_word, length, next_header, hop_limit, source, destination = _IPV6.unpack_from(ip)
+    if next_header != _PROTOCOL_UDP or not UDP_BYTES <= length <= len(ip) - IPV6_BYTES:
+        return None
+    source_port, destination_port, udp_length, checksum = _UDP.unpack_from(ip, IPV6_BYTES)
+    if not UDP_BYTES <= udp_length <= length:
+        return None
+    packet = Packet(
+        (str(IPv6Address(source)), source_port),
+        (str(IPv6Address(destination)), destination_port),
+        bytes(ip[IPV6_BYTES + UDP_BYTES : IPV6_BYTES + udp_length]),
+        ecn=first_word >> 20 & 3,
+        ttl=hop_limit,
+    )
+    # Zero means "none" over IPv4 only (RFC 8200, section 8.1).
+    return packet if checksum and checksum == _udp_checksum(packet, source, destination, udp_length) else None
+
+
 def internet_checksum(data: bytes) -> int:
     """Return the Internet checksum (RFC 1071) of ``data``; 0 if it covers a right checksum."""
     # The sum in one's complement is the number modulo 0xFFFF: one big-integer division is thirty times
@@ -188,6 +238,7 @@ def internet_checksum(data: bytes) -> int:
 
 
 def _udp_checksum(packet: Packet, source: bytes, destination: bytes, udp_length: int) -> int:
+    # Over IPv6 the length has 32 bits and stands before the protocol; the sum is the same.
     pseudo_header = source + destination + struct.pack(">BBH", 0, _PROTOCOL_UDP, udp_length)
     header = _UDP.pack(packet.source[1], packet.destination[1], udp_length, 0)
     # Zero means "no checksum", so a computed zero is sent as its other form (RFC 768).
@@ -200,3 +251,8 @@ def _address_bytes(text: str) -> bytes:
 
 def _address_text(address: bytes) -> str:
     return ".".join(map(str, address))
+
+
+@lru_cache(maxsize=4096)
+def _ipv6_bytes(text: str) -> bytes:
+    return IPv6Address(text).packed

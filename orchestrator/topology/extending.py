@@ -54,6 +54,7 @@ class _Extender:
             result.file, result.text, result.more = self._root.file, self._root.text, self._root.more
             result.problems = self._root.problems
             result.partial = self._root.partial
+            result.directories = self._root.directories
         return result
 
     def _base(
@@ -77,33 +78,35 @@ class _Extender:
         if len(self._root.more) >= MAX_FILES:
             self._refuse(place, f"more than {MAX_FILES} files in one topology", "join some of them")
             return None
-        return self._read(path, real, place, chain)
+        return self._read(path, FilePath(self._root.name_of(place.source)).parent / name, place, chain)
 
     def _read(
-        self, path: FilePath, real: FilePath, place: Place, chain: tuple[FilePath, ...]
+        self, path: FilePath, called: FilePath, place: Place, chain: tuple[FilePath, ...]
     ) -> Document | None:
         root, source, note = self._root, len(self._root.more) + 1, f"extended from {self._root.shown(place)}"
         try:
             content = path.read_bytes()
         except OSError as error:
             advice = "names start at the directory of the file that they stand in"
-            self._refuse(place, f"{str(path)!r} cannot be read: {error.strerror}", advice)
+            self._refuse(place, f"{str(called)!r} cannot be read: {error.strerror}", advice)
             return None
         try:
-            found = read_document(content, str(path))
+            found = read_document(content, str(called))
         except TopologyError as error:
-            root.more.append((str(path), error.sources[0][1]))
+            root.more.append((str(called), error.sources[0][1]))
+            root.directories.append(path.parent)
             root.problems += [
                 Problem(one.line, one.column, one.message, (*one.advice, note, *place.notes), source)
                 for one in error.problems
             ]
             root.partial = True
             return None
-        root.more.append((str(path), found.text))
+        root.more.append((str(called), found.text))
+        root.directories.append(path.parent)
         for places in (found.values, found.keys):
             for key, at in places.items():
                 places[key] = Place(at.line, at.column, source, (*at.notes, note, *place.notes))
-        return self.over_bases(found, source, path.parent, (*chain, real))
+        return self.over_bases(found, source, path.parent, (*chain, path.resolve()))
 
     def _refuse(self, place: Place, message: str, advice: str) -> None:
         """Report what is wrong with a name of a file; what it would have brought is missing."""

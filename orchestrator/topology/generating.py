@@ -91,6 +91,9 @@ class _Maker:
                 f"make at most {MAX_NODES:,} and {MAX_LINKS:,}",
                 key=True,
             )
+            # Others are not to be refused for it.
+            self._made["nodes"] -= nodes
+            self._made["links"] -= links
             return False
         return True
 

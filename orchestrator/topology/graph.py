@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from node.links.settings import Impairments
@@ -110,7 +111,7 @@ def _words(impairments: Impairments) -> str:
 
 def _id(name: str) -> str:
     """Return a Mermaid id: its own words (``end``, ``graph`` …) would break the drawing."""
-    return "n_" + name.replace("-", "_")
+    return "n_" + re.sub(r"[^A-Za-z0-9]", "_", name)
 
 
 def _is_router(node: Node) -> bool:

@@ -152,11 +152,11 @@ class _Expander:
             return None
         both = len(set(sources) & set(targets))
         made = (len(sources) if matched else len(sources) * len(targets) - both) * per_pair
-        self._count += made
-        if self._count > MAX_FLOWS:
-            message = f"{made:,} flows, with those before it {self._count:,}"
+        if self._count + made > MAX_FLOWS:
+            message = f"{made:,} flows, with those before it {self._count + made:,}"
             report(path, message, f"make at most {MAX_FLOWS:,} in one file", key=True)
             return None
+        self._count += made
         if matched:
             return list(zip(sources, targets, strict=True))
         pairs = [(source, target) for source in sources for target in targets if source != target]

@@ -193,6 +193,10 @@ class _Builder:
     def _check_nats(self, topology: Topology) -> None:
         """Report flows that would have to enter a NAT router from outside, and NAT keys of other nodes."""
         nodes, paths = {node.name: node for node in topology.nodes}, Paths(topology)
+        for index, link in enumerate(topology.links):
+            if 6 in link.ip.families and any(nodes[end.node].nat for end in (link.a, link.b)):
+                place = ("topology", "links", index, "ip")
+                self._document.report(place, "NAT routers translate IPv4 only", "write ip: 4 for their links")
         for node, entry in self._entry.topology.nodes.items():
             for key in ("timeout", "outside", "ports"):
                 if nodes[node].nat is None and entry is not None and getattr(entry, key) is not None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from orchestrator.topology.model import TimelineEvent
 from orchestrator.topology.plan import NodePlan, RoutePlan
 
 #: Shared address space (RFC 6598): neither a link's subnet nor a container's network is there.
 ADDRESSES = IPv4Network("100.64.0.0/10")
+#: Beside the links' subnets, for labs whose flows use IPv6.
+ADDRESSES_IPV6 = IPv6Network("fd6e:6172:7270::/64")
 #: Other addresses of one node; a node that moves more often takes them in turn.
 MAX_ADDRESSES = 4
 _MOVES = ("rebind", "migrate")
@@ -33,10 +35,7 @@ def with_other_addresses(
     if not wanted:
         return tuple(nodes)
     others = {
-        # IPv4 only: a node whose flows use IPv6 has none, and is told so when it is to move.
-        node.name: tuple(_address(index, number) for number in range(wanted.get(node.name, 0)))
-        if node.host in ("", node.ipv4)
-        else ()
+        node.name: tuple(_address(node, index, number) for number in range(wanted.get(node.name, 0)))
         for index, node in enumerate(nodes)
     }
     movers = [node for node in nodes if others[node.name]]
@@ -47,9 +46,9 @@ def with_other_addresses(
             routes=(
                 *node.routes,
                 *(
-                    RoutePlan(f"{address}/32", *exit_)
+                    RoutePlan(f"{address}/{128 if ':' in address else 32}", *exit_)
                     for mover in movers
-                    if mover is not node and (exit_ := _exit(node, mover.ipv4)) is not None
+                    if mover is not node and (exit_ := _exit(node, mover.host)) is not None
                     for address in others[mover.name]
                 ),
             ),
@@ -58,18 +57,19 @@ def with_other_addresses(
     )
 
 
-def _address(index: int, number: int) -> str:
-    return str(ADDRESSES.network_address + 1 + index * MAX_ADDRESSES + number)
+def _address(node: NodePlan, index: int, number: int) -> str:
+    space = ADDRESSES_IPV6 if ":" in node.host else ADDRESSES
+    return str(space.network_address + 1 + index * MAX_ADDRESSES + number)
 
 
 def _exit(node: NodePlan, address: str) -> tuple[str, str] | None:
     """Return gateway and interface by which a node reaches an address; None: it does not."""
+    wanted = ip_address(address)
     for interface in node.interfaces:
-        if interface.ipv4 and IPv4Address(address) in IPv4Network(interface.ipv4, strict=False):
+        if any(wanted in ip_network(own, strict=False) for own in interface.addresses):
             return address, interface.name
-    routes = [route for route in node.routes if ":" not in route.prefix]
-    ways = [route for route in routes if IPv4Address(address) in IPv4Network(route.prefix)]
+    ways = [route for route in node.routes if wanted in ip_network(route.prefix)]
     if not ways:
         return None
-    best = max(ways, key=lambda route: IPv4Network(route.prefix).prefixlen)
+    best = max(ways, key=lambda route: ip_network(route.prefix).prefixlen)
     return best.via, best.interface

@@ -103,6 +103,7 @@ class _Substitution:
                 document.report(
                     path, f"{name!r} cannot name a parameter", "use letters, digits, _ and -", key=True
                 )
+                self._used_by_others.add(name)
             if isinstance(value, dict | list):
                 document.report(path, f"parameter {name!r} is not one value", "give one text or number")
                 self._failed.add(name)
@@ -142,14 +143,14 @@ class _Substitution:
                 parts.append("${")
                 continue
             name = found[1].strip()
+            self._unused.discard(name)
+            if chain:
+                self._used_by_others.add(name)
             if not self._known(found, name, path):
                 # Whatever stands there now, nobody is to complain about it too.
                 self._document.doubtful.add(path)
                 return None, ()
             value = self._value(name, chain)
-            if chain:
-                self._used_by_others.add(name)
-            self._unused.discard(name)
             notes.append(self._notes[name])
             if whole is not None:
                 return value, tuple(notes)

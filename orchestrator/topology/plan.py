@@ -114,11 +114,21 @@ class DeploymentPlan:
 
     _nodes: Mapping[str, NodePlan] = field(init=False, repr=False, compare=False)
     _links: Mapping[str, LinkPlan] = field(init=False, repr=False, compare=False)
+    _hosts: tuple[NodePlan, ...] = field(init=False, repr=False, compare=False)
+    #: Node → those that it has flows with.
+    _partners: Mapping[str, set[str]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Keep nodes and links by name: a lab may have ten thousand."""
         object.__setattr__(self, "_nodes", {node.name: node for node in self.nodes})
         object.__setattr__(self, "_links", {link.name: link for link in self.links})
+        hosts = tuple(node for node in self.nodes if node.kind is NodeKind.HOST)
+        object.__setattr__(self, "_hosts", hosts)
+        partners: dict[str, set[str]] = {}
+        for flow in self.workloads:
+            partners.setdefault(flow.source, set()).add(flow.target)
+            partners.setdefault(flow.target, set()).add(flow.source)
+        object.__setattr__(self, "_partners", partners)
 
     def node(self, name: str) -> NodePlan:
         """Return the node called ``name`` (KeyError if there is none)."""
@@ -130,12 +140,9 @@ class DeploymentPlan:
 
     def peers_of(self, name: str) -> list[NodePlan]:
         """Return the hosts that a node knows: all others, in a large lab those that it has flows with."""
-        hosts = [node for node in self.nodes if node.kind is NodeKind.HOST and node.name != name]
-        if len(hosts) < MANY_HOSTS:
-            return hosts
-        known = {flow.target for flow in self.workloads if flow.source == name}
-        known |= {flow.source for flow in self.workloads if flow.target == name}
-        return [self._nodes[peer] for peer in sorted(known - {name})]
+        if len(self._hosts) < MANY_HOSTS:
+            return [node for node in self._hosts if node.name != name]
+        return [self._nodes[peer] for peer in sorted(self._partners.get(name, ())) if peer != name]
 
     def to_json(self) -> Mapping[str, object]:
         """Return the plan as JSON-able data, for printing, digests and golden tests."""

@@ -61,8 +61,28 @@ class TopologyFile(Closed):
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a topology file."""
-    schema = TopologyFile.model_json_schema(by_alias=True)
+    schema = _or_parameter(TopologyFile.model_json_schema(by_alias=True))
+    # A file that extends another may leave out what the other one says.
+    del schema["required"]
+    schema["$defs"]["Parameter"] = {
+        "type": "string",
+        "pattern": r"\$\{[A-Za-z][A-Za-z0-9_-]*\}",
+        "description": "The value of a parameter.",
+    }
     return {"$schema": SCHEMA_ID, **schema, "title": "Narrows topology"}
+
+
+def _or_parameter(schema: Any) -> Any:
+    """Return a schema in which ``${name}`` may stand for numbers, truth values and words of a list."""
+    if isinstance(schema, list):
+        return [_or_parameter(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {key: _or_parameter(value) for key, value in schema.items()}
+    if made.get("type") in ("integer", "number", "boolean") or isinstance(made.get("enum"), list):
+        about = {key: made.pop(key) for key in ("title", "description", "default", "examples") if key in made}
+        return {"anyOf": [made, {"$ref": "#/$defs/Parameter"}], **about}
+    return made
 
 
 def json_schema_text() -> str:

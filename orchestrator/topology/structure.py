@@ -125,7 +125,8 @@ def _report(document: Document, details: ErrorDetails) -> None:
         where = "" if not path else f" in this {_owner(document, path).noun}"
         document.report(path, f"{missing!r} is missing{where}", f"add {missing}:", key=bool(path))
     elif kind in ("literal_error", "enum"):
-        allowed = re.findall(r"'([^']*)'", str(context.get("expected", "")))
+        expected = str(context.get("expected", ""))
+        allowed = [word or number for word, number in re.findall(r"'([^']*)'|\b(\d+)\b", expected)]
         document.report(path, f"{what}: found {found}", *suggestion(str(details["input"]), allowed))
     elif kind == "union_tag_invalid" and path[:2] == ("topology", "generate"):
         document.report(

@@ -189,17 +189,16 @@ def agent_configuration(
     plan: DeploymentPlan, node: NodePlan, directory: Path, control: Path
 ) -> dict[str, object]:
     """Return what an agent is told at its start (node.agent.configuration)."""
-    hosts = [other for other in plan.nodes if other.name != node.name]
     corrupts = any(link.forward.corrupt or link.reverse.corrupt for link in plan.links)
     traces = {"qlog_directory": str(directory.absolute() / "qlog" / node.name)} if plan.qlog else {}
     return {
         "name": node.name,
         "private_key": node.private_key.hex(),
         # Not 0.0.0.0: a node of several interfaces answers from the address that its peers know.
-        "listen": {"host": node.ipv4, "port": node.port},
+        "listen": {"host": node.host, "port": node.port},
         "peers": {
-            other.name: {"public_key": other.public_key.hex(), "host": other.ipv4, "port": other.port}
-            for other in hosts
+            other.name: {"public_key": other.public_key.hex(), "host": other.host, "port": other.port}
+            for other in plan.peers_of(node.name)
         },
         "control": {"unix": str(control)},
         "key_log": str(directory.absolute() / f"{node.name}.keylog"),

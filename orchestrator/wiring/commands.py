@@ -48,17 +48,17 @@ def node_lines(node: NodePlan, plan: DeploymentPlan) -> list[Line]:
     """Return the commands that bring up a node's interfaces, addresses, neighbours and routes."""
     lines: list[Line] = [("link", "set", "dev", "lo", "up")]
     for interface in node.interfaces:
-        lines.append(("address", "add", interface.ipv4, "dev", interface.name))
-        if interface is node.interfaces[0]:
-            lines.extend(
-                ("address", "add", f"{address}/32", "dev", interface.name) for address in node.other_addresses
-            )
+        more = [f"{host}/{128 if ':' in host else 32}" for host in node.other_addresses]
+        for address in (*interface.addresses, *(more if interface is node.interfaces[0] else ())):
+            # Known at once: duplicate address detection would take a second and put packets on the wire.
+            nodad = ("nodad",) if ":" in address else ()
+            lines.append(("address", "add", address, "dev", interface.name, *nodad))
         lines.append(("link", "set", "dev", interface.name, "up"))
         peer = _far_end(plan, node, interface)
-        # Static: on a lossy link ARP alone can take seconds, and the simulator has none.
-        address = peer.ipv4.partition("/")[0]
-        lines.append(
-            ("neigh", "replace", address, "lladdr", peer.mac, "dev", interface.name, "nud", "permanent")
+        # Static: on a lossy link neighbour discovery alone can take seconds, and the simulator has none.
+        lines.extend(
+            ("neigh", "replace", host, "lladdr", peer.mac, "dev", interface.name, "nud", "permanent")
+            for host in peer.hosts
         )
     lines.extend(
         ("route", "replace", route.prefix, "via", route.via, "dev", route.interface) for route in node.routes
@@ -95,7 +95,7 @@ def node_settings(node: NodePlan) -> Mapping[str, str]:
     """Return the kernel settings of a node's namespace, as path below /proc/sys → value."""
     forward = "1" if node.kind.forwards else "0"
     return {
-        **_SILENCE,
+        **(_ipv6_settings(forward) if node.ipv6 else _SILENCE),
         "net/ipv4/ip_forward": forward,
         # Paths may be asymmetric; a lab shows what is sent, it does not filter.
         "net/ipv4/conf/all/rp_filter": "0",
@@ -107,6 +107,25 @@ def node_settings(node: NodePlan) -> Mapping[str, str]:
         "net/ipv4/conf/default/accept_redirects": "0",
         "net/ipv4/ping_group_range": "0 2147483647",
     }
+
+
+def _ipv6_settings(forward: str) -> Mapping[str, str]:
+    """Return what makes IPv6 do what the plan says, and say nothing by itself."""
+    each: Mapping[str, str] = {
+        "disable_ipv6": "0",
+        # No addresses but the plan's: not even link-local ones.
+        "addr_gen_mode": "1",
+        "accept_ra": "0",
+        "autoconf": "0",
+        "accept_dad": "0",
+        "dad_transmits": "0",
+        "router_solicitations": "0",
+        "accept_redirects": "0",
+    }
+    settings = {
+        f"net/ipv6/conf/{of}/{name}": value for of in ("all", "default") for name, value in each.items()
+    }
+    return {**settings, "net/ipv6/conf/all/forwarding": forward}
 
 
 def link_settings() -> Mapping[str, str]:

@@ -231,7 +231,8 @@ class Lab:
         Raises:
             BackendError: there is no such node.
         """
-        setting = {"net/ipv4/ip_forward": "1" if on else "0"}
+        forwards = "1" if on else "0"
+        setting = {"net/ipv4/ip_forward": forwards, "net/ipv6/conf/all/forwarding": forwards}
         await self._do(namespaces.inside, {self.namespace(node): partial(namespaces.write_settings, setting)})
 
     async def control_nat(self, node: str, *, keep_for: Duration | None = None, flush: bool = False) -> str:
@@ -368,7 +369,7 @@ def _record(
                 name=node.name,
                 kind=node.kind.value,
                 namespace=str(namespaces.path_of(namespaces.node_namespace(run_id, node.name))),
-                ipv4=node.ipv4,
+                ipv4=node.host,
                 control=str(controls.get(node.name, "")),
                 container=containers.get(node.name, ""),
                 nat_timeout=0 if node.nat is None else node.nat.timeout,

@@ -20,11 +20,12 @@ from node.dissectors.scapy_layer import (
 from orchestrator.probes.wire.contents import Contents
 from orchestrator.probes.wire.ends import Packet
 from orchestrator.probes.wire.flow import Flow
+from orchestrator.probes.wire.headers import address_bytes, address_text
 from orchestrator.probes.wire.key_log import Secrets
 from orchestrator.probes.wire.phases import PhaseReader
 from orchestrator.probes.wire.report import WireReport
 from orchestrator.probes.wire.setups import Attempt, SetUps
-from orchestrator.probes.wire.sightings import Datagram, address_bytes
+from orchestrator.probes.wire.sightings import Datagram
 from orchestrator.probes.wire.suspects import Suspects
 from orchestrator.topology.plan import NodePlan
 
@@ -239,7 +240,7 @@ class Connections:
         nodes = connection.nodes(direction)
         assert nodes is not None
         found = f"a packet from {_shown(datagram.source)} to {_shown(datagram.destination)}"
-        self._suspects.add(datagram, "2-3", found, f"from {nodes[0].ipv4} to {nodes[1].ipv4}")
+        self._suspects.add(datagram, "2-3", found, f"from {nodes[0].host} to {nodes[1].host}")
         return False
 
 
@@ -253,4 +254,4 @@ def _addresses(node: NodePlan) -> frozenset[bytes]:
 
 
 def _shown(address: bytes) -> str:
-    return ".".join(map(str, address))
+    return address_text(address)

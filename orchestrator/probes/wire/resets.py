@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Iterable
 
 from node.dissectors.reset import RESET_BYTES, derive_token
-from orchestrator.probes.wire.sightings import Datagram, address_bytes
+from orchestrator.probes.wire.headers import address_bytes
+from orchestrator.probes.wire.sightings import Datagram
 from orchestrator.probes.wire.suspects import Suspects
 from orchestrator.topology.plan import DeploymentPlan
 
@@ -31,7 +32,10 @@ class Resets:
     def __init__(self, plan: DeploymentPlan, suspects: Suspects, asking: Iterable[Datagram]) -> None:
         self._suspects = suspects
         self._nodes = {
-            address_bytes(interface.ipv4): node for node in plan.nodes for interface in node.interfaces
+            address_bytes(host): node
+            for node in plan.nodes
+            for interface in node.interfaces
+            for host in interface.hosts
         }
         #: How often each connection ID came in a DATA packet that may be answered; what was answered so far.
         self._asked: dict[bytes, int] = {}

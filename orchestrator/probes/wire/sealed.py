@@ -16,7 +16,8 @@ from node.dissectors.sealed import (
     fragment_problem,
     unseal,
 )
-from orchestrator.probes.wire.sightings import Datagram, address_bytes
+from orchestrator.probes.wire.headers import address_bytes, address_text
+from orchestrator.probes.wire.sightings import Datagram
 from orchestrator.probes.wire.suspects import Suspects
 from orchestrator.topology.plan import DeploymentPlan, NodePlan
 
@@ -81,8 +82,8 @@ class SealedPackets:
             if node is None:
                 return "2-4", f"{end} address 0x{address:016x}", "a node of the plan"
             if ip not in set(map(address_bytes, node.all_addresses)):
-                shown = ".".join(map(str, ip))
-                return "2-4", f"{end} address of {node.name} with IP address {shown}", f"{node.ipv4}"
+                shown = address_text(ip)
+                return "2-4", f"{end} address of {node.name} with IP address {shown}", f"{node.host}"
         return None
 
     def _key(self, packet: SealedPacket) -> bytes:

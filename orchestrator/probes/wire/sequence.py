@@ -25,8 +25,9 @@ from node.dissectors.sealed import SEALED
 from orchestrator.backends.base import Collected
 from orchestrator.errors import ProbeError
 from orchestrator.probes.wire.decrypt import Keys, Opener
+from orchestrator.probes.wire.headers import address_bytes, address_text
 from orchestrator.probes.wire.report import WireReport
-from orchestrator.probes.wire.sightings import Datagram, Sightings, address_bytes
+from orchestrator.probes.wire.sightings import Datagram, Sightings
 from orchestrator.topology.plan import DeploymentPlan
 
 _NAMES = {
@@ -65,7 +66,12 @@ def arrows(plan: DeploymentPlan, collected: Collected) -> Iterator[Arrow]:
     Raises:
         ProbeError: a capture or key log cannot be read.
     """
-    names = {address_bytes(interface.ipv4): node.name for node in plan.nodes for interface in node.interfaces}
+    names = {
+        address_bytes(host): node.name
+        for node in plan.nodes
+        for found in node.interfaces
+        for host in found.hosts
+    }
     report = WireReport()
     sightings = Sightings(plan, report)
     datagrams = sightings.read(collected)
@@ -123,4 +129,4 @@ def _frame(frame: Frame) -> str:
 
 
 def _shown(address: bytes) -> str:
-    return ".".join(map(str, address))
+    return address_text(address)

@@ -18,7 +18,8 @@ from node.dissectors.scapy_layer import (
     SetUp,
     setup_bytes,
 )
-from orchestrator.probes.wire.sightings import Datagram, address_bytes
+from orchestrator.probes.wire.headers import address_bytes, address_text
+from orchestrator.probes.wire.sightings import Datagram
 from orchestrator.probes.wire.suspects import Suspects
 from orchestrator.topology.plan import DeploymentPlan, NodePlan
 
@@ -167,8 +168,8 @@ class SetUps:
             if node is None:
                 return "2-2", f"{end} address 0x{address:016x}", "a node of the plan"
             if ip not in self._own[address]:
-                shown = ".".join(map(str, ip))
-                return "2-1", f"{end} address of {node.name} with IP address {shown}", f"{node.ipv4}"
+                shown = address_text(ip)
+                return "2-1", f"{end} address of {node.name} with IP address {shown}", f"{node.host}"
         return None
 
     def _wrong_ids(self, datagram: Datagram, packet: SetUp) -> tuple[str, str, str] | None:

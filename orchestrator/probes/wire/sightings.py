@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from node.capture.pcapng import LINKTYPE_ETHERNET, Capture, CaptureError, Direction
 from orchestrator.backends.base import Collected
 from orchestrator.errors import ProbeError
+from orchestrator.probes.wire.headers import LAYER2_BYTES, Key, address_bytes, read_headers
 from orchestrator.probes.wire.report import LinkReport, Violation, WireReport
 from orchestrator.topology.plan import DeploymentPlan, LinkPlan
 
@@ -20,14 +20,6 @@ INJECTED_DSCP = 42
 NAT = "nat"
 #: Captures of real time count from 1970: below this, a quarter of a year, the time is virtual.
 _VIRTUAL_BELOW = 1 << 53
-
-_ETHERTYPE_IPV4 = 0x0800
-_PROTOCOL_UDP = 17
-_HEADERS_BYTES = 42
-_LAYER2_BYTES = 14
-# EtherType · version and length, TOS, total length, protocol, source, destination · ports, UDP length.
-_HEADERS = struct.Struct(">12xHBBH5xB2x4s4sHHH")
-_PLAIN_HEADER = 0x45
 
 
 @dataclass(slots=True, eq=False)
@@ -72,7 +64,7 @@ class Sightings:
     def __init__(self, plan: DeploymentPlan, report: WireReport) -> None:
         self._plan = plan
         self._report = report
-        self._datagrams: dict[tuple[int, bytes], Datagram] = {}
+        self._datagrams: dict[tuple[int, Key | None], Datagram] = {}
         self._ports = {node.port for node in plan.nodes}
         #: Behind a NAT the same datagram has other addresses.
         self._translated = any(node.kind.value == NAT for node in plan.nodes)
@@ -126,16 +118,16 @@ class Sightings:
         senders = dict(self._senders(link))
         targets = self._targets(link)
         owners = {mac: self._addresses(end) for mac, end in senders.items()}
-        datagrams, ports, unpack = self._datagrams, self._ports, _HEADERS.unpack_from
+        datagrams, ports = self._datagrams, self._ports
         for number, interface, at, data, original, direction in capture:
-            if len(data) < _HEADERS_BYTES or capture.interfaces[interface].link_type != LINKTYPE_ETHERNET:
+            if capture.interfaces[interface].link_type != LINKTYPE_ETHERNET:
                 report.other += 1
                 continue
-            kind, version, tos, length, protocol, source, destination, *udp = unpack(data)
-            source_port, destination_port, udp_length = udp
-            if kind != _ETHERTYPE_IPV4 or protocol != _PROTOCOL_UDP:
+            headers = read_headers(data, suspect=self._corrupting)
+            if headers is None:
                 report.other += 1
                 continue
+            tos, length, source, destination, source_port, destination_port, start, whole = headers
             if source_port not in ports and destination_port not in ports:
                 report.other += 1
                 continue
@@ -148,21 +140,15 @@ class Sightings:
                 report.cut += 1
                 self._incomplete(f"{link.name}: frames are cut to the snap length")
                 continue
-            # The Internet checksum over a header with a right checksum is the number modulo 0xFFFF: 0.
-            if (
-                version != _PLAIN_HEADER
-                or int.from_bytes(data[14:34], "big") % 0xFFFF
-                or length + _LAYER2_BYTES > len(data)
-                or udp_length != length - 20
-            ):
+            if not whole:
                 self._bad_headers(link, report, number, at)
                 continue
             if length > link.mtu:
                 found = f"an IP packet of {length} bytes (an unsplit burst: are the sender's offloads on?)"
                 self._report.add(Violation(link.name, number, at, "1-1", found, f"at most {link.mtu}"))
                 continue
-            payload = data[_HEADERS_BYTES : _LAYER2_BYTES + length]
-            key = (hash(payload), b"" if self._translated else bytes(data[26:38]))
+            payload = data[start : LAYER2_BYTES + length]
+            key = (hash(payload), None if self._translated else headers.key)
             datagram = datagrams.get(key)
             if datagram is None:
                 injected = tos >> 2 == INJECTED_DSCP
@@ -192,7 +178,7 @@ class Sightings:
             report.damaged += 1
             self._report.damaged += 1
             return
-        found = "an IPv4 or UDP header with wrong lengths or checksum"
+        found = "an IP or UDP header with wrong lengths or checksum"
         self._report.add(Violation(link.name, number, at, "1", found, "whole headers: no link corrupts here"))
 
     def _senders(self, link: LinkPlan) -> Iterator[tuple[bytes, str]]:
@@ -204,7 +190,7 @@ class Sightings:
     def _addresses(self, end: str) -> set[bytes]:
         """Return the addresses of the node that an end of a link is of."""
         node = self._plan.node(end.partition(":")[0])
-        return {address_bytes(interface.ipv4) for interface in node.interfaces}
+        return {address_bytes(host) for interface in node.interfaces for host in interface.hosts}
 
     def _targets(self, link: LinkPlan) -> set[bytes]:
         """Return the addresses of the link's two nodes, those of their other interfaces included.
@@ -215,11 +201,6 @@ class Sightings:
         return {
             address_bytes(address) for node in nodes if node.nat is None for address in node.all_addresses
         }
-
-
-def address_bytes(text: str) -> bytes:
-    """Return the four bytes of ``10.0.0.1`` or ``10.0.0.1/30``."""
-    return bytes(map(int, text.partition("/")[0].split(".")))
 
 
 def _arrive(datagram: Datagram, at: int, *, outbound: bool, ecn: int, source: tuple[bytes, int]) -> None:

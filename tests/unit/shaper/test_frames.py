@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.shaper.frames import flip_bit, has_unfinished_checksum
-from orchestrator.simulation.packet import OVERHEAD, Packet, from_frame, to_frame
+from orchestrator.simulation.packet import OVERHEAD, OVERHEAD_IPV6, Packet, from_frame, to_frame
 
 MAC_A, MAC_B = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
 payloads = st.binary(min_size=1, max_size=64)
@@ -56,4 +56,28 @@ def test_a_finished_checksum_is_told_from_one_left_for_a_card(payload: bytes) ->
     unfinished[40:42] = pseudo_header.to_bytes(2, "big")
     assert has_unfinished_checksum(bytes(unfinished))
     if int.from_bytes(good[40:42], "big") % 0xFFFF != pseudo_header:
+        assert not has_unfinished_checksum(good)
+
+
+def frame_ipv6(payload: bytes) -> bytes:
+    return to_frame(Packet(("fd00::1", 5000), ("fd00::2", 4433), payload), MAC_A, MAC_B)
+
+
+@given(payloads, st.integers(min_value=0))
+def test_damage_in_a_payload_over_ipv6_passes_the_udp_checksum(payload: bytes, number: int) -> None:
+    bit = number % (8 * len(payload))
+    damaged = from_frame(flip_bit(frame_ipv6(payload), 8 * OVERHEAD_IPV6 + bit))
+    assert damaged is not None
+    different = int.from_bytes(damaged.payload, "big") ^ int.from_bytes(payload, "big")
+    assert different == 1 << 8 * len(payload) - 1 - bit
+
+
+@given(payloads)
+def test_a_checksum_over_ipv6_left_for_a_card_is_told_from_a_finished_one(payload: bytes) -> None:
+    good = frame_ipv6(payload)
+    unfinished = bytearray(good)
+    pseudo_header = (int.from_bytes(good[22:54], "big") + 17 + len(payload) + 8) % 0xFFFF
+    unfinished[60:62] = pseudo_header.to_bytes(2, "big")
+    assert has_unfinished_checksum(bytes(unfinished))
+    if int.from_bytes(good[60:62], "big") % 0xFFFF != pseudo_header:
         assert not has_unfinished_checksum(good)

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.topology.document import MAX_BYTES, Place, core_scalar, read_document
+from orchestrator.topology.document import FAST_FROM, MAX_BYTES, Place, core_scalar, read_document
 from orchestrator.topology.errors import Problem, TopologyError
+from orchestrator.topology.fast_yaml import compose_fast
 
 
 @pytest.mark.parametrize(
@@ -88,3 +89,51 @@ def test_any_bytes_are_read_or_refused(content: bytes) -> None:
 @given(st.text(alphabet="ab:-[]{}&*!|>'\"#%@,? \n\t~<0", max_size=60))
 def test_any_yaml_like_text_is_read_or_refused(text: str) -> None:
     assert all(problem.line >= 1 for problem in problems_of(text.encode()))
+
+
+def padded(text: str) -> bytes:
+    """Return a file that is long enough for the fast reader."""
+    return (text + "#" * FAST_FROM + "\n").encode()
+
+
+MIXED = """\
+name: "7"
+a: [1, '2', {b: ~, c: é}]
+&k d: &v {e: "x
+  y", f: 1.5}
+i: |
+  text
+g: *v
+? h
+: no
+"""
+
+
+def test_long_files_mean_what_short_ones_do() -> None:
+    long, short = read_document(padded(MIXED), "lab.yml"), read_document(MIXED.encode(), "lab.yml")
+    assert compose_fast(padded(MIXED).decode()) is not None
+    assert (long.data, long.values, long.keys) == (short.data, short.values, short.keys)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: [1\n",
+        "a: *x\n",
+        "a: 1\na: 2\n",
+        "a: !t 1\n",
+        "a: &x [*x]\n",
+        f"a: {'[' * 40}{']' * 40}\n",
+        f"a: {'[' * 5000}\n",
+        "a: 1\n---\nb: 2\n",
+        "- 1\n",
+        "",
+    ],
+)
+def test_long_files_are_refused_in_the_words_of_short_ones(text: str) -> None:
+    def said(content: bytes) -> list[str]:
+        with pytest.raises(TopologyError) as caught:
+            read_document(content, "lab.yml")
+        return [problem.message for problem in caught.value.problems]
+
+    assert said(padded(text)) == said(text.encode())

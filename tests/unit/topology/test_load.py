@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,23 @@ def test_schema_file_is_current() -> None:
     assert (TOPOLOGIES / "schema.json").read_text(encoding="utf-8") == json_schema_text(), (
         "the language changed: write topologies/schema.json anew with json_schema_text()"
     )
+
+
+@pytest.mark.parametrize("path", sorted(TOPOLOGIES.rglob("*.lab.yml")), ids=lambda path: path.name)
+def test_editors_find_the_schema_of_each_topology(path: Path) -> None:
+    found = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", path.read_text().splitlines()[0])
+    assert found is not None, "the first line tells editors where the schema is"
+    assert (path.parent / found[1]).resolve() == TOPOLOGIES / "schema.json"
+
+
+def test_schema_takes_parameters_where_numbers_stand() -> None:
+    definitions = json.loads(json_schema_text())["$defs"]
+    number, parameter = definitions["Clos"]["properties"]["spines"]["anyOf"]
+    assert number["type"] == "integer"
+    assert parameter == {"$ref": "#/$defs/Parameter"}
+    assert re.search(definitions["Parameter"]["pattern"], "${spines}")
+    # What is written by a unit is a text anyway, and what tells shapes apart stays as it is.
+    assert definitions["Clos"]["properties"]["shape"]["const"] == "clos"
 
 
 def test_schema_knows_every_top_level_key() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -19,7 +20,7 @@ from node.protocol.identity import Identity
 from orchestrator.errors import NotSupportedError
 from orchestrator.topology.errors import TopologyError
 from orchestrator.topology.load import load, parse
-from orchestrator.topology.model import Link, LinkEndpoint, Node, NodeKind, Topology, WorkloadSpec
+from orchestrator.topology.model import IpVersion, Link, LinkEndpoint, Node, NodeKind, Topology, WorkloadSpec
 from orchestrator.topology.plan import DeploymentPlan, NodePlan
 from orchestrator.topology.planning import make_plan
 from orchestrator.topology.routing import Paths
@@ -60,19 +61,18 @@ def walk(plan: DeploymentPlan, source: str, address: str) -> Iterator[str]:
     """Yield the nodes that a packet from ``source`` to ``address`` visits, by the plan's routes alone."""
     here = plan.node(source)
     yield here.name
-    while all(interface.ipv4.partition("/")[0] != address for interface in here.interfaces):
+    while all(address not in interface.hosts for interface in here.interfaces):
         here = next_node(plan, here, address)
         yield here.name
 
 
 def next_node(plan: DeploymentPlan, here: NodePlan, address: str) -> NodePlan:
     via = address
-    if all(ip_address(address) not in ip_interface(found.ipv4).network for found in here.interfaces):
+    own = [ip_interface(each) for found in here.interfaces for each in found.addresses]
+    if all(ip_address(address) not in interface.network for interface in own):
         fitting = [found for found in here.routes if ip_address(address) in ip_network(found.prefix)]
         via = max(fitting, key=lambda found: ip_network(found.prefix).prefixlen).via
-    (there,) = (
-        node for node in plan.nodes for found in node.interfaces if found.ipv4.partition("/")[0] == via
-    )
+    (there,) = (node for node in plan.nodes for found in node.interfaces if via in found.hosts)
     return there
 
 
@@ -215,3 +215,65 @@ def test_a_path_that_no_packet_survives_is_refused() -> None:
     with pytest.raises(TopologyError, match="has 68 links"):
         parse(text.replace("t-h9999", "t-h67").encode(), file="line.yml")
     assert parse(text.replace("t-h9999", "t-h60").encode(), file="line.yml").workloads
+
+
+@given(networks())
+def test_routes_over_ipv6_lead_everywhere_too_and_ipv4_stays_as_it_was(topology: Topology) -> None:
+    links = tuple(dataclasses.replace(link, ip=IpVersion.DUAL) for link in topology.links)
+    plan, paths = make_plan(dataclasses.replace(topology, links=links)), Paths(topology)
+    alone = make_plan(topology)
+    for source, before in zip(plan.nodes, alone.nodes, strict=True):
+        assert [route for route in source.routes if ":" not in route.prefix] == list(before.routes)
+        for target in plan.nodes:
+            if source != target and paths.joined(source.name, target.name):
+                visited = list(walk(plan, source.name, target.ipv6))
+                assert visited[-1] == target.name
+                assert len(visited) - 1 <= len(paths.links(source.name, target.name)) + 1
+
+
+MIXED = """
+name: mixed
+topology:
+  nodes: {a: , r: {kind: router}, b: , c: }
+  links:
+    - {endpoints: ["a:eth1", "r:eth1"], ip: dual}
+    - {endpoints: ["r:eth2", "b:eth1"], ip: 6}
+    - {endpoints: ["r:eth3", "c:eth1"], ip: 4}
+workloads:
+  f: {kind: bulk, from: a, to: b, size: 1kB}
+"""
+
+
+def test_flows_use_ipv6_where_all_of_them_can() -> None:
+    plan = make_plan(parse(MIXED.encode(), file="mixed.yml"))
+    assert [plan.node(name).host for name in "ab"] == ["fd6e:6172:726f::1", "fd6e:6172:726f:1::2"]
+    assert (plan.node("b").ipv4, plan.node("c").ipv6) == ("", "")
+    only_c = MIXED.replace("to: b", "to: c")
+    assert make_plan(parse(only_c.encode(), file="mixed.yml")).node("a").host == "10.0.0.1"
+
+
+def test_flows_that_have_no_version_of_ip_in_common_are_refused() -> None:
+    both = MIXED + "  g: {kind: bulk, from: a, to: c, size: 1kB}\n"
+    with pytest.raises(TopologyError, match="no path from 'a' to 'b' by IPv4"):
+        parse(both.encode(), file="mixed.yml")
+
+
+def test_datagrams_over_ipv6_leave_room_for_its_header() -> None:
+    narrow = MIXED.replace("ip: 6}", "ip: 6, mtu: 1300}")
+    (flow,) = make_plan(parse(narrow.encode(), file="mixed.yml")).workloads
+    assert flow.transport["max_datagram_size"] == 1300 - 48
+
+
+def test_nat_routers_have_ipv4_only() -> None:
+    text = MIXED.replace("r: {kind: router}", "r: {kind: nat}")
+    with pytest.raises(TopologyError, match="translate IPv4 only"):
+        parse(text.encode(), file="mixed.yml")
+
+
+def test_nodes_of_a_large_lab_know_those_that_they_have_flows_with() -> None:
+    plan = make_plan(parse(TREE.encode(), file="tree.yml"))
+    assert [peer.name for peer in plan.peers_of("t-h1")] == ["t-h9999"]
+    assert [peer.name for peer in plan.peers_of("t-h9999")] == ["t-h1"]
+    assert plan.peers_of("t-h2") == []
+    small = make_plan(load(DEMO))
+    assert [peer.name for peer in small.peers_of("lisbon")] == ["london", "frankfurt"]

@@ -105,3 +105,18 @@ def test_names_of_namespaces_are_safe_and_distinct() -> None:
     odd = [namespaces.node_namespace("0123abcd", name) for name in ("a/b", "a b", "a-b", "x" * 60, "x" * 61)]
     assert len(set(odd)) == len(odd)
     assert all("/" not in name and " " not in name and len(name) < 80 for name in odd)
+
+
+def test_ipv6_is_configured_to_say_nothing_by_itself() -> None:
+    dual = LINE.replace(b"nodes:", b"defaults: {ip: dual}\n  nodes:")
+    plan = make_plan(parse(dual, file="line.lab.yml"))
+    lines = [" ".join(line) for line in commands.node_lines(plan.node("left"), plan)]
+    assert "address add 10.0.0.1/30 dev eth1" in lines
+    assert "address add fd6e:6172:726f::1/64 dev eth1 nodad" in lines
+    assert "route replace fd6e:6172:726f::/48 via fd6e:6172:726f::2 dev eth1" in lines
+    assert "neigh replace fd6e:6172:726f::2 lladdr 02:00:00:00:00:02 dev eth1 nud permanent" in lines
+    router, host = (commands.node_settings(plan.node(name)) for name in ("middle", "left"))
+    assert (router["net/ipv6/conf/all/forwarding"], host["net/ipv6/conf/all/forwarding"]) == ("1", "0")
+    assert host["net/ipv6/conf/default/disable_ipv6"] == "0"
+    assert host["net/ipv6/conf/default/accept_dad"] == "0"
+    assert host["net/ipv6/conf/default/addr_gen_mode"] == "1"
