@@ -342,6 +342,13 @@ class Paths:
 
     def _on_failed(self, path: Path, now: Instant) -> None:
         """No answer came in time."""
+        heard = self._connection.acks.newest_at
+        if path.is_own_move and path is self.active and heard + OWN_MOVE_PATIENCE > now:
+            # SPEC 13.3-2: it works; only challenges or their answers have been lost.
+            path.begin_validation(
+                interval=self._interval(), patience=heard + OWN_MOVE_PATIENCE - now, now=now
+            )
+            return
         path.end_validation()
         if self._connection.observer is not None:
             self._connection.observer.path(path, "failed", now)

@@ -16,6 +16,7 @@ MAY_STAY = {
     "identity": "who the endpoint is",
     "configuration": "what it is told",
     "_paths._paths": "paths that it was told to remember, so many at most",
+    "_resets._recent": "when it sent resets lately, 64 times at most",
     "_arena": "its views of buffers, so many at most",
 }
 

@@ -47,3 +47,8 @@ def test_a_burst_may_hold_packets_of_the_key_phases_before_and_after() -> None:
 def test_a_window_of_less_than_a_packet_lets_one_go() -> None:
     """Seed 1277: packets had grown beyond the minimum window, and the last credit waited for ever."""
     transfer.run(1277)
+
+
+def test_a_path_that_works_is_not_given_up_for_lost_challenges() -> None:
+    """SPEC 13.3-2. Seed 7502: data went both ways, no challenge was answered for 30 s, and that ended all."""
+    transfer.run(7502)

@@ -39,7 +39,8 @@ class Acknowledgements:
         #: The lowest number that came since the last acknowledgement, and those of the last ones.
         self._lowest_new: int | None = None
         self._lowest_reported: deque[int] = deque(maxlen=REPORTS_OF_A_RANGE)
-        self._largest_time: Instant = 0
+        #: When the packet with the largest number came.
+        self.newest_at: Instant = 0
         self._eliciting = 0
         self._urgent = False
         self._max_ack_delay = self._delay = max_ack_delay
@@ -72,7 +73,7 @@ class Acknowledgements:
             self._lowest_new = start
         if end - 1 > self.largest:
             self.largest = end - 1
-            self._largest_time = now
+            self.newest_at = now
         else:
             self.late += end - start
             self.reordering = max(self.reordering, self.largest - start)
@@ -111,5 +112,5 @@ class Acknowledgements:
         counts = self._by_codepoint
         marked = (counts[ECT0], counts[ECT1], counts[CE])
         newest = self.received.newest(min(self._lowest_reported), MAX_ACK_RANGES)
-        delay = (now - self._largest_time) // MICROSECOND
+        delay = (now - self.newest_at) // MICROSECOND
         return Ack(newest, delay, marked if marked != (0, 0, 0) else None)

@@ -308,6 +308,24 @@ def test_a_migration_to_where_the_peer_cannot_be_reached_ends_without_a_viable_p
     assert (closed.code, closed.remote) == (ErrorCode.NO_VIABLE_PATH, False)
 
 
+def test_a_path_on_which_all_but_challenges_arrives_is_viable() -> None:
+    """SPEC 13.3-2: thirty seconds later they are sent anew, and answered."""
+    pair = settled(Configuration(idle_timeout=0))
+    lost = pair.now + 31 * SECOND
+    pair.to_right = lambda datagram, rng: (
+        [] if len(datagram) == 1200 and pair.now < lost else [10 * MILLISECOND]
+    )
+    pair.connection.migrate(now=pair.now)
+    pair.drain()
+    stream = pair.connection.open_stream()
+    for _ in range(10):
+        pair.connection.write(stream, b"all the while")
+        pair.drain()
+        pair.run_for(4 * SECOND)
+        assert pair.closed(right=False) is None
+    assert pair.connection.statistics().path_changes == 1
+
+
 def test_moving_on_proves_no_address_of_a_peer() -> None:
     """SPEC 13.2-3: what may go to an address that is not proven stays what it was when we move ourselves."""
     pair = settled()
