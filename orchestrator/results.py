@@ -131,6 +131,8 @@ class LinkResult:
     frames_in: int
     #: And that left it at the other end; None: only entries were captured.
     frames_out: int | None
+    #: Bytes that it carried, of those that its rate allows in the run's time; None: it has no rate.
+    utilisation: float | None = None
 
     @property
     def loss(self) -> float | None:
@@ -164,6 +166,8 @@ class WireResult:
     slipped: int = 0
     #: Whether every frame of every link was captured; if not, notes say what was not checked.
     complete: bool = False
+    #: What the probe counted beside: handshakes, retries, marks …
+    facts: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """Return it as JSON-able data."""
@@ -176,7 +180,7 @@ class ExpectationResult:
 
     #: As the user wrote it.
     text: str
-    #: None: it is about the run.
+    #: Or the end of the link that sends, or several flows; None: it is about the run.
     flow: str | None
     passed: bool
     #: In base units (ns, bit/s, ratio, count); None: it could not be measured.

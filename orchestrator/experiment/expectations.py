@@ -1,63 +1,133 @@
-"""Judges a run by its topology's expectations: one measure for each kind that can be written there."""
+"""Judges a run by its topology's expectations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from node.protocol.time import MILLISECOND, SECOND
 from orchestrator.errors import ExpectationError
-from orchestrator.results import ExpectationResult, FlowResult, WireResult
-from orchestrator.topology.expectations import AT_LEAST, AT_MOST, EQUAL, EXPECTATION_KINDS, OK
+from orchestrator.experiment.measures import FLOW_MEASURES, FLOWS_MEASURES, LINK_MEASURES, RUN_MEASURES
+from orchestrator.results import ExpectationResult, FlowResult, LinkResult, TimelineResult, WireResult
+from orchestrator.topology.expectations import AT_LEAST, AT_MOST, EQUAL, EXPECTATION_KINDS, OK, Subject
 from orchestrator.topology.model import Expectation
 
 #: What cannot be measured, and why.
 NOT_COMPLETED = "the flow did not complete"
+NOT_ALL_COMPLETED = "not every flow completed"
 NOT_MEASURED = "nothing was measured"
+NOT_CHECKED = "not checked"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One value that an expectation is about."""
+
+    #: The flow, or the direction of a link; None: the run.
+    subject: str | None
+    #: In the kind's base unit; None: there is nothing to compare.
+    value: float | None
+    #: Why there is nothing.
+    missing: str = NOT_MEASURED
 
 
 def judge(
-    expectations: Iterable[Expectation], flows: Iterable[FlowResult], wire: WireResult
+    expectations: Iterable[Expectation],
+    flows: Iterable[FlowResult],
+    wire: WireResult,
+    links: Sequence[LinkResult] = (),
+    timeline: Sequence[TimelineResult] = (),
 ) -> tuple[ExpectationResult, ...]:
     """Return whether each expectation held; one that is about all flows is judged for each of them.
 
     Raises:
-        ExpectationError: an expectation names a flow or a kind that there is not.
+        ExpectationError: an expectation names a flow, a link or a kind that there is not.
     """
     by_name = {flow.name: flow for flow in flows}
-    return tuple(result for expectation in expectations for result in _judge(expectation, by_name, wire))
+    return tuple(
+        compare(expectation, found.subject, found.value, found.missing)
+        for expectation in expectations
+        for found in measure(expectation, by_name, wire, links, timeline)
+    )
 
 
-def _judge(
-    expectation: Expectation, flows: Mapping[str, FlowResult], wire: WireResult
-) -> Iterator[ExpectationResult]:
-    run_measure = RUN_MEASURES.get(expectation.kind)
-    if run_measure is not None:
-        yield _compare(expectation, None, run_measure(wire), "not checked")
-        return
-    measure = FLOW_MEASURES.get(expectation.kind)
-    if measure is None:
-        raise ExpectationError(f"nothing measures {expectation.kind!r}")
-    names = [expectation.flow] if expectation.flow is not None else list(flows)
+def measure(
+    expectation: Expectation,
+    flows: Mapping[str, FlowResult],
+    wire: WireResult,
+    links: Sequence[LinkResult],
+    timeline: Sequence[TimelineResult],
+) -> Iterator[Measured]:
+    """Yield what an expectation is about: a value for each flow or link that it concerns."""
+    kind = expectation.kind
+    if kind in FLOW_MEASURES:
+        yield from _of_flows(expectation, flows)
+    elif kind in FLOWS_MEASURES:
+        together = [_named(expectation, name, flows) for name in expectation.arguments or flows]
+        names = ", ".join(flow.name for flow in together) if expectation.arguments else "all flows"
+        yield Measured(names, FLOWS_MEASURES[kind](together), NOT_ALL_COMPLETED)
+    elif kind in LINK_MEASURES:
+        yield from _of_links(expectation, links, checked=wire.checked)
+    elif kind in RUN_MEASURES:
+        yield Measured(None, RUN_MEASURES[kind](wire, timeline), NOT_CHECKED)
+    else:
+        raise ExpectationError(f"nothing measures {kind!r}")
+
+
+def _of_flows(expectation: Expectation, flows: Mapping[str, FlowResult]) -> Iterator[Measured]:
     applies_to = EXPECTATION_KINDS[expectation.kind].workloads
-    for name in names:
-        if name not in flows:
-            raise ExpectationError(f"{expectation.text}: no flow is called {name!r}")
-        flow = flows[name]
+    for name in [expectation.flow] if expectation.flow is not None else list(flows):
+        flow = _named(expectation, name, flows)
         if expectation.flow is None and applies_to and flow.workload not in applies_to:
             continue
-        missing = NOT_MEASURED if flow.completed else NOT_COMPLETED
-        yield _compare(expectation, name, measure(flow), missing)
+        value = FLOW_MEASURES[expectation.kind](flow)
+        yield Measured(name, value, NOT_MEASURED if flow.completed else NOT_COMPLETED)
 
 
-def _compare(
-    expectation: Expectation, flow: str | None, measured: float | None, missing: str
+def _of_links(expectation: Expectation, links: Sequence[LinkResult], *, checked: bool) -> Iterator[Measured]:
+    wanted = expectation.arguments[0] if expectation.arguments else None
+    found = [link for link in links if wanted in (None, link.sender)]
+    if not found:
+        if checked and wanted is not None:
+            raise ExpectationError(f"{expectation.text}: no link has an end {wanted!r}")
+        yield Measured(wanted, None, NOT_CHECKED)
+    for link in found:
+        value = LINK_MEASURES[expectation.kind](link)
+        if value is not None or wanted is not None:  # of all links, those that have no rate have no say
+            yield Measured(link.sender, value)
+
+
+def _named(expectation: Expectation, name: str, flows: Mapping[str, FlowResult]) -> FlowResult:
+    if name not in flows:
+        raise ExpectationError(f"{expectation.text}: no flow is called {name!r}")
+    return flows[name]
+
+
+def compare(
+    expectation: Expectation, subject: str | None, measured: float | None, missing: str = NOT_MEASURED
 ) -> ExpectationResult:
+    """Return whether ``measured`` is as expected; None never is."""
     if measured is None:
-        return ExpectationResult(expectation.text, flow, passed=False, measured=None, shown=missing)
+        return ExpectationResult(expectation.text, subject, passed=False, measured=None, shown=missing)
     passed = OPERATORS[expectation.operator](measured, expectation.value)
-    shown = _SHOW[EXPECTATION_KINDS[expectation.kind].unit](measured)
-    return ExpectationResult(expectation.text, flow, passed=passed, measured=measured, shown=shown)
+    shown = show_value(EXPECTATION_KINDS[expectation.kind].unit, measured)
+    return ExpectationResult(expectation.text, subject, passed=passed, measured=measured, shown=shown)
+
+
+def show_value(unit: str, value: float) -> str:
+    """Return a value in a base unit as people read it."""
+    return _SHOW[unit](value)
+
+
+def needs_captures(expectation: Expectation) -> bool:
+    """Return whether only captures tell."""
+    return EXPECTATION_KINDS[expectation.kind].from_captures
+
+
+def is_about(expectation: Expectation, subject: Subject) -> bool:
+    """Return whether an expectation is about such a thing."""
+    return EXPECTATION_KINDS[expectation.kind].subject is subject
 
 
 OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
@@ -65,65 +135,19 @@ OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     AT_LEAST: lambda measured, bound: measured >= bound,
     EQUAL: lambda measured, bound: measured == bound,
 }
-
-
-def _completion(flow: FlowResult) -> float | None:
-    return flow.seconds * SECOND if flow.completed else None
-
-
-def _goodput(flow: FlowResult) -> float | None:
-    return flow.bits_per_second if flow.completed else None
-
-
-def _rtt(flow: FlowResult) -> float | None:
-    return flow.rtt_ms * MILLISECOND if flow.rtt_ms > 0 else None
-
-
-def _rank(flow: FlowResult, *, of: str, rank: str) -> float | None:
-    ranks = flow.measured.get(of)
-    value = ranks.get(rank) if isinstance(ranks, Mapping) else None
-    return float(value) * MILLISECOND if isinstance(value, int | float) else None
-
-
-def _loss(flow: FlowResult) -> float | None:
-    sent, lost = flow.measured.get("sent"), flow.measured.get("lost")
-    if isinstance(sent, int) and isinstance(lost, int):  # datagrams: what their target missed
-        return lost / sent
-    return flow.packets_lost / flow.packets_sent if flow.packets_sent else None
-
-
-def _retransmissions(flow: FlowResult) -> float | None:
-    return flow.retransmitted_packets / flow.packets_sent if flow.packets_sent else None
-
-
-def _integrity(flow: FlowResult) -> float | None:
-    return OK if flow.intact else 0.0
-
-
-def _violations(wire: WireResult) -> float | None:
-    return float(wire.violations) if wire.checked else None
-
-
-#: Kind of expectation → what it compares, in the kind's unit; None: there is nothing to compare.
-FLOW_MEASURES: Mapping[str, Callable[[FlowResult], float | None]] = {
-    "completion": _completion,
-    "goodput": _goodput,
-    "rtt": _rtt,
-    **{
-        f"{of} {rank}": partial(_rank, of=f"{of}_ms", rank=rank)
-        for of in ("rtt", "latency", "round")
-        for rank in ("min", "p50", "p90", "p99", "max")
-    },
-    "loss": _loss,
-    "retransmissions": _retransmissions,
-    "integrity": _integrity,
+#: Of the values of all runs together.
+AGGREGATE_FUNCTIONS: Mapping[str, Callable[[Sequence[float]], float]] = {
+    "median": statistics.median,
+    "mean": statistics.fmean,
+    "min": min,
+    "max": max,
 }
-RUN_MEASURES: Mapping[str, Callable[[WireResult], float | None]] = {"wire violations": _violations}
-
 _SHOW: Mapping[str, Callable[[float], str]] = {
     "ns": lambda value: f"{value / SECOND:.3g}s" if value >= SECOND else f"{value / MILLISECOND:.3g}ms",
     "bit/s": lambda value: f"{value / 1e6:.3g}Mbit",
     "ratio": lambda value: f"{value * 100:.3g}%",
+    "bytes": lambda value: f"{value:.0f}B",
     "count": lambda value: f"{value:.0f}",
+    "number": lambda value: f"{value:.4g}",
     "ok": lambda value: "ok" if value == OK else "not ok",
 }

@@ -19,7 +19,7 @@ from orchestrator.backends.base import Backend, Collected, Deployment
 from orchestrator.errors import TestbedError
 from orchestrator.experiment.conduct import TROUBLE, Findings, run_flows
 from orchestrator.experiment.damage import corrupted_bytes
-from orchestrator.experiment.expectations import RUN_MEASURES, judge
+from orchestrator.experiment.expectations import judge, needs_captures
 from orchestrator.experiment.files import (
     Staged,
     check_received,
@@ -162,7 +162,7 @@ class _Experiment:
             flows=flows,
             links=seen.links,
             wire=seen.wire,
-            expectations=judge(self._judged(), flows, seen.wire),
+            expectations=judge(self._judged(), flows, seen.wire, seen.links, self._findings.timeline),
             failures=tuple(self._findings.failures),
             notes=tuple(self._findings.notes),
             duration=self._findings.duration,
@@ -264,7 +264,7 @@ class _Experiment:
         if not self._capture:
             return WireFindings()
         try:
-            return check_wire(self._plan, self._collected)
+            return check_wire(self._plan, self._collected, duration=self._findings.duration)
         except TestbedError as error:
             self._findings.fail(f"the captures could not be checked: {error}")
             return WireFindings()
@@ -274,9 +274,9 @@ class _Experiment:
         if self._capture:
             return list(self._plan.expectations)
         for expectation in self._plan.expectations:
-            if expectation.kind in RUN_MEASURES:
+            if needs_captures(expectation):
                 self._findings.note(f"{expectation.text}: not judged, since nothing was captured")
-        return [found for found in self._plan.expectations if found.kind not in RUN_MEASURES]
+        return [found for found in self._plan.expectations if not needs_captures(found)]
 
     # Telling.
 
@@ -300,7 +300,7 @@ def _failures(flows: Sequence[FlowResult], wire: WireResult, plan: DeploymentPla
             yield f"{flow.name}: {flow.error}"
         elif not flow.intact and flow.integrity != "xor":
             yield f"{flow.name}: what arrived is not what was sent"
-    judged = any(expectation.kind in RUN_MEASURES for expectation in plan.expectations)
+    judged = any(expectation.kind == "wire violations" for expectation in plan.expectations)
     if wire.violations and not judged:
         yield f"{wire.violations} frames break the protocol"
     if wire.checked and not wire.frames and any(flow.bytes for flow in flows if flow.transport == STRAIT):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from node.protocol.time import SECOND, Duration
 from orchestrator.backends.base import Collected
 from orchestrator.errors import ProbeError
 from orchestrator.results import MAX_DETAILS, LinkResult, WireResult
@@ -28,8 +29,13 @@ class WireFindings:
     notes: tuple[str, ...] = ()
 
 
-def check_wire(plan: DeploymentPlan, collected: Collected) -> WireFindings:
+def check_wire(plan: DeploymentPlan, collected: Collected, *, duration: Duration = 0) -> WireFindings:
     """Return what the probe says of the captures, and of each direction of each link.
+
+    Args:
+        plan: what was deployed.
+        collected: its captures and key logs.
+        duration: how long the flows took, ns; 0: unknown.
 
     Raises:
         ProbeError: it can give no verdict: a capture is missing or broken, or scapy is not installed.
@@ -52,15 +58,27 @@ def check_wire(plan: DeploymentPlan, collected: Collected) -> WireFindings:
         damaged=report.damaged,
         slipped=report.slipped,
         complete=report.complete,
+        facts=dict(report.facts),
     )
-    return WireFindings(wire, tuple(_links(plan, report)), tuple(report.notes))
+    return WireFindings(wire, tuple(_links(plan, report, duration)), tuple(report.notes))
 
 
-def _links(plan: DeploymentPlan, report: WireReport) -> Iterator[LinkResult]:
+def _links(plan: DeploymentPlan, report: WireReport, duration: Duration) -> Iterator[LinkResult]:
     for link in plan.links:
         seen = report.links.get(link.name)
         if seen is None:
             continue
-        for sender, receiver in ((str(link.a), str(link.b)), (str(link.b), str(link.a))):
-            left = seen.left.get(sender, 0) if seen.left else None
-            yield LinkResult(link.name, sender, receiver, seen.entered.get(sender, 0), left)
+        ways = ((link.a, link.b, link.forward), (link.b, link.a, link.reverse))
+        for sender, receiver, impairments in ways:
+            end = str(sender)
+            left = seen.left.get(end, 0) if seen.left else None
+            room = impairments.rate * duration / SECOND
+            carried = 8 * seen.carried_bytes.get(end, 0)
+            yield LinkResult(
+                link.name,
+                end,
+                str(receiver),
+                seen.entered.get(end, 0),
+                left,
+                utilisation=carried / room if room else None,
+            )

@@ -16,7 +16,7 @@ from node.transports.base import STRAIT, TRANSPORTS, check_settings
 from orchestrator.topology.document import Document, read_document
 from orchestrator.topology.document import Path as Steps
 from orchestrator.topology.errors import Problem, TopologyError
-from orchestrator.topology.expectations import parse_expectation
+from orchestrator.topology.expectations import EXPECTATION_KINDS, Subject, parse_expectation
 from orchestrator.topology.extending import extend
 from orchestrator.topology.generating import generate
 from orchestrator.topology.groups import expand_flows, flows_meant
@@ -136,10 +136,18 @@ class _Builder:
     def _expectations(self, sources: Mapping[str, str]) -> Iterator[Expectation]:
         for _, flow, text in expressions(self._document.data.get("expect")):
             if flow is None:
-                yield parse_expectation(text, None)
+                yield self._with_flows(parse_expectation(text, None), sources)
                 continue
             for meant in flows_meant(flow, sources, self._document.flow_groups):
                 yield parse_expectation(text, meant)
+
+    def _with_flows(self, expectation: Expectation, sources: Mapping[str, str]) -> Expectation:
+        """Let an expectation of several flows name each of them, where it names groups or patterns."""
+        if EXPECTATION_KINDS[expectation.kind].subject is not Subject.FLOWS:
+            return expectation
+        groups = self._document.flow_groups
+        meant = [flow for name in expectation.arguments for flow in flows_meant(name, sources, groups)]
+        return dataclasses.replace(expectation, arguments=tuple(dict.fromkeys(meant)))
 
     def _node(self, name: str, node: NodeEntry) -> Node:
         network = self._entry.topology

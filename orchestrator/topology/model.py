@@ -149,6 +149,10 @@ class Expectation:
     value: float
     #: As the user wrote it, for reports.
     text: str
+    #: What it is about, in brackets: flows, or the end of a link that sends; empty: all of them.
+    arguments: tuple[str, ...] = ()
+    #: Of the values of all runs together: median, mean, min, max; empty: it holds in every run.
+    aggregate: str = ""
 
 
 @dataclass(frozen=True, slots=True)

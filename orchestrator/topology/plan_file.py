@@ -32,7 +32,7 @@ def plan_from_json(data: Mapping[str, Any]) -> DeploymentPlan:
             nodes=tuple(map(_node, data["nodes"])),
             links=tuple(map(_link, data["links"])),
             workloads=tuple(map(_workload, data["workloads"])),
-            expectations=tuple(Expectation(**found) for found in data["expectations"]),
+            expectations=tuple(map(_expectation, data["expectations"])),
             time_limit=data["time_limit_ns"],
             qlog=data.get("qlog", False),
             timeline=tuple(map(_event, data.get("timeline", ()))),
@@ -92,6 +92,10 @@ def _workload(data: Mapping[str, Any]) -> WorkloadSpec:
 
 def _nat(data: Mapping[str, Any]) -> Nat:
     return Nat(data["timeout_ns"], data["outside"], NatPorts(data["ports"]))
+
+
+def _expectation(data: Mapping[str, Any]) -> Expectation:
+    return Expectation(**{**data, "arguments": tuple(data.get("arguments", ()))})
 
 
 def _event(data: Mapping[str, Any]) -> TimelineEvent:

@@ -310,4 +310,7 @@ def _expectation_to_json(expectation: Expectation) -> Mapping[str, object]:
         "operator": expectation.operator,
         "value": expectation.value,
         "text": expectation.text,
+        # Only where there is something to say, as for `qlog`.
+        **({"arguments": list(expectation.arguments)} if expectation.arguments else {}),
+        **({"aggregate": expectation.aggregate} if expectation.aggregate else {}),
     }

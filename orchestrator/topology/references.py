@@ -5,13 +5,19 @@ Works on the raw data, so that these problems show together with those of the st
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from orchestrator.topology.document import Document, Path, Value
 from orchestrator.topology.errors import suggestion
-from orchestrator.topology.expectations import EXPECTATION_KINDS, ExpressionError, parse_expectation
+from orchestrator.topology.expectations import (
+    EXPECTATION_KINDS,
+    ExpressionError,
+    Subject,
+    parse_expectation,
+)
 from orchestrator.topology.groups import flows_meant
 from orchestrator.topology.kinds import check_kinds, node_kinds
+from orchestrator.topology.model import Expectation
 from orchestrator.topology.quantities import interface_problem, name_problem
 
 
@@ -191,6 +197,12 @@ def _check_expectations(document: Document, flows: dict[str, dict[str, Value]]) 
             document.report(path, message, *([advice] if advice else []), *error.advice)
             continue
         kind = EXPECTATION_KINDS[expectation.kind]
+        if kind.subject is Subject.FLOWS:
+            _check_named_flows(document, path, expectation, flows, sources)
+            continue
+        if kind.subject is Subject.LINK:
+            _check_named_link(document, path, expectation)
+            continue
         concerned = [flows[name].get("kind") for name in meant]
         if kind.per_flow and not concerned:
             document.report(path, f"{kind.name!r} is about flows, and there are none", "add workloads:")
@@ -200,6 +212,44 @@ def _check_expectations(document: Document, flows: dict[str, dict[str, Value]]) 
                 f"{kind.name!r} is not measured here: it needs a flow of kind {kind.workloads[0]}",
                 "use rtt, which every flow has",
             )
+
+
+def _check_named_flows(
+    document: Document,
+    path: Path,
+    expectation: Expectation,
+    flows: Mapping[str, object],
+    sources: Mapping[str, str],
+) -> None:
+    """Report flows in brackets that there are not, and sets of flows that are too small."""
+    if document.partial:
+        return
+    meant: list[str] = list(flows) if not expectation.arguments else []
+    for name in expectation.arguments:
+        found = flows_meant(name, sources, document.flow_groups)
+        if not found:
+            known = (*flows, *document.flow_groups)
+            document.report(path, f"no flow is called {name!r}", *suggestion(name, known))
+            return
+        meant += found
+    if len(set(meant)) < 2:
+        message = f"{expectation.kind!r} is about two flows at least, and here is {len(set(meant))}"
+        document.report(path, message, f"name several: {expectation.kind}(a, b)")
+
+
+def _check_named_link(document: Document, path: Path, expectation: Expectation) -> None:
+    """Report the end of a link in brackets that there is not."""
+    links = _at(document.data, "topology", "links")
+    known = [
+        str(end)
+        for link in (links if isinstance(links, list) else [])
+        if isinstance(ends := _mapping(link).get("endpoints"), list)
+        for end in ends
+    ]
+    for name in expectation.arguments:
+        if name not in known and not document.partial:
+            advice = suggestion(name, known)
+            document.report(path, f"no link has an end {name!r}: the one that sends is meant", *advice)
 
 
 def _check_name(document: Document, path: Path, name: Value, what: str, *, key: bool = False) -> None:

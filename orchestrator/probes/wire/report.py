@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 #: So many violations are described; all are counted. One mistake often shows in every packet that follows.
@@ -47,6 +48,21 @@ class LinkReport:
     entered: dict[str, int] = field(default_factory=dict)
     #: Sending end → Strait frames that left the link at the other end; empty if only entries were captured.
     left: dict[str, int] = field(default_factory=dict)
+    #: Sending end → bytes of all frames that left the link, or entered it if no more is known.
+    carried_bytes: dict[str, int] = field(default_factory=dict)
+
+    def take_sizes(self, sizes: Mapping[tuple[bool, bytes], int], senders: Mapping[bytes, str]) -> None:
+        """Add the bytes of a capture's frames.
+
+        Args:
+            sizes: bytes by whether the frames left the link, and the MAC address that they come from.
+            senders: MAC address → sending end.
+        """
+        exits = any(left for left, _ in sizes)
+        for (left, mac), size in sizes.items():
+            if left is exits and mac in senders:
+                sender = senders[mac]
+                self.carried_bytes[sender] = self.carried_bytes.get(sender, 0) + size
 
 
 @dataclass(slots=True)
@@ -71,6 +87,8 @@ class WireReport:
     connections: int = 0
     #: Whether every link was captured whole. If not, windows and acknowledgements were not checked.
     complete: bool = True
+    #: What was counted beside (``facts``): by name.
+    facts: dict[str, float] = field(default_factory=dict)
     links: dict[str, LinkReport] = field(default_factory=dict)
     #: What could not be checked, and why.
     notes: list[str] = field(default_factory=list)

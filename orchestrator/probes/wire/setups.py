@@ -89,6 +89,11 @@ class SetUps:
             return
         self.good.append(datagram)
 
+    @property
+    def retried(self) -> set[bytes]:
+        """Connection IDs of initiators that were asked for a cookie."""
+        return {cid for cid, _ in self._given}
+
     def check_cookies(self) -> None:
         """Check, when all is there, that every cookie came from a RETRY."""
         for datagram, cid, cookie in self._brought:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,8 +119,11 @@ class Sightings:
         senders = dict(self._senders(link))
         targets = self._targets(link)
         owners = {mac: self._addresses(end) for mac, end in senders.items()}
+        sizes: Counter[tuple[bool, bytes]] = Counter()
         datagrams, ports = self._datagrams, self._ports
         for number, interface, at, data, original, direction in capture:
+            outbound, mac = direction == Direction.OUTBOUND, bytes(data[6:12])
+            sizes[outbound, mac] += original
             if capture.interfaces[interface].link_type != LINKTYPE_ETHERNET:
                 report.other += 1
                 continue
@@ -132,8 +136,7 @@ class Sightings:
                 report.other += 1
                 continue
             report.frames += 1
-            outbound = direction == Direction.OUTBOUND
-            sender = senders.get(bytes(data[6:12]), "unknown")
+            sender = senders.get(mac, "unknown")
             counted = report.left if outbound else report.entered
             counted[sender] = counted.get(sender, 0) + 1
             if original > len(data):
@@ -168,10 +171,11 @@ class Sightings:
                 datagram.link, datagram.frame, datagram.at, datagram.ecn = link.name, number, at, tos & 3
                 datagram.source, datagram.source_port = source, source_port
                 datagram.destination, datagram.destination_port = destination, destination_port
-            if not outbound and source in owners.get(bytes(data[6:12]), ()):
+            if not outbound and source in owners.get(mac, ()):
                 datagram.departures += 1
             if destination in targets:
                 _arrive(datagram, at, outbound=outbound, ecn=tos & 3, source=(source, source_port))
+        report.take_sizes(sizes, senders)
 
     def _bad_headers(self, link: LinkPlan, report: LinkReport, number: int, at: int) -> None:
         if self._corrupting:

@@ -9,6 +9,7 @@ from orchestrator.backends.base import Collected
 from orchestrator.probes.wire.connections import Connections
 from orchestrator.probes.wire.contents import MAX_NEEDLES, search
 from orchestrator.probes.wire.ends import FIRST_SIZE, End, watch
+from orchestrator.probes.wire.facts import gather_facts
 from orchestrator.probes.wire.key_log import read_key_logs
 from orchestrator.probes.wire.order import OrderChecks
 from orchestrator.probes.wire.report import WireReport
@@ -54,6 +55,7 @@ def verify(plan: DeploymentPlan, collected: Collected) -> WireReport:
         sealed.check(datagram)
     _check_order(plan, connections, suspects, report, sightings)
     _check_contents(connections, datagrams, suspects)
+    report.facts = gather_facts(datagrams, setups, connections.all, resets=len(resets.good))
     suspects.judge([*setups.good, *connections.good, *sealed.good, *resets.good])
     return report
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.topology.errors import TopologyError
-from orchestrator.topology.expectations import EXPECTATION_KINDS, parse_expectation
+from orchestrator.topology.expectations import EXPECTATION_KINDS, ExpressionError, parse_expectation
 from orchestrator.topology.load import load, parse
 from orchestrator.topology.model import Expectation, NodeKind, Topology
 from orchestrator.topology.schema_file import json_schema_text
@@ -161,3 +161,41 @@ def test_every_expectation_is_described_in_the_readme() -> None:
     readme = (TOPOLOGIES / "README.md").read_text(encoding="utf-8")
     for name in EXPECTATION_KINDS:
         assert f"`{name}`" in readme
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "arguments", "aggregate"),
+    [
+        ("fairness(film, news) >= 95%", "fairness", ("film", "news"), ""),
+        ("fairness >= 0.95", "fairness", (), ""),
+        ("median(goodput) >= 5Mbit", "goodput", (), "median"),
+        ("min( fairness( a,b ) ) >= 0.9", "fairness", ("a", "b"), "min"),
+        ("utilisation(r1:eth2) >= 80%", "utilisation", ("r1:eth2",), ""),
+    ],
+)
+def test_expectations_may_name_what_they_are_about(
+    text: str, kind: str, arguments: tuple[str, ...], aggregate: str
+) -> None:
+    found = parse_expectation(text, None)
+    assert (found.kind, found.arguments, found.aggregate) == (kind, arguments, aggregate)
+    assert parse_expectation(found.text, None) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "flow", "message"),
+    [
+        ("goodput(film) >= 5Mbit", None, "about one flow"),
+        ("fairness >= 0.9", "film", "about several flows"),
+        ("utilisation >= 90%", "film", "about a link"),
+        ("utilisation(a:eth1, b:eth1) >= 90%", None, "of 2 links"),
+        ("handshakes(film) == 1", None, "about the whole run"),
+        ("fairness(a, ) >= 0.9", None, "empty place"),
+        ("average(goodput) >= 1Mbit", None, "is measured"),
+        ("median(median(goodput)) >= 1Mbit", None, "is measured"),
+        ("fairness >= fair", None, "is not a number"),
+    ],
+)
+def test_expectations_about_the_wrong_thing_are_refused(text: str, flow: str | None, message: str) -> None:
+    with pytest.raises(ExpressionError, match=message) as caught:
+        parse_expectation(text, flow)
+    assert caught.value.advice or "write" in str(caught.value)
