@@ -166,6 +166,22 @@ def test_a_lab_that_is_up_obeys_plain_calls(project: pytest.Pytester) -> None:
     project.runpytest_subprocess(*PLUGIN).assert_outcomes(passed=1)
 
 
+def test_a_project_may_have_a_fixture_of_that_name(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture
+        def lab():
+            return "our own"
+
+        def test_it(lab):
+            assert lab == "our own"
+        """
+    )
+    project.runpytest_subprocess(*PLUGIN).assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize(
     ("marker", "found"),
     [
