@@ -66,6 +66,8 @@ class WatchedEndpoint(Endpoint):
         if any(_goes_with_data(connection, frame) for frame in connection.builder.control):
             return
         before = connection.next_timeout()
+        if before is not None and before <= now:
+            return  # pacing by less than a nanosecond: it is to be asked again at once, and will be
         self.wake(connection)
         missed = super().transmit(now=now)
         assert missed is None, f"{connection.state} slept with {len(missed.buffer)} bytes to send"
