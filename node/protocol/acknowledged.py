@@ -33,12 +33,18 @@ LOW_WATER = 256 * 1024
 
 def on_acked(c: Connection, newly: Sequence[tuple[SentBurst, int]]) -> None:
     """Packets were acknowledged: records with masks, oldest first."""
-    for record, mask in newly:
-        if c.fec is not None:
+    if c.fec is not None:
+        for record, mask in newly:
             c.fec.on_acked(record, mask)
+    if c.paths.active.mtu.in_doubt:
+        _end_doubt(c, newly)
+    deliver(c, newly)
+
+
+def _end_doubt(c: Connection, newly: Sequence[tuple[SentBurst, int]]) -> None:
+    for record, _ in newly:
         if c.paths.active.mtu.in_doubt and record.path == c.recovery.path:
             c.paths.on_acked(record.size)
-    deliver(c, newly)
 
 
 def _note_large_loss(c: Connection, record: SentBurst) -> None:
@@ -149,11 +155,12 @@ def repeat(c: Connection, record: SentBurst, *, newest: bool) -> None:
 
 
 def _stream_acked(c: Connection, stream: SendStream, start: int, end: int, fin: bool) -> None:
-    before = stream.backlog
+    before = stream.acked_prefix
     c.stream_bytes_acked += stream.on_acked(start, end, fin=fin)
-    if stream.backlog < LOW_WATER <= before and not stream.ended:
+    # Backlogs, without the calls: of what was written, this is not acknowledged yet.
+    if stream.written - stream.acked_prefix < LOW_WATER <= stream.written - before and not stream.ended:
         c.events.append(StreamWritable(stream.stream_id))
-    if stream.complete and stream.state is SendState.DATA_SENT:
+    if stream.fin_acked and stream.complete and stream.state is SendState.DATA_SENT:
         stream.state = send_transition(stream.state, "all acknowledged")
         if stream.is_message:
             c.messages.on_acknowledged(stream.stream_id)

@@ -62,19 +62,22 @@ class PathModel:
         # §5.5.4: a sample that the application limited still counts if it is the best.
         if rate and (not app_limited or rate >= self.max_bandwidth.value):
             self.max_bandwidth.update(rate)
-        self._look_for_chance(sample, state=state, app_limited=app_limited)
-        short_term.adapt(max_bandwidth=self.max_bandwidth.value, window=window, probing=state in PROBING)
+        self.random_loss.take(acked=sample.acked_bytes, rtt=sample.now - sample.newest_sent)
+        self.chance_found = False
+        if rounds.started:
+            self._look_for_chance(sample, state=state, app_limited=app_limited)
+        if short_term.round_started:
+            short_term.adapt(max_bandwidth=self.max_bandwidth.value, window=window, probing=state in PROBING)
         self.aggregation.update(
             sample.acked_bytes, now=sample.now, bandwidth=max(self.bandwidth, jump_rate), window=window,
             round_count=rounds.count, pipe_was_full=self.full_pipe.reached,
         )  # fmt: skip
-        self.full_pipe.update(rate, round_started=rounds.started, app_limited=app_limited)
+        if rounds.started:
+            self.full_pipe.update(rate, round_started=True, app_limited=app_limited)
 
     def _look_for_chance(self, sample: AckSample, *, state: State, app_limited: bool) -> None:
-        """Let losses that prove to be chance count no longer, nor what they have led to."""
-        chance = self.random_loss
-        chance.take(acked=sample.acked_bytes, rtt=sample.now - sample.newest_sent)
-        self.chance_found = self.rounds.started and chance.end_round(
+        """End a round trip: let losses that prove to be chance count no longer, nor what they have led to."""
+        self.chance_found = self.random_loss.end_round(
             bandwidth=self.bandwidth,
             max_bandwidth=self.max_bandwidth.value,
             min_rtt=self.min_rtt.value or 0,
@@ -93,10 +96,10 @@ class PathModel:
 
     def finish(self, sample: AckSample) -> None:
         """End the acknowledgement: AdvanceLatestDeliverySignals() and BoundBWForModel()."""
-        short_term = self.short_term
-        short_term.end_acknowledgement(
-            delivery_rate=sample.delivery_rate, inflight=sample.delivered - sample.prior_delivered
-        )
+        if self.short_term.round_started:
+            self.short_term.end_acknowledgement(
+                delivery_rate=sample.delivery_rate, inflight=sample.delivered - sample.prior_delivered
+            )
         self.bound_bandwidth()
 
     def bound_bandwidth(self) -> None:

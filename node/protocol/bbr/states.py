@@ -30,6 +30,8 @@ from node.protocol.bbr.constants import UNBOUNDED
 class State(Enum):
     """What a BBR sender is about."""
 
+    __hash__ = object.__hash__  # Enum's own is Python code, and states are looked up at each acknowledgement
+
     #: Doubles its rate each round trip, to find the path's bandwidth.
     STARTUP = "startup"
     #: Lets the queue that Startup made run off.

@@ -124,12 +124,16 @@ class Bbr:
         )
         if self._marked:
             self._handle_marks(sample, app_limited=app_limited)
-        self._check_startup_done(sample)
-        self._check_drain_done(sample)
+        if model.short_term.round_started or self.state is State.STARTUP:
+            self._check_startup_done(sample)
+        if self.state is State.DRAIN:
+            self._check_drain_done(sample)
         if model.full_pipe.reached:
             self._update_cycle(sample, app_limited=app_limited)
         self._update_min_rtt(sample)
-        self._check_probe_rtt(sample)
+        if model.min_rtt.expired or self.state is State.PROBE_RTT:
+            self._check_probe_rtt(sample)
+        self.idle_restart = False
         model.finish(sample)
         self._set_pacing_rate(GAINS[self.state].pacing)
         self._set_window(sample)
@@ -144,8 +148,12 @@ class Bbr:
         counts = sample.newest_sent > self._answered
         if counts:
             chance.note_lost(sample.lost_bytes)
-            counts = any(burst.lost > chance.allowance(burst.tx_in_flight) for burst in sample.bursts)
-        self._note_loss(sample.now, ranges=sum(burst.ranges for burst in sample.bursts), counts=counts)
+        ranges, too_much = 0, False
+        for burst in sample.bursts:
+            ranges += burst.ranges
+            if counts and not too_much:
+                too_much = burst.lost > chance.allowance(burst.tx_in_flight)
+        self._note_loss(sample.now, ranges=ranges, counts=too_much)
         for burst in sample.bursts:
             if self.cycle.is_probe_sample and self._is_too_high(burst):
                 self._handle_inflight_too_high(
@@ -210,8 +218,6 @@ class Bbr:
         self.pacing_rate = max(self.pacing_rate or 0, jump.pacing_rate(rtt))
 
     def _check_drain_done(self, sample: AckSample) -> None:
-        if self.state is not State.DRAIN:
-            return
         waited = self.model.rounds.count > self._drain_start_round + DRAIN_ROUNDS
         if waited or sample.bytes_in_flight <= self._inflight(self.model.bandwidth):
             self._start_down(Event.DRAINED, now=sample.now)
@@ -266,10 +272,10 @@ class Bbr:
         return False
 
     def _is_time_to_probe(self, now: Instant) -> bool:
-        target = self._target_inflight() // self._packet
         rounds = self.model.rounds.since_probe_up
         if self.state is State.PROBE_BW_DOWN and rounds < DOWN_ROUNDS:
             return False
+        target = self._target_inflight() // self._packet
         return self.cycle.is_time_to_probe(now=now, rounds=rounds, target_packets=target)
 
     def _is_time_to_go_down(self, sample: AckSample) -> bool:
@@ -365,7 +371,6 @@ class Bbr:
             self.model.restart_round()
         if self.state is State.PROBE_RTT:
             self._handle_probe_rtt(sample)
-        self.idle_restart = False
 
     def _handle_probe_rtt(self, sample: AckSample) -> None:
         self.model.throttle(sample.bytes_in_flight)
@@ -431,8 +436,9 @@ class Bbr:
         window = max(window, least)
         if state is State.PROBE_RTT:
             window = min(window, self.probe_rtt_window)
-        long_term = model.long_term
-        cap = volume_cap(state, longterm=long_term.inflight, with_headroom=long_term.with_headroom)
+        long_term, cap = model.long_term, UNBOUNDED
+        if long_term.inflight != UNBOUNDED:
+            cap = volume_cap(state, longterm=long_term.inflight, with_headroom=long_term.with_headroom)
         self.congestion_window = min(window, max(min(cap, model.short_term.inflight), least))
 
     def _inflight(self, bandwidth: int) -> int:

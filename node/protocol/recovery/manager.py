@@ -188,7 +188,7 @@ class Recovery:
         advances = largest > self._largest_acked
         if advances:
             self._largest_acked = largest
-        late = self._take_late(fresh, now)
+        late = bool(fresh) and fresh[0][0] < self.reordering.beyond and self._take_late(fresh, now)
         if not newly:
             if late:
                 self._update_pacer()
@@ -293,17 +293,9 @@ class Recovery:
     def _newly_acked(self, ranges: list[tuple[int, int]]) -> list[tuple[SentBurst, int]]:
         newly: list[tuple[SentBurst, int]] = []
         for start, end in ranges:
-            if self._skipped.any_in(start, end):
+            if start <= self._skipped.highest and self._skipped.any_in(start, end):
                 raise RemoteProtocolError(ErrorCode.PROTOCOL_VIOLATION, "ACK of a packet never sent")
-            for record in self.sent.overlapping(start, end):
-                low = max(0, start - record.first)
-                high = min(record.count, end - record.first)
-                mask = ((1 << (high - low)) - 1) << low & record.outstanding
-                if not mask:
-                    continue
-                if newly and newly[-1][0] is record:  # a lost packet between two ranges
-                    mask |= newly.pop()[1]
-                newly.append((record, mask))
+            self.sent.take_outstanding(start, end, newly)
         return newly
 
     def _take_late(self, ranges: list[tuple[int, int]], now: Instant) -> bool:
@@ -353,7 +345,7 @@ class Recovery:
             self._eliciting_in_flight -= count
             if record.path == self.path:
                 ours.append(found)
-                size += record.bytes_of(mask)
+                size += record.total if mask == record.full else record.bytes_of(mask)
                 if record.ecn:
                     marked += count
         self.bytes_in_flight -= size
@@ -438,7 +430,9 @@ class Recovery:
                 bursts=tuple(bursts),
             )
         )
-        if is_persistent(lost, probe_timeout=self.probe_timeout, first_sample=self._first_sample):
+        if len(lost) > 1 and is_persistent(
+            lost, probe_timeout=self.probe_timeout, first_sample=self._first_sample
+        ):
             self.congestion.on_persistent_congestion()
 
     def _update_pacer(self) -> None:

@@ -14,7 +14,7 @@ PERSISTENT_CONGESTION_THRESHOLD = 3
 def is_persistent(
     lost: Sequence[tuple[SentBurst, int]], *, probe_timeout: Duration, first_sample: Instant | None
 ) -> bool:
-    """Return whether the losses span so long, with nothing acknowledged between, as to be it.
+    """Return whether the losses span so long, with nothing acknowledged between: those of one burst never do.
 
     Args:
         lost: records with masks of newly lost packets, oldest first.

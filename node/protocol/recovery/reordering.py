@@ -53,8 +53,8 @@ class Reordering:
         #: Packets that were declared lost and acknowledged later.
         self.spurious = 0
         self._lost: deque[_Lost] = deque(maxlen=MAX_REMEMBERED)
-        #: No number from here on was declared lost.
-        self._beyond = 0
+        #: No number from here on was declared lost: of acknowledgements above it there is nothing to take.
+        self.beyond = 0
         self._period = 0
         self._period_start: Instant = -1
         #: Packets lost in this period that did not turn up; None: its losses have been undone.
@@ -86,7 +86,7 @@ class Reordering:
             lowest, beyond = record.first + (mask & -mask).bit_length() - 1, record.first + mask.bit_length()
             by_time = now - record.time_sent >= loss_delay
             self._lost.append(_Lost(record, mask, lowest, beyond, self._period, now + keep, by_time))
-            self._beyond = max(self._beyond, beyond)
+            self.beyond = max(self.beyond, beyond)
 
     def take_late(
         self, ranges: Sequence[tuple[int, int]], *, largest_acked: int, now: Instant
@@ -107,7 +107,7 @@ class Reordering:
         found: list[tuple[SentBurst, int]] = []
         undo = False
         for start, end in ranges:
-            if start >= self._beyond:
+            if start >= self.beyond:
                 continue  # nearly all that is new
             for entry in self._lost:
                 if entry.lowest < end and start < entry.beyond:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import islice
 
 from node.protocol.streams.send import SendStream
 from node.protocol.time import Instant
@@ -94,7 +95,14 @@ class SentBurst:
         found = []
         for position, (begin, offset) in enumerate(parts):
             beyond = parts[position + 1][0] if position + 1 < len(parts) else count
-            for low, high in runs(mask >> begin & ((1 << (beyond - begin)) - 1)):
+            left, high = mask >> begin & ((1 << (beyond - begin)) - 1), 0
+            while left:  # the runs of set bits, as ``runs`` has them: asked for at each acknowledgement
+                zeros = (left & -left).bit_length() - 1
+                left >>= zeros
+                low = high + zeros
+                ones = (~left & (left + 1)).bit_length() - 1
+                left >>= ones
+                high = low + ones
                 if begin + high == count:
                     found.append((offset + low * size, self.data_end, self.fin))
                 else:
@@ -128,6 +136,31 @@ class SentPackets:
         self._records.append(record)
         self._firsts.append(record.first)
 
+    def take_outstanding(self, start: int, end: int, found: list[tuple[SentBurst, int]]) -> None:
+        """Append the records with outstanding packets in ``[start, end)``, and masks of these, oldest first.
+
+        The last record found may be the first one here: a lost packet lies between two ranges.
+        """
+        records, begin = self._records, max(bisect_right(self._firsts, start) - 1, self._begin)
+        for index in range(begin, len(records)):
+            record = records[index]
+            first = record.first
+            if first >= end:
+                return
+            beyond = first + record.count
+            mask = record.full & ~(record.acked | record.lost)  # outstanding, without a call
+            if beyond > end:
+                mask &= (1 << (end - first)) - 1
+            if start > first:
+                if beyond <= start:
+                    continue
+                mask &= -1 << (start - first)
+            if not mask:
+                continue
+            if found and found[-1][0] is record:
+                mask |= found.pop()[1]
+            found.append((record, mask))
+
     def overlapping(self, start: int, end: int) -> Iterator[SentBurst]:
         """Yield the kept records with packets in ``[start, end)``, oldest first."""
         index = max(bisect_right(self._firsts, start) - 1, self._begin)
@@ -150,8 +183,7 @@ class SentPackets:
 
     def __iter__(self) -> Iterator[SentBurst]:
         """Yield the kept records, oldest first."""
-        for index in range(self._begin, len(self._records)):
-            yield self._records[index]
+        return islice(self._records, self._begin, None)
 
     def __reversed__(self) -> Iterator[SentBurst]:
         """Yield the kept records, newest first."""

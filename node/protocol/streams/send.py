@@ -175,26 +175,26 @@ class SendStream:
         if self.state in SEND_DONE or self.reset_code is not None:
             return 0
         self.fin_acked = self.fin_acked or fin
-        if start == self.acked_prefix and not self._acked.starts:  # in order: by far the most common
-            fresh = end - start
-            self.acked_prefix = end
-        elif (
-            start >= self._acked_end and start > self.acked_prefix
-        ):  # beyond all gaps: through loss nearly all
-            fresh = end - start
-            self._acked.add(start, end)
-            self._acked_end = end
-        else:
-            fresh = sum(high - low for low, high in self._fresh(start, end))
-            self._acked.add(max(start, self.acked_prefix), end)
-            self._acked_end = max(self._acked_end, end)
-            if self._acked and self._acked.first[0] <= self.acked_prefix:
-                self.acked_prefix = self._acked.drop_lowest()[1]
         if self.lost.starts:
             self.lost.remove(start, end)
-        # Go-back-n may have stepped back to what a late acknowledgement now covers.
-        self.next_offset = max(self.next_offset, self.acked_prefix)
-        self._release()
+        before, acked = self.acked_prefix, self._acked
+        if start > before and start >= self._acked_end:  # beyond all gaps: through loss nearly all
+            acked.add(start, end)
+            self._acked_end = end
+            return end - start
+        if start == before and not (acked.starts and acked.starts[0] <= end):
+            fresh = end - start
+            self.acked_prefix = end  # in order, by far the most common, or a part of the first gap
+        else:
+            fresh = sum(high - low for low, high in self._fresh(start, end))
+            acked.add(max(start, before), end)
+            self._acked_end = max(self._acked_end, end)
+            if acked.starts and acked.starts[0] <= before:
+                self.acked_prefix = acked.drop_lowest()[1]
+        if self.acked_prefix > before:
+            # Go-back-n may have stepped back to what a late acknowledgement now covers.
+            self.next_offset = max(self.next_offset, self.acked_prefix)
+            self._release()
         return fresh
 
     @property
