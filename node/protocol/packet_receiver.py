@@ -1,24 +1,30 @@
 """Taking DATA packets: the only place where hostile bytes enter an open connection.
 
-The hot path takes a burst in which every packet is one STREAM frame, as bulk data comes: opened in
-place, appended to the stream's buffer, acknowledged as one range. Anything else goes frame by
-frame. Nothing here raises for what the network did: a packet is dropped and counted, or the
-connection closes with a code (SPEC 1-2, 5-1). A burst comes to the same as its packets one by one
-(SPEC 1-1).
+The hot path (``bulk_receiver``) takes a burst in which every packet is one STREAM frame, as bulk data
+comes. Anything else goes frame by frame. Nothing here raises for what the network did: a packet is dropped
+and counted, or the connection closes with a code (SPEC 1-2, 5-1). A burst comes to the same as its packets
+one by one (SPEC 1-1).
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from node.protocol.bulk_receiver import (
+    BULK_DATA,
+    BULK_HEAD,
+    BULK_KINDS,
+    HEADER_BYTES,
+    NUMBER,
+    OFFSET_LENGTH,
+    BulkReceiver,
+)
 from node.protocol.errors import ErrorCode, RemoteProtocolError
 from node.protocol.states import OVER, ConnectionState
 from node.protocol.streams.receive import MAX_GAPS, ReceiveStream
-from node.protocol.streams.states import ReceiveState
 from node.protocol.time import Instant
-from node.protocol.trace import PacketDropped, StreamRun
+from node.protocol.trace import StreamRun
 from node.protocol.wire.fec_frames import FecRepair
 from node.protocol.wire.frames import (
     NON_ELICITING,
@@ -34,20 +40,10 @@ from node.protocol.wire.frames import (
 from node.protocol.wire.packet_number import WIRE_MASK, decode_packet_number
 
 if TYPE_CHECKING:
-    from node.protocol.arena import Arena, Slot
+    from node.protocol.arena import Arena
     from node.protocol.connection import Connection
     from node.protocol.observer import Observer
 
-HEADER_BYTES = 13
-_NUMBER = struct.Struct(">I")
-#: A STREAM or MESSAGE frame without length and FIN, with the id in four bytes and the offset in eight:
-#: what the bulk path sends. The rest of the packet is data.
-_BULK_PACKET = struct.Struct(">BIQ")
-_BULK_KINDS = (Stream.KIND, Message.KIND)
-_BULK_HEAD = _BULK_PACKET.size
-_BULK_DATA = HEADER_BYTES + _BULK_HEAD
-_ID_LENGTH, _ID_IN_FOUR = 0xC000_0000, 0x8000_0000
-_OFFSET_LENGTH = 0xC000_0000_0000_0000
 #: What became of a packet: it cannot be kept now, or is none; nothing asks for an acknowledgement, or
 #: something does.
 _UNTIMELY, _REFUSED, _TAKEN, _ELICITING = -1, 0, 1, 2
@@ -55,36 +51,13 @@ _UNTIMELY, _REFUSED, _TAKEN, _ELICITING = -1, 0, 1, 2
 _NOT_REBUILT = (Padding, Ack, FecRepair, Close)
 
 
-#: ``bytearray.extend`` would make the zeros twice before it copies them.
-_ZEROS = memoryview(bytes(1 << 16))
-
-
-class PacketReceiver:
+class PacketReceiver(BulkReceiver):
     """Opens the packets of one connection and hands their frames on."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self.packets = 0
-        self.bytes = 0
-        self.integrity_failures = 0
+        super().__init__(connection)
         self.duplicates = 0
         self.malformed = 0
-        # What of the current burst has still to be acknowledged: packets [start, end).
-        self._run_start = self._run_end = -1
-        self._eliciting = 0
-        # The STREAM frame that the next bulk packet is expected to be, ids and offsets as on the wire.
-        self._bulk_stream: ReceiveStream | None = None
-        self._bulk_kind = Stream.KIND
-        self._bulk_id = self._bulk_offset = self._bulk_room = 0
-        self._run_offset = 0
-        # Where the current burst lies, if its views are made already.
-        self._arena: Arena | None = None
-        self._now: Instant = 0
-        # What its IP headers say of congestion.
-        self._ecn = 0
-        #: The highest number of a packet that says where the peer is (RFC 9000 §9.3).
-        self.newest = -1
-        self._tells = False
 
     def receive(
         self, packets: memoryview, segment_size: int, *, now: Instant, arena: Arena | None = None,
@@ -101,15 +74,15 @@ class PacketReceiver:
             self._connection.keys.reading_previous = False
         self._tells = False
         self._run_start = self._run_end = -1
-        c, position, authentic, opened = self._connection, 0, False, False
+        c, position, authentic, opened = self._connection, 0, False, -1
         fec, life, acks, end = c.fec, c.life, c.acks, len(packets)
         try:
             while position < end and life.state not in OVER:
                 packet = packets[position : position + segment_size]
                 position += len(packet)  # the last one may be shorter
                 expected = max(self._run_end, acks.largest + 1)
-                number = expected if opened else self._open(packet, expected, now)
-                opened = False
+                number = opened if opened >= 0 else self._open(packet, expected, now)
+                opened = -1
                 if number < 0:
                     continue
                 if not authentic:
@@ -119,9 +92,9 @@ class PacketReceiver:
                         c.on_authentic(now)
                     authentic = True
                 payload = packet[HEADER_BYTES : len(packet) - c.protection.tag_size]
-                if payload[0] in _BULK_KINDS and self._arm(payload):
+                if payload[0] in BULK_KINDS and self._arm(payload):
                     self._tells = True
-                    self._append(payload[_BULK_HEAD:])
+                    self._append(payload[BULK_HEAD:])
                     self._note(number, len(packet), _ELICITING, now)
                     if fec is not None:
                         fec.retained.note(number, position - len(packet), position)
@@ -172,93 +145,6 @@ class PacketReceiver:
             observer.rebuilt(number, len(payload), frames, now)
         return self._handle(frames, number, len(payload), now) > 0
 
-    def _receive_bulk(self, packets: memoryview, position: int, segment_size: int) -> tuple[int, bool]:
-        """Take packets as long as each is the next in number and the next of the expected stream.
-
-        Returns:
-            Where it stopped, and whether the packet there has been opened already (its number is
-            the one expected).
-        """
-        c, stream = self._connection, self._bulk_stream
-        assert stream is not None
-        buffer, begin = stream.buffer, self._bulk_offset
-        # Room for all at once: growing packet by packet copies the buffer nine times over.
-        filled, first = len(buffer), self._run_end
-        buffer += _ZEROS[: len(packets) - position]
-        going, opened = True, False
-        if self._arena is not None:
-            slots = self._arena.slots(segment_size, c.protection.tag_size)
-            slots = slots[position // segment_size : len(packets) // segment_size]
-            passed, going, opened = self._take_slots(slots, buffer, filled)
-            position += passed * segment_size
-        while going and position < len(packets):
-            end = min(position + segment_size, len(packets))
-            passed, going, opened = self._take_at(packets, position, end, buffer, filled - begin)
-            position += passed * segment_size
-        del buffer[filled + self._bulk_offset - begin :]
-        length, count = self._bulk_offset - begin, self._run_end - first
-        if length:
-            self._appended(stream, begin)
-        self.packets += count
-        self.bytes += length + count * (_BULK_DATA + c.protection.tag_size)
-        self._eliciting += count
-        return position, opened
-
-    def _take_slots(self, slots: list[Slot], buffer: bytearray, filled: int) -> tuple[int, bool, bool]:
-        """Take whole packets from their slots in an arena: the hottest loop of a receiver.
-
-        Returns:
-            How many packets were dealt with, whether to go on with what follows them, and whether
-            the packet at which this stopped has been opened already.
-        """
-        open_slot = self._connection.protection.open_slot
-        number_of, frame_of = _NUMBER.unpack_from, _BULK_PACKET.unpack_from
-        stream_id, offset, number = self._bulk_id, self._bulk_offset, self._run_end
-        kind = self._bulk_kind
-        length = len(slots[0].data) if slots else 0
-        passed, going, opened = 0, length > 0, False
-        for slot in slots[: self._bulk_room // length] if length else ():
-            if number_of(slot.header, 9)[0] != number & WIRE_MASK:
-                going = False
-                break
-            if not open_slot(number, slot):
-                self._drop_damaged(len(slot.packet), number)
-                passed, going = 1, False
-                break
-            if frame_of(slot.payload) != (kind, stream_id, offset):
-                going, opened = False, True
-                break
-            buffer[filled : filled + length] = slot.data
-            filled += length
-            offset += length
-            number += 1
-        passed += number - self._run_end
-        self._bulk_room -= offset - self._bulk_offset
-        self._bulk_offset, self._run_end = offset, number
-        return passed, going, opened
-
-    def _take_at(
-        self, packets: memoryview, position: int, end: int, buffer: bytearray, shift: int
-    ) -> tuple[int, bool, bool]:
-        """Take one packet that lies in no slot, like ``_take_slots``; ``shift``: offset to place."""
-        c = self._connection
-        offset = self._bulk_offset
-        length = end - position - _BULK_DATA - c.protection.tag_size
-        if length <= 0 or _NUMBER.unpack_from(packets, position + 9)[0] != self._run_end & WIRE_MASK:
-            return 0, False, False
-        if not c.protection.open(self._run_end, packets, position, end):
-            self._drop_damaged(end - position, self._run_end)
-            return 1, False, False
-        frame = _BULK_PACKET.unpack_from(packets, position + HEADER_BYTES)
-        if length > self._bulk_room or frame != (self._bulk_kind, self._bulk_id, offset):
-            return 0, False, True
-        data = position + _BULK_DATA
-        buffer[offset + shift : offset + shift + length] = packets[data : data + length]
-        self._bulk_offset += length
-        self._bulk_room -= length
-        self._run_end += 1
-        return 1, True, False
-
     def _open(self, packet: memoryview, expected: int, now: Instant) -> int:
         """Check and open a packet in place; return its number, -1: it was dropped and counted."""
         c, length = self._connection, len(packet)
@@ -266,7 +152,7 @@ class PacketReceiver:
         if not HEADER_BYTES + c.protection.tag_size < length <= c.configuration.max_datagram_size:
             self._drop_malformed(length, None, "its length is not one of a DATA packet")
             return -1
-        truncated, number = _NUMBER.unpack_from(packet, 9)[0], expected
+        truncated, number = NUMBER.unpack_from(packet, 9)[0], expected
         if truncated != expected & WIRE_MASK:
             number = decode_packet_number(expected - 1, truncated)
         # The endpoint hands over bursts of one type: what is behind this packet is of its key phase.
@@ -297,88 +183,6 @@ class PacketReceiver:
             self._eliciting = 0
         self._run_end = number + 1
         self._eliciting += taken == _ELICITING
-
-    def _arm(self, payload: memoryview) -> bool:
-        """Whether the payload is bulk data for the end of its stream's buffer; the next is expected then.
-
-        Behind a gap as well: through loss almost every packet comes while an earlier one is missing.
-        """
-        if len(payload) <= _BULK_HEAD:
-            return False
-        kind, stream_id, offset = _BULK_PACKET.unpack_from(payload)
-        if stream_id & _ID_LENGTH != _ID_IN_FOUR or offset & _OFFSET_LENGTH != _OFFSET_LENGTH:
-            return False
-        c = self._connection
-        stream = c.streams.receivers.get(stream_id & ~_ID_LENGTH)
-        start = offset & ~_OFFSET_LENGTH
-        if stream is None or stream.state is not ReceiveState.RECEIVING or start < stream.highest:
-            return False
-        if start > stream.contiguous_end and (c.arq.in_order_only or len(stream.early) >= MAX_GAPS):
-            return False  # SPEC 6-6, 7-3
-        room = min(stream.window.maximum - start, c.credit.to_receive - (start - stream.highest))
-        if stream.is_message:
-            room = min(room, c.configuration.max_message_size - start)  # SPEC 6.2-3
-        if stream.is_message is not (kind == Message.KIND):
-            return False  # SPEC 6.2-1
-        if len(payload) - _BULK_HEAD > room or not stream.extend_to(start):
-            return False
-        self._bulk_stream = stream
-        self._bulk_kind, self._bulk_id = kind, stream_id
-        self._bulk_offset, self._bulk_room = offset, room
-        self._run_offset = start
-        return True
-
-    def _fill_gap(self, payload: memoryview) -> bool:
-        """Whether the payload is bulk data below its stream's highest byte, sent again; then it is taken.
-
-        It comes to what ``_take_frames`` does, without making a frame: through loss that is a packet in a
-        hundred, at five times the cost of others.
-        """
-        if len(payload) <= _BULK_HEAD or payload[0] != Stream.KIND:
-            return False
-        _, stream_id, offset = _BULK_PACKET.unpack_from(payload)
-        if stream_id & _ID_LENGTH != _ID_IN_FOUR or offset & _OFFSET_LENGTH != _OFFSET_LENGTH:
-            return False
-        c = self._connection
-        stream = c.streams.receivers.get(stream_id & ~_ID_LENGTH)
-        start, data = offset & ~_OFFSET_LENGTH, payload[_BULK_HEAD:]
-        if stream is None or stream.state is not ReceiveState.RECEIVING or stream.is_message:
-            return False
-        if start + len(data) > stream.highest:
-            return False
-        before = stream.contiguous_end
-        if start > before and (c.arq.in_order_only or len(stream.early) >= MAX_GAPS):
-            return False  # SPEC 6-6, 7-3
-        stream.receive(start, data, fin=False)
-        if stream.contiguous_end > before and not stream.announced:
-            c.announce(stream)
-        return True
-
-    def _append(self, data: memoryview) -> None:
-        """Append data of the expected stream."""
-        stream = self._bulk_stream
-        assert stream is not None
-        stream.buffer += data
-        begin = self._bulk_offset
-        self._bulk_offset += len(data)
-        self._bulk_room -= len(data)
-        self._appended(stream, begin)
-        if stream.contiguous_end == stream.highest and not stream.announced:
-            self._connection.announce(stream)
-
-    def _appended(self, stream: ReceiveStream, begin: int) -> None:
-        """Note what was appended from the offset ``begin`` (as on the wire) on."""
-        start, end = begin & ~_OFFSET_LENGTH, self._bulk_offset & ~_OFFSET_LENGTH
-        self._connection.credit.take(stream.appended(start, end))
-
-    def _end_run(self, now: Instant) -> None:
-        if self._run_end > self._run_start >= 0:
-            if self._tells and self._run_end > self.newest:
-                self.newest = self._run_end - 1
-            self._connection.acks.on_received(
-                self._run_start, self._run_end, self._eliciting, now=now, ecn=self._ecn
-            )
-        self._run_start = self._run_end = -1
 
     def _take_frames(self, payload: memoryview, number: int, size: int, now: Instant) -> int:
         """Handle all frames of a payload; return what became of it."""
@@ -418,25 +222,17 @@ class PacketReceiver:
 
     # -- what is dropped, and what observers are told
 
-    def _drop_damaged(self, size: int, number: int) -> None:
-        self.integrity_failures += 1
-        self._tell_dropped(size, number, "decryption_failure", "its integrity check failed")
-
     def _drop_malformed(self, size: int, number: int | None, reason: str) -> None:
         self.malformed += 1
         self._tell_dropped(size, number, "invalid", reason)
-
-    def _tell_dropped(self, size: int, number: int | None, trigger: str, reason: str) -> None:
-        if (observer := self._connection.observer) is not None:
-            observer.emit(self._now, PacketDropped(trigger, reason, size, number))
 
     def _tell_run(self, observer: Observer, first: int, size: int, now: Instant) -> None:
         """Tell of the bulk packets from ``first`` on that were taken just now."""
         stream = self._bulk_stream
         assert stream is not None
         count = self._run_end - first
-        head = _BULK_DATA + self._connection.protection.tag_size
-        length = (self._bulk_offset & ~_OFFSET_LENGTH) - self._run_offset
+        head = BULK_DATA + self._connection.protection.tag_size
+        length = (self._bulk_offset & ~OFFSET_LENGTH) - self._run_offset
         run = StreamRun(
             stream.stream_id,
             self._run_offset,

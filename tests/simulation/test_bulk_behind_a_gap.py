@@ -6,10 +6,12 @@ from random import Random
 
 import pytest
 
+from node.protocol.arena import Arena
 from node.protocol.configuration import Configuration
 from node.protocol.datagrams import Burst
 from node.protocol.errors import ErrorCode
 from node.protocol.streams.receive import MAX_GAPS
+from node.protocol.time import SECOND
 from node.protocol.wire.frames import Ack, Stream
 from tests.support.forge import Forger
 from tests.support.pair import LEFT, Pair
@@ -90,6 +92,97 @@ def test_a_gap_counts_against_the_connections_window(window: int, fits: bool) ->
     pair, forger = attacked(right=right)
     forger.send(Stream(4, right.connection_window - window - 1, b"x"))
     take(pair, [forger.packet(bulk(offset)) for offset in (8 * SIZE, 9 * SIZE)])
+    closed = pair.closed(right=True)
+    assert (closed is None) is fits
+    assert closed is None or closed.code == ErrorCode.FLOW_CONTROL
+
+
+class InArena:
+    """Hands packets over as the UDP driver does: in an arena, where what follows a gap is stepped to."""
+
+    def __init__(self, pair: Pair) -> None:
+        self.pair = pair
+        self._arena = Arena()
+
+    def take(self, packets: list[bytes]) -> None:
+        data = b"".join(packets)
+        view = self._arena.view[: len(data)]
+        view[:] = data
+        self.pair.right.receive(Burst(LEFT, view, len(packets[0]), arena=self._arena), now=self.pair.now)
+        self.pair.drain()
+
+
+def newest_ack(pair: Pair, forger: Forger) -> Ack:
+    pair.run_for(SECOND)
+    return [frame for frame in forger.answers() if isinstance(frame, Ack)][-1]
+
+
+def test_what_follows_a_lost_packet_is_taken_at_its_own_place() -> None:
+    """Numbers are missing where packets were lost: what was in them is another's, or this stream's."""
+    pair, forger = attacked()
+    base = forger.number
+    packets = []
+    for place, number in enumerate((0, 1, 3, 4, 7, 8)):
+        offset = (0, 1, 3, 4, 5, 6)[place] * SIZE  # what was in 5 and 6 was of no stream
+        packets.append(forger.seal(bulk(offset), base + number))
+    InArena(pair).take(packets)
+    assert pair.right_data[0] == DATA[: 2 * SIZE]
+    assert newest_ack(pair, forger).ranges[:3] == (
+        (base + 7, base + 9), (base + 3, base + 5), (0, base + 2),
+    )  # fmt: skip
+    pair.inject(forger.seal(bulk(2 * SIZE), base + 9), to_right=True)
+    assert pair.right_data[0] == DATA[: 7 * SIZE]
+
+
+def test_a_damaged_packet_behind_a_gap_is_dropped_alone() -> None:
+    pair, forger = attacked()
+    base = forger.number
+    packets = [forger.seal(bulk(n * SIZE), base + n) for n in (0, 2, 3)]
+    packets[1] = packets[1][:-1] + bytes((packets[1][-1] ^ 1,))
+    InArena(pair).take(packets)
+    assert pair.accepted is not None
+    assert pair.accepted.statistics().integrity_failures == 1
+    assert newest_ack(pair, forger).ranges == ((base + 3, base + 4), (0, base + 1))
+
+
+@pytest.mark.parametrize("other", [Stream(4, 0, b"a" * (SIZE - 2)), Stream(0, 3 * SIZE, b"", fin=True)])
+def test_other_frames_behind_a_gap_are_taken_as_ever(other: Stream) -> None:
+    pair, forger = attacked()
+    base = forger.number
+    first = forger.seal(bulk(0), base)
+    padded = other.encode().ljust(len(bulk(0)), b"\x00")
+    InArena(pair).take([first, forger.seal(padded, base + 2), forger.seal(bulk(SIZE), base + 3)])
+    assert pair.right_data[0] == DATA[: 2 * SIZE]
+    assert newest_ack(pair, forger).ranges == ((base + 2, base + 4), (0, base + 1))
+    if other.stream_id:
+        assert pair.right_data[4] == other.data
+
+
+def test_go_back_n_steps_over_no_gap_of_data() -> None:
+    pair, forger = attacked(left=Configuration(arq="go-back-n"))
+    base = forger.number
+    InArena(pair).take([forger.seal(bulk(n * SIZE), base + n) for n in (0, 2, 3)])
+    assert pair.right_data[0] == DATA[:SIZE]
+    assert newest_ack(pair, forger).ranges == ((0, base + 1),)
+
+
+def test_no_more_gaps_are_stepped_over_than_are_kept() -> None:
+    pair, forger = attacked()
+    base, arena = forger.number, InArena(pair)
+    numbers = list(range(1, 2 * MAX_GAPS + 9, 2))
+    while numbers:
+        arena.take([forger.seal(bulk(number * SIZE), base + number) for number in numbers[:50]])
+        del numbers[:50]
+    assert newest_ack(pair, forger).ranges[0] == (base + 2 * MAX_GAPS - 1, base + 2 * MAX_GAPS)
+
+
+@pytest.mark.parametrize(("missing", "fits"), [(22, True), (23, False)])
+def test_a_step_counts_against_the_window(missing: int, fits: bool) -> None:
+    """SPEC 6-2: 24 packets of 100 bytes fit in the window, with what is missing between them."""
+    pair, forger = attacked(right=Configuration(connection_window=2400))
+    base = forger.number
+    last = missing + 1
+    InArena(pair).take([forger.seal(bulk(n * SIZE), base + n) for n in (0, last)])
     closed = pair.closed(right=True)
     assert (closed is None) is fits
     assert closed is None or closed.code == ErrorCode.FLOW_CONTROL
