@@ -195,12 +195,17 @@ class Process:
     def poll(self) -> int | None:
         """Return the exit status (negative: the signal that ended it), or None while it runs."""
         if self.exit_code is None and self._descriptor >= 0:
-            result = os.waitid(os.P_PIDFD, self._descriptor, os.WEXITED | os.WNOHANG)
-            if result is not None:
-                killed = result.si_code != os.CLD_EXITED
-                self.exit_code = -result.si_status if killed else result.si_status
+            self.exit_code = self._reap(self._descriptor)
+            if self.exit_code is not None:
                 self.release()
         return self.exit_code
+
+    def _reap(self, descriptor: int) -> int | None:
+        """Return the exit status if it has ended; it is a child of this process."""
+        result = os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOHANG)
+        if result is None:
+            return None
+        return -result.si_status if result.si_code != os.CLD_EXITED else result.si_status
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal; nothing happens if the process has ended."""

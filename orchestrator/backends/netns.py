@@ -18,7 +18,8 @@ from orchestrator.backends.base import BACKENDS, Capabilities, Collected, NodeSt
 from orchestrator.errors import BackendError
 from orchestrator.topology.model import LinkEndpoint, NodeKind
 from orchestrator.topology.plan import DeploymentPlan
-from orchestrator.wiring.agents import Agent, control_socket
+from orchestrator.wiring.agents import Agent, control_sockets, start_all, wait_all_ready
+from orchestrator.wiring.forkserver import AGENT_MODULES, LINK_MODULES
 from orchestrator.wiring.lab import Lab
 
 
@@ -60,10 +61,15 @@ class NetnsBackend:
         """
         with files_below(directory):
             await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
-        hosts = [node for node in plan.nodes if node.kind is NodeKind.HOST]
-        controls = {node.name: control_socket(run_id, plan, node.name) for node in hosts}
         # Not in a thread: a cancelled wait would lose the lab that the thread then makes.
-        lab = Lab.create(plan, run_id=run_id, directory=directory, detached=detached, controls=controls)
+        lab = Lab.create(
+            plan,
+            run_id=run_id,
+            directory=directory,
+            detached=detached,
+            controls=control_sockets(run_id, plan),
+            modules=(*LINK_MODULES, *AGENT_MODULES),
+        )
         deployment = NetnsDeployment(lab, directory)
         try:
             with files_below(directory):
@@ -99,10 +105,11 @@ class NetnsDeployment:
             BackendError: one does not; the message holds the end of its log.
         """
         (self._directory / "files").mkdir(exist_ok=True)
-        for name, agent in self._agents.items():
+        for name in self._agents:
             (self._directory / "received" / name).mkdir(parents=True, exist_ok=True)
-            agent.start()
-        await asyncio.gather(*(agent.wait_ready() for agent in self._agents.values()))
+        agents = list(self._agents.values())
+        await self.lab.do(start_all, agents)
+        await wait_all_ready(agents)
 
     async def request(self, node: str, command: Command) -> Reply:
         """Hand a command to a node's agent and return its reply.

@@ -6,21 +6,25 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from node.control.client import ControlClient, ControlError
 from node.control.messages import Command, NodeEvent, Reply
 from orchestrator.errors import BackendError
 from orchestrator.executor import Process
+from orchestrator.topology.model import NodeKind
 from orchestrator.topology.plan import DeploymentPlan, NodePlan
+from orchestrator.wiring.forkserver import Wanted
 from orchestrator.wiring.lab import Lab
 from orchestrator.wiring.state import socket_directory
 
 #: A hundred Python processes that start at once on two cores take some 15 seconds.
 READY_TIMEOUT_SECONDS = 120.0
 _POLL_SECONDS = 0.02
+#: How often it is looked whether one that is waited for has ended.
+_LOOK_AT_ENDS_SECONDS = 0.5
 #: An agent says goodbye within its own limit of a second.
 STOP_SECONDS = 3.0
 
@@ -39,6 +43,8 @@ class Agent:
         self, node: NodePlan, lab: Lab, directory: Path, events: asyncio.Queue[NodeEvent | None]
     ) -> None:
         self.node = node
+        #: Its control socket.
+        self.control = Path(lab.record.node(node.name).control)
         self._lab = lab
         self._directory = directory
         self._events = events
@@ -58,23 +64,42 @@ class Agent:
         return self._directory / f"{self.node.name}.keylog"
 
     def start(self) -> None:
-        """Start the process; ``wait_ready`` follows."""
+        """Start the process; ``wait_ready`` follows.
+
+        Raises:
+            BackendError: it cannot be started.
+        """
+        start_all([self])
+
+    def prepare(self) -> Wanted:
+        """Write its configuration, and return what is to be started."""
         self._paused = False
-        control = control_socket(self._lab.record.run_id, self._lab.plan, self.node.name)
-        configuration = control.with_suffix(".json")
-        text = json.dumps(agent_configuration(self._lab.plan, self.node, self._directory, control))
+        self.control.unlink(missing_ok=True)
+        configuration = self.control.with_suffix(".json")
+        text = json.dumps(agent_configuration(self._lab.plan, self.node, self._directory, self.control))
         # It holds the node's private key.
         descriptor = os.open(configuration, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text)
-        self._process = self._lab.spawn(
+        return Wanted(
             f"agent of {self.node.name}",
-            [sys.executable, "-m", "node", "--config", str(configuration)],
+            "node",
+            ("--config", str(configuration)),
             self._lab.namespace(self.node.name),
-            log=self.log,
+            self.log,
+            f"agent {self.node.name}",
             # What an agent keeps for itself goes when the lab goes, even if the agent is killed.
-            environment={"TMPDIR": str(control.parent)},
+            {"TMPDIR": str(self.control.parent)},
         )
+
+    @property
+    def lab(self) -> Lab:
+        """Where it runs."""
+        return self._lab
+
+    def started_as(self, process: Process) -> None:
+        """Take the process that was started as what ``prepare`` said."""
+        self._process = process
 
     async def wait_ready(self) -> None:
         """Wait until the agent answers.
@@ -83,13 +108,12 @@ class Agent:
             BackendError: it has ended, or does not answer in READY_TIMEOUT_SECONDS.
         """
         assert self._process is not None
-        control = control_socket(self._lab.record.run_id, self._lab.plan, self.node.name)
         deadline = time.monotonic() + READY_TIMEOUT_SECONDS
         while True:
             if self._process.poll() is not None:
                 raise BackendError(self._ended())
             try:
-                self._client = await ControlClient.connect_unix(str(control))
+                self._client = await ControlClient.connect_unix(str(self.control))
                 break
             except ControlError as error:
                 if time.monotonic() > deadline:
@@ -179,10 +203,61 @@ class Agent:
         return f"the agent of {self.node.name} {state}; its log ends:\n{process.tail() if process else ''}"
 
 
-def control_socket(run_id: str, plan: DeploymentPlan, node: str) -> Path:
-    """Return the path of an agent's control socket: short, whatever the node is called."""
-    index = [planned.name for planned in plan.nodes].index(node)
-    return socket_directory(run_id) / f"node{index}.sock"
+def start_all(agents: Sequence[Agent]) -> None:
+    """Start the processes of agents of one lab, all in one request; ``wait_ready`` follows.
+
+    Raises:
+        BackendError: they cannot be started.
+    """
+    if not agents:
+        return
+    started = agents[0].lab.spawn([agent.prepare() for agent in agents])
+    for agent, process in zip(agents, started, strict=True):
+        agent.started_as(process)
+
+
+async def wait_all_ready(agents: Sequence[Agent]) -> None:
+    """Wait until all agents of a lab answer: one look into their directory for all of them, no poll of each.
+
+    Raises:
+        BackendError: one has ended, or does not answer in READY_TIMEOUT_SECONDS.
+    """
+    waiting = {agent.control: agent for agent in agents}
+    deadline = time.monotonic() + READY_TIMEOUT_SECONDS
+    look_at_ends = time.monotonic() + _LOOK_AT_ENDS_SECONDS
+    asked: list[asyncio.Task[None]] = []
+    try:
+        while waiting:
+            now = time.monotonic()
+            directories = {control.parent for control in waiting}
+            there = {place / name for place in directories for name in os.listdir(place)}
+            ready = waiting.keys() & there
+            if now >= look_at_ends:
+                look_at_ends = now + _LOOK_AT_ENDS_SECONDS
+                ready |= {control for control, agent in waiting.items() if not agent.runs}
+            if now >= deadline:
+                names = ", ".join(agent.node.name for agent in waiting.values())
+                raise BackendError(f"agents do not come up in {READY_TIMEOUT_SECONDS:.0f} s: {names:.200}")
+            asked += [asyncio.create_task(waiting.pop(control).wait_ready()) for control in ready]
+            for task in asked:
+                if task.done():
+                    task.result()
+            await asyncio.sleep(_POLL_SECONDS)
+        await asyncio.gather(*asked)
+    finally:
+        for task in asked:
+            task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+
+
+def control_sockets(run_id: str, plan: DeploymentPlan) -> dict[str, Path]:
+    """Return the paths of the hosts' control sockets, by node: short, whatever the nodes are called."""
+    directory = socket_directory(run_id)
+    return {
+        node.name: directory / f"node{index}.sock"
+        for index, node in enumerate(plan.nodes)
+        if node.kind is NodeKind.HOST
+    }
 
 
 def agent_configuration(

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from node.capture.process import RING_MIB
 from orchestrator.errors import BackendError
 from orchestrator.executor import Process
 from orchestrator.wiring.commands import DEVICE_A, DEVICE_B
-from orchestrator.wiring.shaping import Spawn
+from orchestrator.wiring.forkserver import Wanted
 from orchestrator.wiring.state import LinkRecord
 
 #: A hundred Python processes that start at once on two cores take some seconds.
 _READY_TIMEOUT_SECONDS = 60.0
 _POLL_SECONDS = 0.01
+#: Memory for the rings of all links of a lab, which the kernel does not swap.
+RINGS_MIB = 2048
 #: Time to write what the ring still holds.
 _FLUSH_SECONDS = 20.0
 
@@ -34,16 +37,39 @@ def capture_path(link: LinkRecord, directory: Path) -> Path:
     return directory / "captures" / f"{link.name.replace(':', '.').replace('/', '_')}.pcapng"
 
 
-def start(link: LinkRecord, directory: Path, spawn: Spawn) -> Capture:
-    """Start the capture of a link."""
-    path = capture_path(link, directory)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Where frames come in and where they go out, behind the queueing discipline: so what the link lost or
-    # damaged is seen even on the last link of a path. It doubles the files, and costs no time to speak of.
-    argv = [sys.executable, "-m", "node.capture", "--output", str(path), "--direction", "both"]
-    for device in (DEVICE_A, DEVICE_B):
-        argv += ["--interface", device]
-    return Capture(link, spawn(f"capture of {link.name}", argv, Path(link.namespace)), path)
+def start(
+    links: Sequence[LinkRecord], directory: Path, spawn: Callable[[Sequence[Wanted]], list[Process]]
+) -> list[Capture]:
+    """Start the captures of links."""
+    paths = [capture_path(link, directory) for link in links]
+    (directory / "captures").mkdir(parents=True, exist_ok=True)
+    ring = str(ring_mib(len(links)))
+    wanted = []
+    for link, path in zip(links, paths, strict=True):
+        # Where frames come in and where they go out, behind the queueing discipline: so what the link lost
+        # or damaged is seen even on the last link of a path. It doubles the files, and costs hardly any time.
+        arguments = ("--output", str(path.absolute()), "--direction", "both", "--ring-mib", ring)
+        ends = ("--interface", DEVICE_A, "--interface", DEVICE_B)
+        log = directory / "logs" / f"capture-{path.stem}.log"
+        title = f"capture {link.index}"
+        wanted.append(
+            Wanted(
+                f"capture of {link.name}",
+                "node.capture",
+                (*arguments, *ends),
+                Path(link.namespace),
+                log,
+                title,
+            )
+        )
+    return [
+        Capture(link, process, path) for link, process, path in zip(links, spawn(wanted), paths, strict=True)
+    ]
+
+
+def ring_mib(links: int) -> int:
+    """Return the size of each interface's ring in MiB: all rings of a lab share RINGS_MIB."""
+    return max(1, min(RING_MIB, RINGS_MIB // (2 * links)))
 
 
 async def wait_ready(captures: list[Capture]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,9 +18,9 @@ from orchestrator.executor import RUN_VARIABLE, Commands, Executor, Process, run
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan
 from orchestrator.wiring import captures, cleanup, commands, namespaces, nat, offloads
+from orchestrator.wiring.forkserver import LINK_MODULES, ForkServer, Wanted
 from orchestrator.wiring.injection import Injector
 from orchestrator.wiring.journal import Journal
-from orchestrator.wiring.processes import spawn_for_run
 from orchestrator.wiring.readiness import wait_until_running
 from orchestrator.wiring.shaping import LinkShaping, direction_from, kernel_netem_problem
 from orchestrator.wiring.state import LabRecord, LinkRecord, NodeRecord, socket_directory
@@ -49,6 +48,7 @@ class Lab:
         commands_: Commands,
         *,
         detached: bool,
+        modules: Sequence[str],
     ) -> None:
         self.plan = plan
         self.journal = journal
@@ -61,10 +61,19 @@ class Lab:
         self._detached = detached
         self._captures: list[captures.Capture] = []
         self._injector = Injector()
+        self._fork_server = ForkServer(
+            commands_,
+            journal,
+            socket_directory(record.run_id) / "fork.sock",
+            log=Path(record.directory) / "logs" / "forkserver.log",
+            attached=not detached,
+            modules=modules,
+        )
         # Of our own: `destroy` must wait for what a cancelled `build` still does in its threads.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="lab")
         self._shaping = {
-            link.name: LinkShaping(link, self.impairment, commands_, self.spawn) for link in record.links
+            link.name: LinkShaping(link, self.impairment, commands_, self._spawn_for_link)
+            for link in record.links
         }
 
     @classmethod
@@ -80,6 +89,7 @@ class Lab:
         controls: Mapping[str, Path] | None = None,
         containers: Mapping[str, str] | None = None,
         impairment: Impairment | None = None,
+        modules: Sequence[str] = LINK_MODULES,
         commands_: Commands | None = None,
     ) -> Lab:
         """Start the journal of a lab; nothing else is made yet.
@@ -95,6 +105,7 @@ class Lab:
             controls: node name → path of its agent's control socket, for other commands.
             containers: node name → name of its container, for other commands.
             impairment: who impairs; None: the kernel if it can.
+            modules: what its processes import: imported once, before they are forked.
             commands_: runs commands.
 
         Raises:
@@ -126,7 +137,7 @@ class Lab:
         except OSError as error:
             journal.discard()
             raise BackendError(f"lab {run_id} cannot be started: {error}") from error
-        return cls(plan, journal, record, adopted or {}, doer, detached=detached)
+        return cls(plan, journal, record, adopted or {}, doer, detached=detached, modules=modules)
 
     async def build(self) -> None:
         """Make namespaces and links, with addresses, routes and impairments, and read these back.
@@ -134,11 +145,13 @@ class Lab:
         Raises:
             BackendError: something cannot be made; ``destroy`` removes the rest.
         """
+        # Here, in a thread that goes on: the server ends with the one that started it.
+        self._fork_server.start()
         await self._make_namespaces()
         await self._make_interfaces()
         await self._bring_up()
         places = {node.name: self.namespace(node.name) for node in self.plan.nodes}
-        await self._do(nat.set_up, self.plan, self._commands, places)
+        await self.do(nat.set_up, self.plan, self._commands, places)
         await asyncio.gather(*(self._join(link) for link in self.record.links))
         await self._each(wait_until_running)
         self.record.save()
@@ -147,38 +160,26 @@ class Lab:
         """Return the path of a node's network namespace."""
         return Path(self.record.node(node).namespace)
 
-    def spawn(
-        self,
-        what: str,
-        argv: Sequence[str],
-        namespace: Path,
-        log: Path | None = None,
-        environment: Mapping[str, str] | None = None,
-    ) -> Process:
-        """Start a long-lived process of the lab in a namespace; it is in the journal and labelled.
+    def spawn(self, wanted: Sequence[Wanted]) -> list[Process]:
+        """Start long-lived processes of the lab, each in its namespace; they are in the journal and labelled.
 
-        Args:
-            what: what it is, for the journal and the name of its log.
-            argv: what to run.
-            namespace: path of the network namespace.
-            log: file for its output; None: one below the run's directory.
-            environment: added to ours.
+        Raises:
+            BackendError: they cannot be started.
         """
-        if log is None:
-            name = what.replace(" of ", "-").replace(":", ".").replace("/", "_")
-            log = Path(self.record.directory) / "logs" / f"{name}.log"
-        process = spawn_for_run(
-            self._commands,
-            self.journal,
-            what,
-            argv,
-            namespace=namespace,
-            log=log,
-            environment=environment or {},
-            attached=not self._detached,
-        )
-        self.processes.append(process)
-        return process
+        started = self._fork_server.spawn(wanted)
+        self.processes += started
+        return started
+
+    def log_of(self, what: str) -> Path:
+        """Return the file for what a process of the lab says."""
+        name = what.replace(" of ", "-").replace(":", ".").replace("/", "_")
+        return Path(self.record.directory) / "logs" / f"{name}.log"
+
+    def _spawn_for_link(self, what: str, argv: Sequence[str], namespace: Path) -> Process:
+        """Start ``python -m MODULE …``, as LinkShaping asks for it."""
+        module, *arguments = argv[2:]
+        title = f"{module.rpartition('.')[2]} {namespace.name.rpartition('-')[2]}"
+        return self.spawn([Wanted(what, module, tuple(arguments), namespace, self.log_of(what), title)])[0]
 
     async def set_impairments(self, endpoint: LinkEndpoint, impairments: Impairments) -> Impairments:
         """Replace the whole set of what leaves ``endpoint`` on its link; return what was read back.
@@ -188,7 +189,7 @@ class Lab:
         """
         link = self.record.link_at(endpoint)
         shaping = self._shaping[link.name]
-        return await self._do(shaping.set, direction_from(link, endpoint), impairments)
+        return await self.do(shaping.set, direction_from(link, endpoint), impairments)
 
     async def impairments(self, endpoint: LinkEndpoint) -> Impairments:
         """Return the impairments of what leaves ``endpoint``, read from whoever impairs.
@@ -197,7 +198,7 @@ class Lab:
             BackendError: they cannot be read.
         """
         link = self.record.link_at(endpoint)
-        return await self._do(self._shaping[link.name].read, direction_from(link, endpoint))
+        return await self.do(self._shaping[link.name].read, direction_from(link, endpoint))
 
     async def begin(self) -> list[str]:
         """Let the run start: links number packets from now on; return whom the kernel does not impair.
@@ -205,7 +206,7 @@ class Lab:
         Raises:
             BackendError: a link's shaper does not answer.
         """
-        await asyncio.gather(*(self._do(shaping.begin) for shaping in self._shaping.values()))
+        await asyncio.gather(*(self.do(shaping.begin) for shaping in self._shaping.values()))
         return [
             f"{name}: impaired by the user-space shaper, not by the kernel: {shaping.why}"
             for name, shaping in self._shaping.items()
@@ -214,7 +215,7 @@ class Lab:
 
     async def counters(self, link: str) -> dict[str, dict[str, int]]:
         """Return what happened to a link's packets: by direction (``forward``, ``reverse``), by name."""
-        return await self._do(self._shaping[link].counters)
+        return await self.do(self._shaping[link].counters)
 
     async def inject(self, endpoint: LinkEndpoint, frame: bytes) -> None:
         """Put an Ethernet frame on the link as if ``endpoint`` had sent it.
@@ -233,7 +234,7 @@ class Lab:
         """
         forwards = "1" if on else "0"
         setting = {"net/ipv4/ip_forward": forwards, "net/ipv6/conf/all/forwarding": forwards}
-        await self._do(namespaces.inside, {self.namespace(node): partial(namespaces.write_settings, setting)})
+        await self.do(namespaces.inside, {self.namespace(node): partial(namespaces.write_settings, setting)})
 
     async def control_nat(self, node: str, *, keep_for: Duration | None = None, flush: bool = False) -> str:
         """Change how long a NAT router keeps idle mappings (ns), or let it forget all; return what to tell.
@@ -243,8 +244,8 @@ class Lab:
         """
         if self.plan.node(node).nat is None:
             raise BackendError(f"node {node} is no NAT router")
-        told = await self._do(nat.set_timeout, self.namespace(node), keep_for) if keep_for is not None else ""
-        return f"{await self._do(nat.flush, self.namespace(node))} mappings forgotten" if flush else told
+        told = await self.do(nat.set_timeout, self.namespace(node), keep_for) if keep_for is not None else ""
+        return f"{await self.do(nat.flush, self.namespace(node))} mappings forgotten" if flush else told
 
     async def start_captures(self) -> None:
         """Capture every link from now on.
@@ -253,7 +254,7 @@ class Lab:
             BackendError: a capture does not come up.
         """
         directory = Path(self.record.directory)
-        self._captures = [captures.start(link, directory, self.spawn) for link in self.record.links]
+        self._captures = await self.do(captures.start, self.record.links, directory, self.spawn)
         await captures.wait_ready(self._captures)
 
     async def stop_captures(self) -> dict[str, list[Path]]:
@@ -268,25 +269,28 @@ class Lab:
     async def destroy(self) -> None:
         """Remove everything that was made; may be called twice."""
         self._injector.close()
-        for process in self.processes:
-            # Whoever waits for one of them in a thread stops waiting.
-            process.send(signal.SIGKILL)
+        # Whoever waits for one of its processes in a thread stops waiting.
+        await asyncio.to_thread(self._fork_server.end)
         await asyncio.to_thread(self._threads.shutdown, wait=True, cancel_futures=True)
         await asyncio.to_thread(cleanup.remove, self.journal)
         for process in self.processes:
             process.poll()
             process.release()
+        if self._fork_server.process is not None:
+            self._fork_server.process.poll()
 
     def leave(self) -> None:
         """Let go of a detached lab: it stays up, for other commands to change and to destroy."""
         assert self._detached, "the processes of this lab end with ours"
         self._injector.close()
         self._threads.shutdown()
+        self._fork_server.leave()
         for process in self.processes:
             process.release()
         self.journal.close()
 
-    async def _do(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    async def do(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Call a function that blocks, in a thread of the lab: ``destroy`` waits for its end."""
         call = partial(function, *arguments, **named)
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
@@ -300,7 +304,7 @@ class Lab:
             *({"kind": "namespace", "name": name} for name in made),
             *({"kind": "adopted", "name": name} for name in adopted),
         )
-        await self._do(run_batch, self._commands, "ip", commands.namespace_lines(made))
+        await self.do(run_batch, self._commands, "ip", commands.namespace_lines(made))
         for name, path in adopted.items():
             namespaces.adopt(name, path)
         settings = {
@@ -309,7 +313,7 @@ class Lab:
         }
         for link in self.record.links:
             settings[Path(link.namespace)] = partial(namespaces.write_settings, commands.link_settings())
-        await self._do(namespaces.inside, settings)
+        await self.do(namespaces.inside, settings)
 
     async def _make_interfaces(self) -> None:
         lines: list[commands.Line] = []
@@ -320,13 +324,13 @@ class Lab:
             of_namespace[middle] = [commands.DEVICE_A, commands.DEVICE_B]
             of_namespace.setdefault(a, []).append(link.a.interface)
             of_namespace.setdefault(b, []).append(link.b.interface)
-        await self._do(run_batch, self._commands, "ip", lines)
+        await self.do(run_batch, self._commands, "ip", lines)
         self._interfaces = of_namespace
         await self._each(_switch_off)
 
     async def _each(self, work: Callable[[Sequence[str]], None]) -> None:
         """Do something with all interfaces of each namespace, inside it."""
-        await self._do(
+        await self.do(
             namespaces.inside,
             {path: partial(work, interfaces) for path, interfaces in self._interfaces.items()},
         )
@@ -337,14 +341,14 @@ class Lab:
         ]
         await asyncio.gather(
             *(
-                self._do(partial(run_batch, self._commands, "ip", lines, namespace=path))
+                self.do(partial(run_batch, self._commands, "ip", lines, namespace=path))
                 for path, lines in batches
             )
         )
 
     async def _join(self, link: LinkRecord) -> None:
         planned = self.plan.link(link.name)
-        await self._do(self._shaping[link.name].join, planned.forward, planned.reverse)
+        await self.do(self._shaping[link.name].join, planned.forward, planned.reverse)
 
 
 def _record(

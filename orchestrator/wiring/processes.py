@@ -35,7 +35,7 @@ def spawn_for_run(
     what: str,
     argv: Sequence[str],
     *,
-    namespace: Path,
+    namespace: Path | None,
     log: Path,
     environment: Mapping[str, str],
     attached: bool,
@@ -47,7 +47,7 @@ def spawn_for_run(
         journal: of the run.
         what: what it is, for the journal.
         argv: what to run.
-        namespace: path of the network namespace.
+        namespace: path of the network namespace; None: ours.
         log: file for its output.
         environment: added to ours.
         attached: whether it ends with this process.
@@ -62,10 +62,20 @@ def spawn_for_run(
         environment={**_python_path(), **environment, RUN_VARIABLE: journal.run_id},
         attached=attached,
     )
-    start = start_of(process.pid)
-    if start is not None:
-        journal.record({"kind": "process", "pid": process.pid, "start": start, "what": what})
+    record_processes(journal, {what: process})
     return process
+
+
+def record_processes(journal: Journal, started: Mapping[str, Process]) -> None:
+    """Write processes into the journal of their run; one that has ended is left out."""
+    known = {what: (process.pid, start_of(process.pid)) for what, process in started.items()}
+    journal.record(
+        *(
+            {"kind": "process", "pid": pid, "start": start, "what": what}
+            for what, (pid, start) in known.items()
+            if start is not None
+        )
+    )
 
 
 def start_of(pid: int) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 import time
@@ -87,12 +88,12 @@ def test_a_link_is_captured_into_a_file_and_into_a_pipe(lab: LabRecord, tmp_path
     ping = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'here', ('10.0.0.2', 9))"
     assert live.execute(lab, "left", [sys.executable, "-c", ping]) == 0
     time.sleep(0.2)
-    subprocess.run(["pkill", "-INT", "-f", f"--output {path}"], check=True)
+    subprocess.run(["pkill", "-INT", "-f", "--", f"--output {path}"], check=True)
     assert capture.wait(timeout=60) == 0
     read = Capture.open(path)
     payloads = [bytes(frame.data) for frame in read]
     # Where it came into the link, and where it went out.
-    assert sum(data.endswith(b"here") or b"here" in data[42:] for data in payloads) == 2
+    assert sum(data[23] == socket.IPPROTO_UDP and data.endswith(b"here") for data in payloads) == 2
     assert read.comments == ["link left:eth1--middle:eth1: a is left:eth1, b is middle:eth1"]
 
     # Nothing comes on this link any more, and still the capture ends with its reader.

@@ -1,0 +1,1 @@
+"""A process for the fork server to fork, in tests."""
