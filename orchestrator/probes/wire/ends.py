@@ -146,6 +146,8 @@ class End:
     is_virtual: bool
     #: Bytes of the largest datagrams that an end may begin with (SPEC 13.4).
     first_size: int = FIRST_SIZE
+    #: The longest that the timeline lets its node stand still, ns: what came then it finds afterwards.
+    stands_still: int = 0
     #: Transport parameters (SPEC 3.2) of this end and of its peer; None: not known.
     own: Mapping[str, int] | None = field(init=False)
     peers: Mapping[str, int] | None = field(init=False)
@@ -162,7 +164,7 @@ class End:
     @property
     def reaction(self) -> int:
         """How long after a packet came the end may not know of it, ns."""
-        return 0 if self.is_virtual else REACTION
+        return self.stands_still + (0 if self.is_virtual else REACTION)
 
     def packet_numbered(self, number: int) -> Packet | None:
         """Return the packet that this end sent under ``number``."""

@@ -31,12 +31,7 @@ class Resets:
 
     def __init__(self, plan: DeploymentPlan, suspects: Suspects, asking: Iterable[Datagram]) -> None:
         self._suspects = suspects
-        self._nodes = {
-            address_bytes(host): node
-            for node in plan.nodes
-            for interface in node.interfaces
-            for host in interface.hosts
-        }
+        self._nodes = {address_bytes(host): node for node in plan.nodes for host in node.all_addresses}
         #: How often each connection ID came in a DATA packet that may be answered; what was answered so far.
         self._asked: dict[bytes, int] = {}
         self._answered: dict[bytes, int] = {}

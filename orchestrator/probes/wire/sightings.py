@@ -192,9 +192,14 @@ class Sightings:
                     yield bytes.fromhex(interface.mac.replace(":", "")), str(end)
 
     def _addresses(self, end: str) -> set[bytes]:
-        """Return the addresses of the node that an end of a link is of."""
+        """Return the addresses of the node that an end of a link is of: what comes from there it has sent.
+
+        But a NAT router's are on what others sent, and have left once already.
+        """
         node = self._plan.node(end.partition(":")[0])
-        return {address_bytes(host) for interface in node.interfaces for host in interface.hosts}
+        if node.nat is not None:
+            return set()
+        return {address_bytes(host) for host in node.all_addresses}
 
     def _targets(self, link: LinkPlan) -> set[bytes]:
         """Return the addresses of the link's two nodes, those of their other interfaces included.

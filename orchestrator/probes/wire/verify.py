@@ -6,7 +6,7 @@ from node.dissectors.reset import STATELESS_RESET
 from node.dissectors.scapy_layer import COMPLETION, DATA, DATA_ODD, EARLY, INITIATION, RESPONSE, RETRY
 from node.dissectors.sealed import SEALED
 from orchestrator.backends.base import Collected
-from orchestrator.probes.wire.connections import Connections
+from orchestrator.probes.wire.connections import Connection, Connections
 from orchestrator.probes.wire.contents import MAX_NEEDLES, search
 from orchestrator.probes.wire.ends import FIRST_SIZE, End, watch
 from orchestrator.probes.wire.facts import gather_facts
@@ -124,10 +124,25 @@ def _check_order(
                 report.note("links corrupt here: the rules of conduct were not checked")
             elif sightings.exits_captured:
                 for index in (0, 1):
-                    watch(End(connection, index, suspects, sightings.is_virtual, first_size))
+                    paused = _longest_pause(plan, connection, index)
+                    watch(End(connection, index, suspects, sightings.is_virtual, first_size, paused))
             else:
                 report.note("only what entered the links was captured: the rules of conduct were not checked")
         elif not connection.whole:
             report.note(
                 f"connection {connection.name} was not captured from its start: order was not checked"
             )
+
+
+def _longest_pause(plan: DeploymentPlan, connection: Connection, index: int) -> int:
+    """Return how long, in ns, the timeline lets the node of an end stand still at most."""
+    nodes = connection.nodes(index)
+    pauses = (event for event in plan.timeline if event.action == "pause")
+    return max(
+        (
+            plan.time_limit if event.duration is None else event.duration
+            for event in pauses
+            if nodes is not None and isinstance(event.value, list) and nodes[0].name in event.value
+        ),
+        default=0,
+    )

@@ -68,7 +68,9 @@ class Repeated(Rule):
         largest = packet.ack.intervals[0][1]
         sent = self.end.packet_numbered(largest)
         for smallest, high in packet.ack.intervals:
-            if self._acked.add(smallest, high) and high == largest and sent is not None:
+            new = self._acked.add(smallest, high)
+            # A sample is of the largest, if it is new (RFC 9002 §5.1).
+            if new and new[-1][1] == largest and sent is not None:
                 rtt = at - sent.at
                 if self._latest >= 0:
                     # What is no sample to the sender (SPEC 13.4-3) can only lower what is known of its last.

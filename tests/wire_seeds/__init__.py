@@ -1,0 +1,1 @@
+"""Right nodes over all kinds of networks, with every frame judged: no one of them may be accused."""
