@@ -231,6 +231,79 @@ class TimelineResult:
 
 
 @dataclass(frozen=True, slots=True)
+class CalibrationRow:
+    """What was asked of one direction of a link, and what was measured before the flows started."""
+
+    #: The end that sends.
+    sender: str
+    #: ``delay``, ``jitter`` (standard deviation), ``loss``, ``rate``, ``reordering`` …
+    quantity: str
+    #: ns, ratio, bit/s or count.
+    unit: str
+    #: None: nothing that could be compared.
+    asked: float | None
+    measured: float | None
+    #: The 99 % interval of the measured value; None: there is none.
+    low: float | None
+    high: float | None
+    #: ``ok``, ``outside`` or ``not judged``.
+    verdict: str
+    #: Why it is not judged; what is worth telling.
+    detail: str
+
+    def describe(self) -> str:
+        """Return the row as a sentence."""
+        asked, measured = (show_measure(self.unit, value) for value in (self.asked, self.measured))
+        interval = ""
+        if self.low is not None and self.high is not None:
+            low, high = show_measure(self.unit, self.low), show_measure(self.unit, self.high)
+            interval = f" (99 %: {low} to {high})"
+        more = f"; {self.detail}" if self.detail else ""
+        return f"{self.sender}: {self.quantity} asked {asked}, measured {measured}{interval}{more}"
+
+
+def show_measure(unit: str, value: float | None) -> str:
+    """Return a measured value as people read it; ``-`` for none."""
+    if value is None:
+        return "-"
+    match unit:
+        case "ns":
+            return f"{value / 1e6:.3f} ms"
+        case "bit/s":
+            return f"{value / 1e6:.3f} Mbit/s"
+        case "ratio":
+            return f"{value * 100:.2f} %"
+        case _:
+            return f"{value:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationResult:
+    """What the links did before the flows started, measured by probes of their own."""
+
+    #: ``warn``, ``strict`` or ``off``.
+    mode: str
+    rows: tuple[CalibrationRow, ...] = ()
+    #: What was not measured, and why.
+    notes: tuple[str, ...] = ()
+
+    @property
+    def outside(self) -> tuple[CalibrationRow, ...]:
+        """Return what is not as asked."""
+        return tuple(row for row in self.rows if row.verdict == "outside")
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as JSON-able data."""
+        return {
+            "mode": self.mode,
+            "measured": bool(self.rows),
+            "outside": len(self.outside),
+            "links": [asdict(row) for row in self.rows],
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class RunResult:
     """A whole run."""
 
@@ -249,6 +322,8 @@ class RunResult:
     directory: Path
     #: What happened to the lab meanwhile, in order.
     timeline: tuple[TimelineResult, ...] = ()
+    #: What its links did before.
+    calibration: CalibrationResult = CalibrationResult("off")
 
     @property
     def verdict(self) -> Verdict:
@@ -278,6 +353,7 @@ class RunResult:
             "flows": {flow.name: flow.to_json() for flow in self.flows},
             "links": [link.to_json() for link in self.links],
             "wire": self.wire.to_json(),
+            "calibration": {**self.calibration.to_json(), "shaper": self.manifest.impairment},
             "timeline": [event.to_json() for event in self.timeline],
             "expectations": [expectation.to_json() for expectation in self.expectations],
             "directory": str(self.directory),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -14,6 +14,7 @@ from node.links.settings import Impairments
 from node.protocol.time import Duration, Instant
 from node.registry import Registry
 from orchestrator.errors import BackendError
+from orchestrator.measure.streams import Prober
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan
 
@@ -148,6 +149,19 @@ class Begins(Protocol):
 
         Raises:
             BackendError: who impairs does not answer.
+        """
+        ...
+
+
+@runtime_checkable
+class Measurable(Protocol):
+    """A deployment that can put frames of its own on its links, and see what comes out of them."""
+
+    def prober(self, links: Sequence[str]) -> Prober:
+        """Return what measures the named links; ``close`` it afterwards.
+
+        Raises:
+            BackendError: it cannot be had.
         """
         ...
 

@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -41,9 +41,11 @@ from orchestrator.images import (
     node_source_digest,
     source_directory,
 )
+from orchestrator.measure.streams import Prober
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan, NodePlan
 from orchestrator.wiring.lab import Lab
+from orchestrator.wiring.measuring import open_prober
 from orchestrator.wiring.state import socket_directory
 
 #: Seconds for one call to the engine; starting twenty containers at once on two cores takes some.
@@ -182,6 +184,10 @@ class DockerDeployment:
             BackendError: who impairs does not answer.
         """
         return await self._lab.begin()
+
+    def prober(self, links: Sequence[str]) -> Prober:
+        """Return what measures the named links, with sockets in the nodes' namespaces."""
+        return open_prober(self._lab, links)
 
     async def set_node_state(self, node: str, state: NodeState) -> None:
         """Pause a container, go on with it, or kill it; one that was killed does not come back.

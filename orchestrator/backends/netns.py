@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,11 +16,13 @@ from node.protocol.time import SECOND, Duration, Instant
 from orchestrator import doctor
 from orchestrator.backends.base import BACKENDS, Capabilities, Collected, NodeState, Problem, files_below
 from orchestrator.errors import BackendError
+from orchestrator.measure.streams import Prober
 from orchestrator.topology.model import LinkEndpoint, NodeKind
 from orchestrator.topology.plan import DeploymentPlan
 from orchestrator.wiring.agents import Agent, control_sockets, start_all, wait_all_ready
 from orchestrator.wiring.forkserver import AGENT_MODULES, LINK_MODULES
 from orchestrator.wiring.lab import Lab
+from orchestrator.wiring.measuring import open_prober
 
 
 @BACKENDS.register("netns")
@@ -134,6 +136,10 @@ class NetnsDeployment:
             BackendError: who impairs does not answer.
         """
         return await self.lab.begin()
+
+    def prober(self, links: Sequence[str]) -> Prober:
+        """Return what measures the named links, with sockets in the nodes' namespaces."""
+        return open_prober(self.lab, links)
 
     async def set_node_state(self, node: str, state: NodeState) -> None:
         """Run, pause or stop a node. A router that is not running forwards nothing.

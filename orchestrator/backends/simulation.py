@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import shutil
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
@@ -32,9 +32,11 @@ from orchestrator.backends.base import (
     files_below,
 )
 from orchestrator.errors import BackendError
+from orchestrator.measure.streams import Prober
 from orchestrator.simulation.artefacts import Artefacts
 from orchestrator.simulation.lab import SimulatedLab
 from orchestrator.simulation.link import LinkDirection
+from orchestrator.simulation.probing import SimulatedProber
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan
 
@@ -146,6 +148,15 @@ class SimulationDeployment:
         for direction in self._lab.network.directions.values():
             direction.begin()
         return []
+
+    def prober(self, links: Sequence[str]) -> Prober:
+        """Return what measures links, on virtual time; of any of them."""
+        network = self._lab.network
+        mtus = {
+            str(end): network.stations[end.node].interfaces[end.interface].plan.mtu
+            for end in network.directions
+        }
+        return SimulatedProber(network, mtus, self.sleep)
 
     async def set_node_state(self, node: str, state: NodeState) -> None:
         """Run, pause or stop a node. A router that is not running forwards nothing.

@@ -30,6 +30,11 @@ from orchestrator.cli.support.options import (
     default=None,
     help="Have both ends of each connection write a qlog file, or not, whatever the topology says.",
 )
+@click.option(
+    "--calibrate",
+    type=click.Choice(["warn", "strict", "off"]),
+    help="Measure the links first: tell of those that are not as asked, or fail; whatever the topology says.",
+)
 @format_option
 @verbose_option
 def command(
@@ -41,6 +46,7 @@ def command(
     keep: bool,
     no_capture: bool,
     qlog: bool | None,
+    calibrate: str | None,
     form: str,
 ) -> None:
     """Run a topology, and say PASS or FAIL.
@@ -56,6 +62,7 @@ def command(
     from orchestrator.cli.support.running import run_to_end
     from orchestrator.experiment.runner import run
     from orchestrator.results import Verdict
+    from orchestrator.topology.calibrating import Calibrate
     from orchestrator.topology.load import load
 
     topology = load(file, parameters)
@@ -69,6 +76,7 @@ def command(
                 capture=not no_capture,
                 qlog=qlog,
                 keep=keep,
+                calibrate=None if calibrate is None else Calibrate(calibrate),
                 on_progress=observer,
             )
         )

@@ -14,6 +14,7 @@ class Phase(Enum):
     """Where a run is; the values are what users read."""
 
     DEPLOYING = "making the lab"
+    CALIBRATING = "measuring the links"
     RUNNING = "running the flows"
     COLLECTING = "collecting captures and logs"
     DESTROYING = "removing the lab"

@@ -17,6 +17,7 @@ from pathlib import Path
 from node.transports.base import STRAIT
 from orchestrator.backends.base import Backend, Collected, Deployment
 from orchestrator.errors import TestbedError
+from orchestrator.experiment.calibration import calibrate as calibrate_links
 from orchestrator.experiment.conduct import TROUBLE, Findings, run_flows
 from orchestrator.experiment.damage import corrupted_bytes
 from orchestrator.experiment.expectations import judge, needs_captures
@@ -35,7 +36,8 @@ from orchestrator.experiment.manifest import make_manifest, new_run_id, started_
 from orchestrator.experiment.progress import Observer, Phase, Progress, ignore
 from orchestrator.experiment.selection import select_backend
 from orchestrator.experiment.wire import WireFindings, check_wire
-from orchestrator.results import FlowResult, RunResult, WireResult, make_run_directory
+from orchestrator.results import CalibrationResult, FlowResult, RunResult, WireResult, make_run_directory
+from orchestrator.topology.calibrating import Calibrate
 from orchestrator.topology.model import Expectation, Topology
 from orchestrator.topology.plan import DeploymentPlan
 from orchestrator.topology.planning import make_plan
@@ -52,6 +54,7 @@ async def run(
     capture: bool = True,
     qlog: bool | None = None,
     keep: bool = False,
+    calibrate: Calibrate | None = None,
     on_progress: Observer = ignore,
 ) -> RunResult:
     """Run a topology and return its result, which has been written to the run's directory too.
@@ -63,6 +66,7 @@ async def run(
         capture: whether every link is captured and every frame checked.
         qlog: whether the nodes trace their connections; None: as the topology says.
         keep: leave the lab up.
+        calibrate: how the links are measured first, whatever the topology says; None: as it says.
         on_progress: called with each new snapshot.
 
     Raises:
@@ -74,7 +78,13 @@ async def run(
     plan = make_plan(topology, seed=seed, qlog=qlog)
     backend = select_backend(backend_name, plan)
     return await run_plan(
-        plan, backend, directory=directory, capture=capture, keep=keep, on_progress=on_progress
+        plan,
+        backend,
+        directory=directory,
+        capture=capture,
+        keep=keep,
+        calibrate=calibrate or topology.calibrate,
+        on_progress=on_progress,
     )
 
 
@@ -85,14 +95,20 @@ async def run_plan(
     directory: Path,
     capture: bool = True,
     keep: bool = False,
+    calibrate: Calibrate | None = None,
     on_progress: Observer = ignore,
 ) -> RunResult:
-    """Run a plan on a back end that can do it; arguments and errors as of ``run``."""
+    """Run a plan on a back end that can do it; arguments and errors as of ``run``.
+
+    ``calibrate``: None measures links that are real, and tells of those that are not as asked.
+    """
     if keep:
         check_can_last(backend)
     run_id = new_run_id()
     place = make_run_directory(directory, plan.name, run_id)
-    experiment = _Experiment(plan, backend, run_id, place, on_progress, capture=capture)
+    if calibrate is None:
+        calibrate = Calibrate.OFF if backend.capabilities().virtual_time else Calibrate.WARN
+    experiment = _Experiment(plan, backend, run_id, place, on_progress, capture=capture, calibrate=calibrate)
     result = await experiment.run(keep=keep)
     result.write()
     return result
@@ -110,6 +126,7 @@ class _Experiment:
         observer: Observer,
         *,
         capture: bool,
+        calibrate: Calibrate,
     ) -> None:
         self._plan = plan
         #: The same, but its files are where agents may read them.
@@ -119,6 +136,8 @@ class _Experiment:
         self._directory = directory
         self._observer = observer
         self._capture = capture
+        self._mode = calibrate
+        self._calibration = CalibrationResult(calibrate.value)
         self._tracker = FlowTracker(plan, on_change=self._show)
         self._findings = Findings()
         self._collected = Collected()
@@ -138,10 +157,12 @@ class _Experiment:
             impairment = deployment.impairment
             self._began = deployment.now()
             self._tell_of_nat()
-            self._enter(Phase.RUNNING)
-            await run_flows(
-                deployment, self._staged.plan, self._tracker, self._findings, virtual_time=virtual_time
-            )
+            if await self._links_will_do(deployment, virtual_time=virtual_time):
+                self._began = deployment.now()
+                self._enter(Phase.RUNNING)
+                await run_flows(
+                    deployment, self._staged.plan, self._tracker, self._findings, virtual_time=virtual_time
+                )
             self._enter(Phase.COLLECTING)
             await self._collect(deployment)
             if not keep:
@@ -168,6 +189,7 @@ class _Experiment:
             duration=self._findings.duration,
             directory=self._directory,
             timeline=self._findings.timeline,
+            calibration=self._calibration,
         )
         self._enter(Phase.DONE)
         return result
@@ -209,6 +231,29 @@ class _Experiment:
             virtual = self._backend.capabilities().virtual_time
             who = "the simulator" if virtual else "the kernel (conntrack)"
             self._findings.note(f"{who} translates at {', '.join(routers)}")
+
+    async def _links_will_do(self, deployment: Deployment, *, virtual_time: bool) -> bool:
+        """Measure the links, if that is wanted; return whether the flows may start."""
+        if self._mode is Calibrate.OFF:
+            return True
+        self._enter(Phase.CALIBRATING)
+        self._calibration = await calibrate_links(
+            deployment, self._plan, self._mode, virtual_time=virtual_time
+        )
+        for note in self._calibration.notes:
+            self._findings.note(f"calibration: {note}")
+        wrong = [row.describe() for row in self._calibration.outside]
+        if self._mode is Calibrate.WARN:
+            for sentence in wrong:
+                self._findings.note(f"calibration: {sentence}")
+            return True
+        if not self._calibration.rows:
+            wrong.append("nothing could be measured")
+        for sentence in wrong:
+            self._findings.fail(f"calibration: {sentence}")
+        if wrong:
+            self._tracker.fail_all("not started, since the links are not as asked")
+        return not wrong
 
     async def _collect(self, deployment: Deployment) -> None:
         try:

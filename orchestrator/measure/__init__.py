@@ -1,0 +1,1 @@
+"""Measures what links do to packets, without any code of what configured them."""

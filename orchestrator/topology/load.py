@@ -13,6 +13,7 @@ from node.protocol.errors import LocalProtocolError
 from node.protocol.time import SECOND, Duration
 from node.registry import UnknownNameError
 from node.transports.base import STRAIT, TRANSPORTS, check_settings
+from orchestrator.topology.calibrating import Calibrate
 from orchestrator.topology.document import Document, read_document
 from orchestrator.topology.document import Path as Steps
 from orchestrator.topology.errors import Problem, TopologyError
@@ -126,6 +127,8 @@ class _Builder:
             seed=self._entry.seed,
             time_limit=int(str(self._entry.time_limit)),
             qlog=self._entry.qlog,
+            calibrate=None if self._entry.calibrate is None else Calibrate(self._entry.calibrate),
+            repeats=self._entry.repeats,
         )
         self._check_paths(topology)
         self._check_nats(topology)

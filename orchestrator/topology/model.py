@@ -8,6 +8,7 @@ from enum import Enum
 
 from node.links.settings import Impairments
 from node.protocol.time import Duration
+from orchestrator.topology.calibrating import Calibrate
 
 
 class NodeKind(Enum):
@@ -173,6 +174,10 @@ class Topology:
     qlog: bool = False
     #: What happens to the lab meanwhile, in the order of the file.
     timeline: tuple[TimelineEvent, ...] = ()
+    #: What becomes of a link that does not do what is asked; None: it is told, where links are real.
+    calibrate: Calibrate | None = None
+    #: How often it is run, with one seed after the other.
+    repeats: int = 1
 
     _nodes: Mapping[str, Node] = field(init=False, repr=False, compare=False)
 

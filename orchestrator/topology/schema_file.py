@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag
 
@@ -56,6 +56,13 @@ class TopologyFile(Closed):
     )
     seed: Seed = Field(default=1, description="Seed of the lab's keys and of all chance in simulation.")
     time_limit: PositiveDuration = Field(default=60 * SECOND, description="The run is stopped after this.")
+    repeats: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=1, description="How often it is run: with the seed, the next one, and so on."
+    )
+    calibrate: Literal["warn", "strict", "off"] | None = Field(
+        default=None,
+        description="Measure the links before the flows start: tell of those that are not as asked, or fail.",
+    )
     qlog: bool = Field(default=False, description="Write a qlog file of each connection, at both ends.")
 
 

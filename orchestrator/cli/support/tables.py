@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from node.transports.base import STRAIT
-from orchestrator.results import FlowResult, RunResult, Verdict
+from orchestrator.results import FlowResult, RunResult, Verdict, show_measure
 
 if TYPE_CHECKING:
     from orchestrator.wiring.live import LiveDirection
@@ -68,6 +68,8 @@ def run_tables(result: RunResult) -> tuple[RenderableType, ...]:
     parts: list[RenderableType] = [_flows(result)]
     if result.links:
         parts.append(_links(result))
+    if result.calibration.rows:
+        parts.append(_calibration(result))
     if result.timeline:
         parts.append(_timeline(result))
     if result.expectations:
@@ -128,6 +130,24 @@ def _links(result: RunResult) -> Group:
         for end in result.links
     ]
     return table("Links", ("from", "to", ">frames in", ">frames out", ">loss"), rows)
+
+
+def _calibration(result: RunResult) -> Group:
+    """One row a direction: what was measured, in red and with what was asked where that is something else."""
+    rows: dict[str, dict[str, Text]] = {}
+    quantities = ("delay", "jitter", "loss", "rate", "reordering", "duplicates")
+    for row in result.calibration.rows:
+        text = show_measure(row.unit, row.measured)
+        if row.verdict == "outside":
+            text += f" instead of {show_measure(row.unit, row.asked)}"
+        style = {"outside": "red", "not judged": "dim"}.get(row.verdict, "")
+        rows.setdefault(row.sender, {})[row.quantity] = Text(text, style=style)
+    columns = ("from", *(f">{quantity}" for quantity in quantities))
+    cells: list[tuple[str | Text, ...]] = [
+        (sender, *(found.get(quantity, Text("-")) for quantity in quantities))
+        for sender, found in rows.items()
+    ]
+    return table("Links, measured before the flows started", columns, cells)
 
 
 def _timeline(result: RunResult) -> Group:

@@ -19,6 +19,7 @@ from node.links.fates import GivenCopy
 from node.protocol.time import SECOND, Instant
 from orchestrator.backends.base import Collected
 from orchestrator.errors import ProbeError
+from orchestrator.measure.frames import is_probe
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan, LinkPlan
 
@@ -86,6 +87,8 @@ def _read(path: Path, link: LinkPlan, ways: tuple[_Way, _Way]) -> None:
     try:
         for frame in Capture.open(path):
             data = bytes(frame.data)
+            if is_probe(data):  # it measured the link before the run began
+                continue
             if not _is_udp(data) and frame.direction == Direction.INBOUND:
                 continue
             # The capture's interfaces are the link's ends, in order: in at one, out at the other.

@@ -10,6 +10,7 @@ from pathlib import Path
 from node.capture.pcapng import LINKTYPE_ETHERNET, Capture, CaptureError, Direction
 from orchestrator.backends.base import Collected
 from orchestrator.errors import ProbeError
+from orchestrator.measure.frames import is_probe
 from orchestrator.probes.wire.headers import LAYER2_BYTES, Key, address_bytes, read_headers
 from orchestrator.probes.wire.report import LinkReport, Violation, WireReport
 from orchestrator.topology.plan import DeploymentPlan, LinkPlan
@@ -123,10 +124,10 @@ class Sightings:
         datagrams, ports = self._datagrams, self._ports
         for number, interface, at, data, original, direction in capture:
             outbound, mac = direction == Direction.OUTBOUND, bytes(data[6:12])
-            sizes[outbound, mac] += original
-            if capture.interfaces[interface].link_type != LINKTYPE_ETHERNET:
+            if capture.interfaces[interface].link_type != LINKTYPE_ETHERNET or is_probe(data):
                 report.other += 1
                 continue
+            sizes[outbound, mac] += original
             headers = read_headers(data, suspect=self._corrupting)
             if headers is None:
                 report.other += 1

@@ -1,0 +1,73 @@
+"""What a probe sends over one direction of a link, what came of it, and who can send it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Frames to be sent by one end of a link."""
+
+    count: int
+    #: Bytes of each with its Ethernet header.
+    size: int
+    #: ns from one to the next; 0: as fast as they go.
+    interval: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One frame that came out of the link."""
+
+    number: int
+    #: ns, on the clock of the departures.
+    at: int
+    damaged: bool = False
+
+
+@dataclass(slots=True)
+class Observed:
+    """What became of a stream."""
+
+    stream: Stream
+    #: When each frame was sent, by number.
+    departures: list[int] = field(default_factory=list)
+    #: In order of arrival.
+    arrivals: list[Arrival] = field(default_factory=list)
+    #: Frames larger than the link's MTU that came out: bursts that nobody has split.
+    oversize: int = 0
+
+
+class Prober(Protocol):
+    """Sends streams over the links of a lab that is up."""
+
+    #: Whether time is virtual: then nothing but the link moves a frame.
+    exact: bool
+
+    async def send(self, streams: Mapping[str, Stream], *, linger: int) -> Mapping[str, Observed]:
+        """Send all streams at the same time, and return what became of them.
+
+        Args:
+            streams: by the end that sends, as ``lisbon:eth1``.
+            linger: how long to wait after the last frame for those on their way, ns.
+
+        Raises:
+            TestbedError: it cannot send or receive.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of what it needs."""
+        ...
+
+    async def burst(self, ends: Sequence[str]) -> Mapping[str, int]:
+        """Have the node of each end send one large burst for the kernel to split, and return by end how many
+        frames larger than the link's MTU came out.
+
+        Raises:
+            TestbedError: it cannot send or receive.
+        """
+        ...

@@ -1,0 +1,59 @@
+"""Raw sockets at both ends of a lab's links, for measuring what the links do."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from orchestrator.errors import BackendError
+from orchestrator.measure.packets import End, PacketProber, open_end
+from orchestrator.topology.model import LinkEndpoint
+from orchestrator.topology.plan import InterfacePlan
+from orchestrator.wiring.lab import Lab
+from orchestrator.wiring.namespaces import inside
+
+
+def open_prober(lab: Lab, links: Sequence[str]) -> PacketProber:
+    """Return what measures the named links; ``close`` it.
+
+    Raises:
+        BackendError: a node's namespace cannot be entered, or a socket cannot be made there.
+    """
+    planned = [lab.plan.link(name) for name in links]
+    pairs = {str(one): str(other) for link in planned for one, other in (_both(link.a, link.b))}
+    interfaces = {
+        str(end): next(found for found in lab.plan.node(end.node).interfaces if found.name == end.interface)
+        for link in planned
+        for end in (link.a, link.b)
+    }
+    by_namespace: dict[Path, dict[str, InterfacePlan]] = defaultdict(dict)
+    for link in planned:
+        for end in (link.a, link.b):
+            by_namespace[lab.namespace(end.node)][str(end)] = interfaces[str(end)]
+    work: dict[Path, Callable[[], dict[str, End]]] = {
+        path: partial(_open, found) for path, found in by_namespace.items()
+    }
+    try:
+        opened = inside(work)
+    except OSError as error:
+        raise BackendError(f"links cannot be measured: {error.strerror}; are you root?") from error
+    ends = {name: end for found in opened.values() for name, end in found.items()}
+    return PacketProber(ends, pairs, {name: found.name for name, found in interfaces.items()})
+
+
+def _both(a: LinkEndpoint, b: LinkEndpoint) -> tuple[tuple[LinkEndpoint, LinkEndpoint], ...]:
+    return (a, b), (b, a)
+
+
+def _open(interfaces: dict[str, InterfacePlan]) -> dict[str, End]:
+    return {
+        end: open_end(
+            found.name,
+            address=found.ipv4.partition("/")[0],
+            mac=bytes.fromhex(found.mac.replace(":", "")),
+            mtu=found.mtu,
+        )
+        for end, found in interfaces.items()
+    }
