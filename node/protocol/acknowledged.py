@@ -103,7 +103,8 @@ def repeat_lost(c: Connection, record: SentBurst, mask: int) -> None:
         _repeat_data(c, stream, start, end, fin=fin, epoch=epoch)
     if c.observer is not None and not _never_repeats(c):
         c.observer.marked_for_retransmit(record, mask)
-    _repeat_frames(c, record.frames)
+    if record.frames:
+        _repeat_frames(c, record.frames)
 
 
 def _never_repeats(c: Connection) -> bool:
@@ -111,7 +112,7 @@ def _never_repeats(c: Connection) -> bool:
 
 
 def _repeat_data(c: Connection, stream: SendStream, start: int, end: int, *, fin: bool, epoch: int) -> None:
-    if _never_repeats(c):
+    if c.fec is not None and c.fec.never_repeats:
         if stream.lacks(start, end, fin=fin):
             _give_up(c, stream)
         return

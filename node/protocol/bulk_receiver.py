@@ -33,7 +33,7 @@ OFFSET_LENGTH = 0xC000_0000_0000_0000
 #: Packet numbers that may be missing between two packets of a burst; more are decoded with care (SPEC 4-1).
 _MAX_STEP = 1 << 15
 #: What became of a packet behind a gap, if it was not opened for others to take.
-_UNTOUCHED, _STEPPED = -1, -2
+_UNTOUCHED, _STEPPED, _DROPPED = -1, -2, -3
 
 #: ``bytearray.extend`` would make the zeros twice before it copies them.
 _ZEROS = memoryview(bytes(1 << 16))
@@ -54,6 +54,8 @@ class BulkReceiver:
         self._bulk_stream: ReceiveStream | None = None
         self._bulk_kind = Stream.KIND
         self._bulk_id = self._bulk_offset = self._bulk_room = 0
+        # From where on data was put into its buffer and is not counted yet.
+        self._bulk_begin = 0
         self._run_offset = 0
         # Where the current burst lies, if its views are made already.
         self._arena: Arena | None = None
@@ -79,7 +81,7 @@ class BulkReceiver:
         start = offset & ~OFFSET_LENGTH
         if stream is None or stream.state is not ReceiveState.RECEIVING or start < stream.highest:
             return False
-        if start > stream.contiguous_end and (c.arq.in_order_only or len(stream.early) >= MAX_GAPS):
+        if start > stream.contiguous_end and (c.arq.in_order_only or len(stream.early.starts) >= MAX_GAPS):
             return False  # SPEC 6-6, 7-3
         room = min(stream.window.maximum - start, c.credit.to_receive - (start - stream.highest))
         if stream.is_message:
@@ -90,17 +92,18 @@ class BulkReceiver:
             return False
         self._bulk_stream = stream
         self._bulk_kind, self._bulk_id = kind, stream_id
-        self._bulk_offset, self._bulk_room = offset, room
+        self._bulk_begin = self._bulk_offset = offset
+        self._bulk_room = room
         self._run_offset = start
         return True
 
     def _fill_gap(self, payload: memoryview) -> bool:
-        """Whether the payload is bulk data below its stream's highest byte, sent again; then it is taken.
+        """Whether a STREAM frame is bulk data below its stream's highest byte, sent again; then it is taken.
 
         It comes to what ``_take_frames`` does, without making a frame: through loss that is a packet in a
         hundred, at five times the cost of others.
         """
-        if len(payload) <= BULK_HEAD or payload[0] != Stream.KIND:
+        if len(payload) <= BULK_HEAD:
             return False
         _, stream_id, offset = _BULK_PACKET.unpack_from(payload)
         if stream_id & _ID_LENGTH != _ID_IN_FOUR or offset & OFFSET_LENGTH != OFFSET_LENGTH:
@@ -110,27 +113,24 @@ class BulkReceiver:
         start, data = offset & ~OFFSET_LENGTH, payload[BULK_HEAD:]
         if stream is None or stream.state is not ReceiveState.RECEIVING or stream.is_message:
             return False
-        if start + len(data) > stream.highest:
+        end = start + len(data)
+        if end > stream.highest:
             return False
         before = stream.contiguous_end
-        if start > before and (c.arq.in_order_only or len(stream.early) >= MAX_GAPS):
+        if start > before and (c.arq.in_order_only or len(stream.early.starts) >= MAX_GAPS):
             return False  # SPEC 6-6, 7-3
-        stream.receive(start, data, fin=False)
+        if end > before:
+            stream.store(start, end, data)
         if stream.contiguous_end > before and not stream.announced:
             c.announce(stream)
         return True
 
     def _append(self, data: memoryview) -> None:
-        """Append data of the expected stream."""
-        stream = self._bulk_stream
-        assert stream is not None
-        stream.buffer += data
-        begin = self._bulk_offset
+        """Append data of the expected stream; ``_appended`` is to be called when what follows is there."""
+        assert self._bulk_stream is not None
+        self._bulk_stream.buffer += data
         self._bulk_offset += len(data)
         self._bulk_room -= len(data)
-        self._appended(stream, begin)
-        if stream.contiguous_end == stream.highest and not stream.announced:
-            self._connection.announce(stream)
 
     def _receive_bulk(self, packets: memoryview, position: int, segment_size: int) -> tuple[int, int]:
         """Take packets as long as each is the next of the expected stream, behind a gap if some were lost.
@@ -148,28 +148,29 @@ class BulkReceiver:
             slots = self._arena.slots(segment_size, c.protection.tag_size)
             slots = slots[position // segment_size : len(packets) // segment_size]
         steps = c.fec is None and c.observer is None  # who want to hear of each run apart
+        begin, first = self._bulk_offset, self._run_end
         while True:
-            begin, first, going, opened = self._bulk_offset, self._run_end, True, False
+            going, opened = True, False
             if slots:
-                passed, going, opened = self._take_slots(slots, buffer, begin + shift)
+                passed, going, opened = self._take_slots(slots, buffer, self._bulk_offset + shift)
                 position += passed * segment_size
                 slots = slots[passed:]
             while going and position < len(packets):
                 end = min(position + segment_size, len(packets))
                 passed, going, opened = self._take_at(packets, position, end, buffer, shift)
                 position += passed * segment_size
-            self._end_bulk(stream, begin, first)
+            self._end_bulk(begin, first)
             if opened or not steps or not slots:
                 number = self._run_end if opened else -1
                 break
+            begin, first = self._bulk_offset, self._run_end
             number = self._step(slots[0], stream, shift)
-            if number >= 0:
+            if number > _STEPPED:
                 break
             if number == _STEPPED:
-                position += segment_size
-                del slots[0]
-                continue
-            break
+                begin, first = self._bulk_begin, self._run_start
+            position += segment_size
+            del slots[0]
         del buffer[self._bulk_offset + shift :]
         return position, number
 
@@ -213,7 +214,7 @@ class BulkReceiver:
         looking for its stream again.
 
         Returns:
-            Its number, if it was opened and is for others to take; else whether it was dealt with.
+            Its number, if it was opened and is for others to take; else what became of it.
         """
         c, truncated = self._connection, NUMBER.unpack_from(slot.header, 9)[0]
         number: int = self._run_end + (truncated - self._run_end & WIRE_MASK)
@@ -221,7 +222,7 @@ class BulkReceiver:
             return _UNTOUCHED
         if not c.protection.open_slot(number, slot):
             self._drop_damaged(len(slot.packet), number)
-            return _STEPPED
+            return _DROPPED
         kind, stream_id, offset = _BULK_PACKET.unpack_from(slot.payload)
         ahead, length = offset - self._bulk_offset, len(slot.data)
         if (kind, stream_id) != (self._bulk_kind, self._bulk_id):
@@ -236,8 +237,8 @@ class BulkReceiver:
         if ahead:
             stream.buffer += bytes(ahead)
         stream.buffer[offset + shift : offset + shift + length] = slot.data
-        self._bulk_offset, self._bulk_room = offset + length, self._bulk_room - ahead - length
-        self._end_bulk(stream, offset, number)
+        self._bulk_begin, self._bulk_offset = offset, offset + length
+        self._bulk_room -= ahead + length
         return _STEPPED
 
     def _take_at(
@@ -262,19 +263,24 @@ class BulkReceiver:
         self._run_end += 1
         return 1, True, False
 
-    def _end_bulk(self, stream: ReceiveStream, begin: int, first: int) -> None:
+    def _end_bulk(self, begin: int, first: int) -> None:
         """Count the packets from ``first`` on that were taken, with data from the offset ``begin`` on."""
+        self._appended()
         length, count = self._bulk_offset - begin, self._run_end - first
-        if length:
-            self._appended(stream, begin)
         self.packets += count
         self.bytes += length + count * (BULK_DATA + self._connection.protection.tag_size)
         self._eliciting += count
 
-    def _appended(self, stream: ReceiveStream, begin: int) -> None:
-        """Note what was appended from the offset ``begin`` (as on the wire) on."""
-        start, end = begin & ~OFFSET_LENGTH, self._bulk_offset & ~OFFSET_LENGTH
-        self._connection.credit.take(stream.appended(start, end))
+    def _appended(self) -> None:
+        """Note what was appended since this was called last, and tell of what came in order."""
+        begin, end = self._bulk_begin, self._bulk_offset
+        if begin == end:
+            return
+        self._bulk_begin, stream = end, self._bulk_stream
+        assert stream is not None
+        self._connection.credit.take(stream.appended(begin & ~OFFSET_LENGTH, end & ~OFFSET_LENGTH))
+        if not stream.announced and stream.contiguous_end == stream.highest:
+            self._connection.announce(stream)
 
     def _end_run(self, now: Instant) -> None:
         if self._run_end > self._run_start >= 0:

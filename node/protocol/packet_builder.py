@@ -89,11 +89,11 @@ class PacketBuilder:
         self._connection.recovery.resize(size)
         #: UDP payload bytes of a full packet with stream data: FEC leaves room for what repair has besides.
         self.protected_size = size
-        fec = self._connection.fec
+        fec, tag_size = self._connection.fec, self._connection.protection.tag_size
         if fec is not None:
-            self.protected_size = fec.writer.set_packet_size(
-                size, tag_size=self._connection.protection.tag_size
-            )
+            self.protected_size = fec.writer.set_packet_size(size, tag_size=tag_size)
+        #: Bytes of stream data in a bulk packet.
+        self._data_size = self.protected_size - HEADER_BYTES - BULK_FRAME_BYTES - tag_size
 
     def use_kind(self, kind: int) -> None:
         """Send packets of this type from now on: of another key phase (SPEC 4.2)."""
@@ -131,6 +131,8 @@ class PacketBuilder:
         if control or ack_due:
             # Asked only where it is of use: an acknowledgement alone waits for no window.
             wanted = self.size if streams.ready or streams.ready_messages else 0
+            if not wanted and not control:
+                return self._acknowledgement(now)
             return self._single(
                 now, control=control, stream_bytes=self._allowance(wanted, now) if wanted else 0
             )
@@ -218,10 +220,6 @@ class PacketBuilder:
                 return
         self.control.append(frame)
 
-    @property
-    def _data_size(self) -> int:
-        return self.protected_size - HEADER_BYTES - BULK_FRAME_BYTES - self._connection.protection.tag_size
-
     def _allowance(self, wanted: int, now: Instant) -> int:
         """Bytes that window (SPEC 6.1-1), ARQ mode and pacing let go now; 0 or at least one packet."""
         c = self._connection
@@ -302,7 +300,7 @@ class PacketBuilder:
                 short_size = self.protected_size - data_size + short
                 some[-1] = self._arena.slot(some[-1].position, short_size, tag_size)
             self._fill(stream, some, number + begin, start, end)
-            fin = stream.fin_goes_with(end)
+            fin = stream.ended and end == stream.written  # fin_goes_with, without a call
             if fin:
                 some[-1].payload[0] |= 0x01
             if start < stream.high_water:
@@ -411,6 +409,19 @@ class PacketBuilder:
         if not parts:
             return None
         return self._finish(parts, frames, pieces, now=now, eliciting=bool(frames or pieces), ack=ack)
+
+    def _acknowledgement(self, now: Instant) -> Transmit:
+        """Build a packet of an acknowledgement alone: as ``_single`` does, with less to ask."""
+        c = self._connection
+        ack = c.acks.frame(now=now)
+        assert ack is not None  # one is owed only when something was received
+        self.acks += 1
+        if c.keys is not None:
+            c.keys.on_ack_sent()
+        number, slot = self._seal(ack.encode(), self._prefix)
+        size = len(slot.packet)
+        c.on_sent(SentBurst(number, 1, now, size=size, last_size=size, eliciting=False), 0, ack)
+        return self._sent(slot.packet, size, NOT_ECT)
 
     def _take_piece(
         self, parts: list[bytes], pieces: list[tuple[SendStream, int, int, bool, int]], room: int,

@@ -99,7 +99,9 @@ class PacketReceiver(BulkReceiver):
                     if fec is not None:
                         fec.retained.note(number, position - len(packet), position)
                     # A late packet goes alone: the numbers that follow it may have come before.
-                    if self._run_end > acks.largest:
+                    if self._run_end <= acks.largest or position == end:
+                        self._appended()
+                    else:
                         begin, first = position, self._run_end
                         position, opened = self._receive_bulk(packets, position, segment_size)
                         if fec is not None:
@@ -113,7 +115,7 @@ class PacketReceiver(BulkReceiver):
                     taken = _ELICITING  # SPEC 12.4-4: what it carries was handled when it was rebuilt
                     if c.observer is not None:
                         c.observer.received(number, len(packet), (), now)
-                elif c.observer is None and self._fill_gap(payload):
+                elif payload[0] == Stream.KIND and c.observer is None and self._fill_gap(payload):
                     taken, self._tells = _ELICITING, True
                 else:
                     taken = self._take_frames(payload, number, len(packet), now)

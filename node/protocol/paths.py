@@ -176,8 +176,10 @@ class Paths:
 
     def on_acked(self, size: int) -> None:
         """Packets of ``size`` bytes arrived over the path in use, which was in doubt."""
-        self.active.mtu.on_acked(size)
-        self.waiting = True
+        mtu = self.active.mtu
+        mtu.on_acked(size)
+        if mtu.probe_size is not None:
+            self.waiting = True
 
     def after_losses(self, *, now: Instant) -> None:
         """Large packets were lost on the path in use; the newest of them went out at ``large_lost``."""

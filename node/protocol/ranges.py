@@ -13,12 +13,13 @@ from collections.abc import Iterable, Iterator
 class RangeSet:
     """Sorted disjoint ranges ``[start, end)``; touching ranges are one."""
 
-    __slots__ = ("_ends", "starts")
+    __slots__ = ("ends", "starts")
 
     def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
-        #: Where ranges begin, to read. Empty is empty: hot paths ask this list, which costs no call.
+        #: Where ranges begin and end. Hot paths ask here whether there are any, and lengthen the last range
+        #: in place: what comes as a rule, in order, costs no call.
         self.starts: list[int] = []
-        self._ends: list[int] = []
+        self.ends: list[int] = []
         for start, end in ranges:
             self.add(start, end)
 
@@ -26,7 +27,7 @@ class RangeSet:
         """Add all of ``[start, end)``; an empty range adds nothing."""
         if start >= end:
             return
-        starts, ends = self.starts, self._ends
+        starts, ends = self.starts, self.ends
         if ends and start >= starts[-1]:  # in order or nearly: by far the most common
             if start > ends[-1]:
                 starts.append(start)
@@ -46,7 +47,7 @@ class RangeSet:
         """Remove all of ``[start, end)``."""
         if start >= end:
             return
-        starts, ends = self.starts, self._ends
+        starts, ends = self.starts, self.ends
         first = bisect_right(ends, start)
         last = bisect_left(starts, end)
         if first >= last:
@@ -63,36 +64,36 @@ class RangeSet:
     def missing(self, start: int, end: int) -> list[tuple[int, int]]:
         """Return the parts of ``[start, end)`` that are not in the set."""
         gaps = []
-        index = bisect_right(self._ends, start)
+        index = bisect_right(self.ends, start)
         while start < end:
             if index >= len(self.starts) or self.starts[index] >= end:
                 gaps.append((start, end))
                 break
             if self.starts[index] > start:
                 gaps.append((start, self.starts[index]))
-            start = self._ends[index]
+            start = self.ends[index]
             index += 1
         return gaps
 
     def drop_lowest(self) -> tuple[int, int]:
         """Remove the lowest range and return it."""
-        return self.starts.pop(0), self._ends.pop(0)
+        return self.starts.pop(0), self.ends.pop(0)
 
     def newest(self, beyond: int, most: int) -> tuple[tuple[int, int], ...]:
         """Return the ranges that end beyond a number, highest first: at most so many, and one in any case."""
-        begin = max(bisect_right(self._ends, beyond), len(self._ends) - most)
-        begin = max(0, min(begin, len(self._ends) - 1))
-        return tuple(zip(self.starts[begin:][::-1], self._ends[begin:][::-1], strict=True))
+        begin = max(bisect_right(self.ends, beyond), len(self.ends) - most)
+        begin = max(0, min(begin, len(self.ends) - 1))
+        return tuple(zip(self.starts[begin:][::-1], self.ends[begin:][::-1], strict=True))
 
     def __contains__(self, number: int) -> bool:
         index = bisect_right(self.starts, number) - 1
-        return index >= 0 and number < self._ends[index]
+        return index >= 0 and number < self.ends[index]
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        return zip(self.starts, self._ends, strict=True)
+        return zip(self.starts, self.ends, strict=True)
 
     def __reversed__(self) -> Iterator[tuple[int, int]]:
-        return zip(reversed(self.starts), reversed(self._ends), strict=True)
+        return zip(reversed(self.starts), reversed(self.ends), strict=True)
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -103,7 +104,7 @@ class RangeSet:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RangeSet):
             return NotImplemented
-        return self.starts == other.starts and self._ends == other._ends
+        return self.starts == other.starts and self.ends == other.ends
 
     __hash__ = None  # type: ignore[assignment]  # mutable
 
@@ -113,9 +114,9 @@ class RangeSet:
     @property
     def first(self) -> tuple[int, int]:
         """The lowest range (IndexError when empty)."""
-        return self.starts[0], self._ends[0]
+        return self.starts[0], self.ends[0]
 
     @property
     def last(self) -> tuple[int, int]:
         """The highest range (IndexError when empty)."""
-        return self.starts[-1], self._ends[-1]
+        return self.starts[-1], self.ends[-1]

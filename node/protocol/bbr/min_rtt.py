@@ -24,7 +24,7 @@ class MinRtt:
 
         One that is nearly as low shows that the value still holds: it renews it, and does not raise it.
         """
-        self.expired = self.is_expired(now)
+        self.expired = self.value is not None and now > self._stamp + MIN_RTT_WINDOW  # without a call
         if self.value is None or sample < self.value or self.expired:
             self.value = sample
             self._stamp = now

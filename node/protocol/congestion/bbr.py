@@ -152,7 +152,7 @@ class Bbr:
         for burst in sample.bursts:
             ranges += burst.ranges
             if counts and not too_much:
-                too_much = burst.lost > chance.allowance(burst.tx_in_flight)
+                too_much = burst.lost > (chance.allowance(burst.tx_in_flight) if chance.ratio else 0)
         self._note_loss(sample.now, ranges=ranges, counts=too_much)
         for burst in sample.bursts:
             if self.cycle.is_probe_sample and self._is_too_high(burst):
@@ -316,7 +316,8 @@ class Bbr:
     # -- loss (§5.5.10)
 
     def _is_too_high(self, found: AckSample | LostBurst) -> bool:
-        by_chance = self.model.random_loss.allowance(found.tx_in_flight)
+        chance = self.model.random_loss
+        by_chance = chance.allowance(found.tx_in_flight) if chance.ratio else 0
         return is_too_high(lost=found.lost, tx_in_flight=found.tx_in_flight, by_chance=by_chance)
 
     def _note_loss(self, now: Instant, *, ranges: int = 0, marked: bool = False, counts: bool = True) -> None:

@@ -68,7 +68,10 @@ class Acknowledgements:
         """
         self._by_codepoint[ecn] += end - start
         in_order = start == self.largest + 1
-        self.received.add(start, end)
+        if in_order and self.received.ends:
+            self.received.ends[-1] = end
+        else:
+            self.received.add(start, end)
         if self._lowest_new is None or start < self._lowest_new:
             self._lowest_new = start
         if end - 1 > self.largest:

@@ -105,7 +105,9 @@ class Recovery:
     def on_sent(self, record: SentBurst) -> None:
         """Note a burst; its packet numbers are taken from ``next_packet_number`` (SPEC 3-4, 4-1)."""
         assert record.first == self.next_packet_number
-        self.next_packet_number = self._skipped.after(record.first + record.count)
+        self.next_packet_number = following = record.first + record.count
+        if following >= self._skipped.next:
+            self.next_packet_number = self._skipped.after(following)
         record.path = self.path
         if record.ecn:
             self.ecn.on_sent(record.count)
@@ -181,9 +183,10 @@ class Recovery:
         self.acks += 1
         # Through loss most ranges are those of the acknowledgement before.
         known, self._known_ranges = self._known_ranges, frozenset(ack.ranges)
-        fresh = list(ack.ranges)
-        if len(fresh) > 1:
-            fresh = [found for found in reversed(fresh) if found not in known]
+        fresh: list[tuple[int, int]] = []
+        for found in reversed(ack.ranges):
+            if found not in known:
+                fresh.append(found)  # noqa: PERF401  a comprehension is a call
         newly = self._newly_acked(fresh)
         advances = largest > self._largest_acked
         if advances:
@@ -345,7 +348,9 @@ class Recovery:
             self._eliciting_in_flight -= count
             if record.path == self.path:
                 ours.append(found)
-                size += record.total if mask == record.full else record.bytes_of(mask)
+                size += count * record.size
+                if mask >> (record.count - 1):  # the last packet may be shorter
+                    size += record.last_size - record.size
                 if record.ecn:
                     marked += count
         self.bytes_in_flight -= size
@@ -393,15 +398,18 @@ class Recovery:
             return
         if self.observer is not None:
             self.observer.lost(lost, self._largest_acked, thresholds.packet_threshold, now)
-        for record, mask in lost:
+        ours = []
+        for found in lost:
+            record, mask = found
             record.lost |= mask
             self.packets_lost += mask.bit_count()
             self._eliciting_in_flight -= mask.bit_count()
             self._on_lost(record, mask)
-        lost = [found for found in lost if found[0].path == self.path]
-        if lost:
-            thresholds.on_lost(lost, loss_delay=loss_delay, keep=2 * self.probe_timeout, now=now)
-            self._tell_of_losses(lost, now)
+            if record.path == self.path:
+                ours.append(found)
+        if ours:
+            thresholds.on_lost(ours, loss_delay=loss_delay, keep=2 * self.probe_timeout, now=now)
+            self._tell_of_losses(ours, now)
 
     def _tell_of_losses(self, lost: list[tuple[SentBurst, int]], now: Instant) -> None:
         prior, bursts = self.bytes_in_flight, []

@@ -29,20 +29,21 @@ class SkippedNumbers:
     def __init__(self, rng: Random | None) -> None:
         self._rng = rng
         self._distance = FIRST_DISTANCE
-        self._next = MAX_PACKET_NUMBER if rng is None else 1 + rng.randrange(2 * FIRST_DISTANCE)
+        #: ``after`` need not be asked below this number.
+        self.next = MAX_PACKET_NUMBER if rng is None else 1 + rng.randrange(2 * FIRST_DISTANCE)
         self._skipped: list[int] = []
         #: The highest of them: an acknowledgement above it has none.
         self.highest = -1
 
     def after(self, number: int) -> int:
         """Return the number that the next packet has, ``number`` being the one that follows the last."""
-        if self._rng is None or number < self._next:
+        if self._rng is None or number < self.next:
             return number
         self._skipped.append(number)
         self.highest = number
         del self._skipped[:-MAX_REMEMBERED]
         self._distance = min(2 * self._distance, LAST_DISTANCE)
-        self._next = number + 2 + self._rng.randrange(2 * self._distance)
+        self.next = number + 2 + self._rng.randrange(2 * self._distance)
         return number + 1
 
     def any_in(self, start: int, end: int) -> bool:

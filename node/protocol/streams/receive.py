@@ -53,14 +53,14 @@ class ReceiveStream:
             RemoteProtocolError: final size, flow control, or too many gaps.
         """
         end = offset + len(data)
-        if offset > self.contiguous_end and len(self.early) >= MAX_GAPS_AFTER_ONE_PACKET:
+        if offset > self.contiguous_end and len(self.early.starts) >= MAX_GAPS_AFTER_ONE_PACKET:
             raise RemoteProtocolError(ErrorCode.FLOW_CONTROL, "too many gaps in a stream")
         self._check(end, fin=fin)
         rise = max(0, end - self.highest)
         self.highest = max(self.highest, end)
         if self.state in (ReceiveState.RECEIVING, ReceiveState.SIZE_KNOWN):
             if end > self.contiguous_end and len(data):
-                self._store(offset, end, memoryview(data))
+                self.store(offset, end, memoryview(data))
             if fin and self.state is ReceiveState.RECEIVING:
                 self._go("end known")
             if self.state is ReceiveState.SIZE_KNOWN and self.contiguous_end == self.final_size:
@@ -83,6 +83,8 @@ class ReceiveStream:
         self.highest = end
         if start == self.contiguous_end:
             self.contiguous_end = end
+        elif self.early.ends and self.early.ends[-1] == start:
+            self.early.ends[-1] = end
         else:
             self.early.add(start, end)
         return rise
@@ -126,7 +128,8 @@ class ReceiveStream:
         if fin:  # last: a frame that is refused changes nothing
             self.final_size = end
 
-    def _store(self, offset: int, end: int, data: memoryview) -> None:
+    def store(self, offset: int, end: int, data: memoryview) -> None:
+        """Put data that ends beyond all that is contiguous, and within the window, into its place."""
         if offset < self.contiguous_end:  # the front is known already
             data = data[self.contiguous_end - offset :]
             offset = self.contiguous_end
@@ -140,7 +143,8 @@ class ReceiveStream:
             buffer[position : position + len(data)] = data
         if offset == self.contiguous_end:
             self.contiguous_end = end
-            while self.early.starts and self.early.first[0] <= self.contiguous_end:
+            starts = self.early.starts
+            while starts and starts[0] <= self.contiguous_end:
                 self.contiguous_end = max(self.contiguous_end, self.early.drop_lowest()[1])
         else:
             self.early.add(offset, end)

@@ -84,7 +84,7 @@ class SendStream:
         if self.state is not SendState.SENDING and self.state is not SendState.DATA_SENT:
             return 0, 0
         if self.lost.starts:
-            return self.lost.first
+            return self.lost.starts[0], self.lost.ends[0]
         start, limit = self.next_offset, min(self.written, self.max_data, self.high_water + connection_credit)
         if self.is_message:
             limit = self._limit(connection_credit)
@@ -179,12 +179,22 @@ class SendStream:
             self.lost.remove(start, end)
         before, acked = self.acked_prefix, self._acked
         if start > before and start >= self._acked_end:  # beyond all gaps: through loss nearly all
-            acked.add(start, end)
+            if acked.ends and acked.ends[-1] == start:
+                acked.ends[-1] = end
+            else:
+                acked.add(start, end)
             self._acked_end = end
             return end - start
-        if start == before and not (acked.starts and acked.starts[0] <= end):
+        if start >= before and not (acked.starts and acked.starts[0] < end):
+            # In order, by far the most common, or in the first gap, where what is sent again is as a rule.
             fresh = end - start
-            self.acked_prefix = end  # in order, by far the most common, or a part of the first gap
+            if start > before:
+                acked.add(start, end)
+                self._acked_end = max(self._acked_end, end)
+            elif acked.starts and acked.starts[0] == end:
+                self.acked_prefix = acked.drop_lowest()[1]
+            else:
+                self.acked_prefix = end
         else:
             fresh = sum(high - low for low, high in self._fresh(start, end))
             acked.add(max(start, before), end)
