@@ -34,12 +34,20 @@ MUTATIONS = (
     _mutation(
         "a sender overruns the stream's window",
         "simulation/test_on_the_wire.py::test_nothing_is_sent_outside_both_windows",
-        ("streams/send.py", "self.written, self.max_data, self.high_water", "self.written, self.high_water"),
+        (
+            "streams/send.py",
+            "limit = self.next_offset, min(self.written, self.max_data, self.high_water",
+            "limit = self.next_offset, min(self.written, self.high_water",
+        ),
     ),
     _mutation(
         "a sender overruns the connection's window",
         "simulation/test_connection.py::test_the_connections_window_bounds_all_streams_together",
-        ("streams/send.py", "self.max_data, self.high_water + connection_credit)", "self.max_data)"),
+        (
+            "streams/send.py",
+            "limit = self.next_offset, min(self.written, self.max_data, self.high_water + connection_credit)",
+            "limit = self.next_offset, min(self.written, self.max_data)",
+        ),
     ),
     _mutation(
         "a sender overruns the congestion window",
@@ -71,8 +79,8 @@ MUTATIONS = (
         "simulation/test_on_the_wire.py::test_a_packet_number_is_used_once_and_they_rise_by_one",
         (
             "recovery/manager.py",
-            "self._skipped.after(record.first + record.count)",
-            "self._skipped.after(record.first + record.count * (record.first != 4))",
+            "following = record.first + record.count",
+            "following = record.first + record.count * (record.first != 4)",
         ),
     ),
     _mutation(
