@@ -35,6 +35,23 @@ from orchestrator.cli.support.options import (
     type=click.Choice(["warn", "strict", "off"]),
     help="Measure the links first: tell of those that are not as asked, or fail; whatever the topology says.",
 )
+@click.option(
+    "--repeat",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="Run it N times, with one seed after the other; whatever the topology says.",
+)
+@click.option(
+    "--junit",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the verdicts as JUnit XML too.",
+)
+@click.option(
+    "--events",
+    metavar="FILE",
+    help="Write what happens as lines of JSON while it does; - is stdout, on which nothing else is then.",
+)
 @format_option
 @verbose_option
 def command(
@@ -47,43 +64,54 @@ def command(
     no_capture: bool,
     qlog: bool | None,
     calibrate: str | None,
+    repeat: int | None,
+    junit: Path | None,
+    events: str | None,
     form: str,
 ) -> None:
     """Run a topology, and say PASS or FAIL.
 
-    Makes the lab of the topology FILE, runs its flows, captures every link, checks every captured
-    frame against the protocol, compares what arrived with what was sent, judges the topology's
-    expectations, and removes the lab. Files of the run stay below the results directory.
+    Makes the lab of the topology FILE, measures its links, runs its flows, captures every link, checks
+    every captured frame against the protocol, compares what arrived with what was sent, judges the
+    topology's expectations, and removes the lab. Files of the run stay below the results directory.
     """
-    import json
-
     from orchestrator.cli.support.exit_codes import ExitCode
-    from orchestrator.cli.support.live import shown
+    from orchestrator.cli.support.reporting import Reporter
     from orchestrator.cli.support.running import run_to_end
+    from orchestrator.experiment.repeats import RepeatResult, run_repeatedly
     from orchestrator.experiment.runner import run
-    from orchestrator.results import Verdict
+    from orchestrator.results import RunResult, Verdict
     from orchestrator.topology.calibrating import Calibrate
     from orchestrator.topology.load import load
+    from orchestrator.topology.model import Topology
 
     topology = load(file, parameters)
-    with shown(quiet=False) as observer:
-        result = run_to_end(
-            run(
-                topology,
-                backend,
-                directory=results,
-                seed=seed,
-                capture=not no_capture,
-                qlog=qlog,
-                keep=keep,
-                calibrate=None if calibrate is None else Calibrate(calibrate),
-                on_progress=observer,
-            )
-        )
-    if form == "json":
-        click.echo(json.dumps(result.to_json()))
-    else:
-        from orchestrator.cli.support.tables import run_tables, show_tables
+    times = topology.repeats if repeat is None else repeat
+    if keep and times > 1:
+        raise click.UsageError("--keep leaves one lab up, and this would be several: add --repeat 1")
+    reporter = Reporter(form=form, events=events, junit=junit)
 
-        show_tables(*run_tables(result))
+    async def once(topology: Topology, with_seed: int | None, place: Path) -> RunResult:
+        result = await run(
+            topology,
+            backend,
+            directory=place,
+            seed=with_seed,
+            capture=not no_capture,
+            qlog=qlog,
+            keep=keep,
+            calibrate=None if calibrate is None else Calibrate(calibrate),
+            on_progress=reporter.observe,
+        )
+        reporter.take(result)
+        return result
+
+    result: RunResult | RepeatResult
+    with reporter.watching():
+        if times > 1:
+            result = run_to_end(run_repeatedly(topology, times, once, seed=seed, directory=results))
+            reporter.take_all(result)
+        else:
+            result = run_to_end(once(topology, seed, results))
+    reporter.finish(result)
     click.get_current_context().exit(ExitCode.OK if result.verdict is Verdict.PASS else ExitCode.FAILED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
 from node.control.client import ControlError
@@ -40,6 +40,14 @@ class Findings:
     duration: Duration = 0
     #: What the timeline did.
     timeline: tuple[TimelineResult, ...] = ()
+    #: The same while it goes on, and who wants to know of each.
+    happened: list[TimelineResult] = field(default_factory=list)
+    on_happened: Callable[[], None] = lambda: None
+
+    def take(self, done: TimelineResult) -> None:
+        """Take what the timeline did."""
+        self.happened.append(done)
+        self.on_happened()
 
     def fail(self, message: str) -> None:
         """Add a failure, once."""
@@ -75,7 +83,7 @@ async def run_flows(
     helpers: list[Coroutine[object, object, None]] = [conductor.listen(), conductor.start_flows()]
     if not virtual_time:
         helpers.append(conductor.watch_nodes())
-    timeline = Timeline(deployment, plan, conductor, began=began)
+    timeline = Timeline(deployment, plan, conductor, began=began, on_done=findings.take)
     tasks = [asyncio.create_task(helper) for helper in helpers]
     events = asyncio.create_task(timeline.run())
     tasks.append(events)

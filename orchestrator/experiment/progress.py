@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from node.protocol.time import Duration
+from orchestrator.results import CalibrationResult, TimelineResult
 
 
 class Phase(Enum):
@@ -68,6 +69,15 @@ class Progress:
     #: The lab's clock since the flows began.
     elapsed: Duration
     flows: tuple[FlowProgress, ...]
+    #: Which run it is: its id, lab, back end and seed.
+    run_id: str = ""
+    lab: str = ""
+    backend: str = ""
+    seed: int = 0
+    #: What the timeline has done, in order.
+    happened: tuple[TimelineResult, ...] = ()
+    #: What the links did before the flows started; None: not measured yet, or not at all.
+    calibration: CalibrationResult | None = None
 
 
 #: Called with each new snapshot, from the runner's event loop: it must be quick.

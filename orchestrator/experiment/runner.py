@@ -139,7 +139,7 @@ class _Experiment:
         self._mode = calibrate
         self._calibration = CalibrationResult(calibrate.value)
         self._tracker = FlowTracker(plan, on_change=self._show)
-        self._findings = Findings()
+        self._findings = Findings(on_happened=self._show)
         self._collected = Collected()
         self._phase = Phase.DEPLOYING
         self._deployment: Deployment | None = None
@@ -240,6 +240,7 @@ class _Experiment:
         self._calibration = await calibrate_links(
             deployment, self._plan, self._mode, virtual_time=virtual_time
         )
+        self._show()
         for note in self._calibration.notes:
             self._findings.note(f"calibration: {note}")
         wrong = [row.describe() for row in self._calibration.outside]
@@ -333,7 +334,20 @@ class _Experiment:
     def _show(self) -> None:
         deployment = self._deployment
         elapsed = deployment.now() - self._began if deployment is not None else self._findings.duration
-        self._observer(Progress(self._phase, elapsed, self._tracker.progress()))
+        measured = self._calibration.rows or self._calibration.notes
+        self._observer(
+            Progress(
+                self._phase,
+                elapsed,
+                self._tracker.progress(),
+                run_id=self._run_id,
+                lab=self._plan.name,
+                backend=self._backend.name,
+                seed=self._plan.seed,
+                happened=tuple(self._findings.happened),
+                calibration=self._calibration if measured else None,
+            )
+        )
 
 
 def _failures(flows: Sequence[FlowResult], wire: WireResult, plan: DeploymentPlan) -> Iterator[str]:

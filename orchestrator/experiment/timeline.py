@@ -10,7 +10,7 @@ import asyncio
 import dataclasses
 import heapq
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Protocol
 
 from node.control.client import ControlError
@@ -50,11 +50,19 @@ class Timeline:
         plan: what it was made of.
         flows: the run's flows.
         began: when the run began, on the lab's clock.
+        on_done: is told of each beginning and end when it was done, or failed.
     """
 
     def __init__(
-        self, deployment: Deployment, plan: DeploymentPlan, flows: RunningFlows, *, began: Instant
+        self,
+        deployment: Deployment,
+        plan: DeploymentPlan,
+        flows: RunningFlows,
+        *,
+        began: Instant,
+        on_done: Callable[[TimelineResult], None] = lambda done: None,
     ) -> None:
+        self._on_done = on_done
         self._deployment = deployment
         self._flows = flows
         self._began = began
@@ -122,7 +130,9 @@ class Timeline:
                 outcome, detail = "failed", str(error)
         phase = BEGINS if begins else ENDS
         _log.info("timeline: %s %s %s: %s %s", fault.name, fault, phase, outcome, detail)
-        self._done.append(TimelineResult(planned, at, fault.name, str(fault), phase, outcome, detail))
+        done = TimelineResult(planned, at, fault.name, str(fault), phase, outcome, detail)
+        self._done.append(done)
+        self._on_done(done)
 
 
 def _phases(step: Step, number: int) -> list[tuple[Duration, str, int]]:

@@ -28,6 +28,8 @@ RATE_SHARE, FASTEST = 0.01, SECOND
 #: What a timestamp of a train's first and last frame may be off where time is real, ns.
 STAMP_GRAIN = 50_000
 CONFIDENCE = 0.99
+#: Of a frame: a bit flipped there makes it one that nobody knows, and so it seems lost.
+IDENTITY_BYTES = 20
 _FEWEST = 8
 
 OK, OUTSIDE, UNJUDGED = "ok", "outside", "not judged"
@@ -59,7 +61,8 @@ def judge_path(asked: Asked, found: PathFigures, *, size: int, exact: bool) -> I
     else:
         why = f"{found.came} of {found.sent} frames came"
         yield Comparison("delay", "ns", float(asked.delay), None, None, None, UNJUDGED, why)
-    yield _share("loss", asked.loss, found.lost, found.sent, asked, run=asked.loss_run)
+    unknown = (asked.damaged or 0.0) * IDENTITY_BYTES / size
+    yield _share("loss", asked.loss, found.lost, found.sent, asked, run=asked.loss_run, unknown=unknown)
     yield _share("duplicates", asked.duplicates, found.duplicates, found.sent, asked)
     yield _share("damage", asked.damaged, found.damaged, found.came + found.duplicates, asked)
     yield _order(asked, found)
@@ -133,7 +136,14 @@ def _jitter(asked: Asked, found: PathFigures, *, exact: bool) -> Comparison:
 
 
 def _share(
-    quantity: str, wanted: float | None, hits: int, count: int, asked: Asked, *, run: float = 1.0
+    quantity: str,
+    wanted: float | None,
+    hits: int,
+    count: int,
+    asked: Asked,
+    *,
+    run: float = 1.0,
+    unknown: float = 0.0,
 ) -> Comparison:
     measured = hits / count if count else None
     # Frames that share a draw count as one: so many independent ones there were.
@@ -142,7 +152,7 @@ def _share(
     why = asked.why_not(quantity)
     if wanted is None or why or measured is None:
         return _unjudged(quantity, "ratio", wanted, measured, why or "nothing came")
-    outside = not low <= wanted <= high
+    outside = low > wanted + unknown or wanted > high
     return Comparison(quantity, "ratio", wanted, measured, low, high, OUTSIDE if outside else OK)
 
 

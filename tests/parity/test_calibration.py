@@ -57,7 +57,7 @@ def test_right_links_are_right_and_what_changes_behind_our_back_is_found(tmp_pat
 
 #: Link, and what its netem is set to in the direction from its first end to its second.
 WRONG = (
-    (0, ["delay", "20600us", "4ms", "loss", "2%"]),
+    (0, ["delay", "21500us", "4ms", "loss", "2%"]),
     (2, ["delay", "5ms", "duplicate", "3%", "corrupt", "2%", "loss", "3%"]),
     (5, ["delay", "3ms"]),
 )

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from node.transports.base import STRAIT
-from orchestrator.results import FlowResult, RunResult, Verdict, show_measure
+from orchestrator.results import ExpectationResult, FlowResult, RunResult, Verdict, show_measure
 
 if TYPE_CHECKING:
     from orchestrator.wiring.live import LiveDirection
@@ -73,7 +73,7 @@ def run_tables(result: RunResult) -> tuple[RenderableType, ...]:
     if result.timeline:
         parts.append(_timeline(result))
     if result.expectations:
-        parts.append(_expectations(result))
+        parts.append(expectation_table(result.expectations))
     parts.append(_wire(result))
     parts.extend(Text(f"note: {note}") for note in result.notes)
     parts.extend(Text(f"failed: {reason}", style="red") for reason in result.reasons)
@@ -168,7 +168,8 @@ def _timeline(result: RunResult) -> Group:
     return table(title, (">s", "what", "of", "", "outcome", ""), rows)
 
 
-def _expectations(result: RunResult) -> Group:
+def expectation_table(expectations: Iterable[ExpectationResult]) -> Group:
+    """Return what was expected, and what was found."""
     rows = [
         (
             Text("ok", style="green") if found.passed else Text("missed", style="red"),
@@ -176,7 +177,7 @@ def _expectations(result: RunResult) -> Group:
             found.text,
             found.shown,
         )
-        for found in result.expectations
+        for found in expectations
     ]
     return table("Expectations", ("", "of", "expected", "found"), rows)
 
