@@ -14,11 +14,20 @@ from node.links.impairments.base import IMPAIRMENTS
 from node.links.settings import Impairments
 from node.protocol.time import SECOND, Duration, Instant
 from orchestrator import doctor
-from orchestrator.backends.base import BACKENDS, Capabilities, Collected, NodeState, Problem, files_below
+from orchestrator.backends.base import (
+    BACKENDS,
+    Capabilities,
+    Collected,
+    Impairment,
+    NodeState,
+    Problem,
+    files_below,
+)
 from orchestrator.errors import BackendError
 from orchestrator.measure.streams import Prober
 from orchestrator.topology.model import LinkEndpoint, NodeKind
 from orchestrator.topology.plan import DeploymentPlan
+from orchestrator.wiring import limits
 from orchestrator.wiring.agents import Agent, control_sockets, start_all, wait_all_ready
 from orchestrator.wiring.forkserver import AGENT_MODULES, LINK_MODULES
 from orchestrator.wiring.lab import Lab
@@ -74,6 +83,9 @@ class NetnsBackend:
         )
         deployment = NetnsDeployment(lab, directory)
         try:
+            limits.make_room(
+                limits.needs_of(plan, capture=capture, relays=lab.impairment is Impairment.USERSPACE)
+            )
             with files_below(directory):
                 await lab.build()
                 if capture:
