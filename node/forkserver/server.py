@@ -86,10 +86,9 @@ class ForkServer:
         except OSError:
             data = b""
         if not data:
-            # Its children go on: whoever asked has left a lab that is to stay up.
-            self._selector.unregister(connection)
-            del self._waiting[connection]
-            connection.close()
+            # Whoever asked has left a lab that is to stay up, or was killed. The children go on if they are
+            # not attached; with us gone, they are those of init, which reaps them.
+            self._ends = True
 
     def _answer(self, line: bytes) -> dict[str, object]:
         try:

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from orchestrator.backends.base import Backend, Deployment
-from orchestrator.errors import NotSupportedError
+from orchestrator.errors import BackendError, NotSupportedError
 from orchestrator.experiment.manifest import new_run_id
 from orchestrator.experiment.selection import AUTO, select_backend
 from orchestrator.results import make_run_directory
 from orchestrator.topology.plan import DeploymentPlan
+from orchestrator.wiring import cleanup
+from orchestrator.wiring.cleanup import LabSummary
 
 
 @runtime_checkable
@@ -58,6 +60,36 @@ async def leave(deployment: Deployment) -> None:
     """Let go of a lab deployed by ``deploy_lasting``."""
     assert isinstance(deployment, Leavable), "a lab that was deployed to last can be left"
     await deployment.leave()
+
+
+def lab_to_change(plan: DeploymentPlan, backend_name: str, run_id: str | None) -> LabSummary | None:
+    """Return the lab of this name that is up, is nobody's, and is of this back end; None: there is none.
+
+    Args:
+        plan: what it is to be.
+        backend_name: a registered back end, or ``auto``.
+        run_id: which one; None: the only one there is.
+
+    Raises:
+        BackendError: there are several, or the one named is not there.
+    """
+    wanted = "netns" if backend_name == AUTO else backend_name
+    labs = [
+        lab
+        for lab in cleanup.find(plan.name)
+        if lab.detached and lab.owner is None and (backend_name == AUTO or lab.backend == wanted)
+    ]
+    if run_id is not None:
+        labs = [lab for lab in labs if lab.run_id == run_id]
+        if not labs:
+            raise BackendError(f"no lab {plan.name} with run id {run_id} is up and nobody's")
+    if len(labs) > 1:
+        listing = ", ".join(lab.run_id for lab in labs)
+        raise BackendError(
+            f"{len(labs)} labs called {plan.name} are up ({listing}): "
+            "change one with --lab RUN_ID, or make another with --new"
+        )
+    return labs[0] if labs else None
 
 
 async def deploy_and_leave(

@@ -48,22 +48,43 @@ def node_lines(node: NodePlan, plan: DeploymentPlan) -> list[Line]:
     """Return the commands that bring up a node's interfaces, addresses, neighbours and routes."""
     lines: list[Line] = [("link", "set", "dev", "lo", "up")]
     for interface in node.interfaces:
-        more = [f"{host}/{128 if ':' in host else 32}" for host in node.other_addresses]
-        for address in (*interface.addresses, *(more if interface is node.interfaces[0] else ())):
-            # Known at once: duplicate address detection would take a second and put packets on the wire.
-            nodad = ("nodad",) if ":" in address else ()
-            lines.append(("address", "add", address, "dev", interface.name, *nodad))
-        lines.append(("link", "set", "dev", interface.name, "up"))
-        peer = _far_end(plan, node, interface)
-        # Static: on a lossy link neighbour discovery alone can take seconds, and the simulator has none.
-        lines.extend(
-            ("neigh", "replace", host, "lladdr", peer.mac, "dev", interface.name, "nud", "permanent")
-            for host in peer.hosts
-        )
+        lines += interface_lines(node, interface, plan)
+    return lines + route_lines(node)
+
+
+def interface_lines(node: NodePlan, interface: InterfacePlan, plan: DeploymentPlan) -> list[Line]:
+    """Return the commands that bring up one interface of a node, with addresses and neighbours."""
+    lines: list[Line] = []
+    more = [f"{host}/{128 if ':' in host else 32}" for host in node.other_addresses]
+    for address in (*interface.addresses, *(more if interface is node.interfaces[0] else ())):
+        # Known at once: duplicate address detection would take a second and put packets on the wire.
+        nodad = ("nodad",) if ":" in address else ()
+        lines.append(("address", "add", address, "dev", interface.name, *nodad))
+    lines.append(("link", "set", "dev", interface.name, "up"))
+    peer = _far_end(plan, node, interface)
+    # Static: on a lossy link neighbour discovery alone can take seconds, and the simulator has none.
     lines.extend(
-        ("route", "replace", route.prefix, "via", route.via, "dev", route.interface) for route in node.routes
+        ("neigh", "replace", host, "lladdr", peer.mac, "dev", interface.name, "nud", "permanent")
+        for host in peer.hosts
     )
     return lines
+
+
+def route_lines(node: NodePlan) -> list[Line]:
+    """Return the commands that set a node's routes."""
+    return [
+        ("route", "replace", route.prefix, "via", route.via, "dev", route.interface) for route in node.routes
+    ]
+
+
+def stale_route_lines(old: NodePlan, new: NodePlan) -> list[Line]:
+    """Return the commands that take out the routes that a node has no more."""
+    kept = {route.prefix for route in new.routes}
+    return [
+        ("route", "delete", route.prefix, "via", route.via, "dev", route.interface)
+        for route in old.routes
+        if route.prefix not in kept
+    ]
 
 
 def link_up_lines() -> list[Line]:

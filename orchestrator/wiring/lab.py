@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -15,9 +16,9 @@ from node.protocol.time import Duration
 from orchestrator.backends.base import Impairment
 from orchestrator.errors import BackendError
 from orchestrator.executor import RUN_VARIABLE, Commands, Executor, Process, run_batch
-from orchestrator.topology.model import LinkEndpoint
-from orchestrator.topology.plan import DeploymentPlan
-from orchestrator.wiring import captures, cleanup, commands, namespaces, nat, offloads
+from orchestrator.topology.model import LinkEndpoint, NodeKind
+from orchestrator.topology.plan import DeploymentPlan, LinkPlan, NodePlan
+from orchestrator.wiring import captures, cleanup, commands, namespaces, nat, offloads, state
 from orchestrator.wiring.forkserver import LINK_MODULES, ForkServer, Wanted
 from orchestrator.wiring.injection import Injector
 from orchestrator.wiring.journal import Journal
@@ -55,6 +56,7 @@ class Lab:
         self.record = record
         self.impairment = Impairment(record.impairment)
         self.processes: list[Process] = []
+        self._places = {node.name: Path(node.namespace) for node in record.nodes}
         self._interfaces: dict[Path, list[str]] = {}
         self._adopted = adopted
         self._commands = commands_
@@ -139,6 +141,40 @@ class Lab:
             raise BackendError(f"lab {run_id} cannot be started: {error}") from error
         return cls(plan, journal, record, adopted or {}, doer, detached=detached, modules=modules)
 
+    @classmethod
+    def resume(cls, plan: DeploymentPlan, journal: Journal, former: LabRecord, modules: Sequence[str]) -> Lab:
+        """Take up a lab that was left up, to change it; its fork server is started anew.
+
+        Args:
+            plan: what it is to be; links that stay have the indexes that they had.
+            journal: of the lab, locked.
+            former: what it is now.
+            modules: as ``create``.
+        """
+        controls = {node.name: Path(node.control) for node in former.nodes if node.control}
+        numbers = [path.stem.removeprefix("node") for path in controls.values()]
+        free = 1 + max((int(number) for number in numbers if number.isdecimal()), default=-1)
+        for node in plan.nodes:
+            if node.kind is NodeKind.HOST and node.name not in controls:
+                controls[node.name] = socket_directory(former.run_id) / f"node{free}.sock"
+                free += 1
+        record = _record(
+            plan,
+            former.run_id,
+            former.backend,
+            Impairment(former.impairment),
+            Path(former.directory),
+            controls=controls,
+            containers={node.name: node.container for node in former.nodes if node.container},
+        )
+        doer = Executor({RUN_VARIABLE: former.run_id})
+        return cls(plan, journal, record, {}, doer, detached=True, modules=modules)
+
+    def start_server(self) -> None:
+        """Start what forks the processes of a lab that was taken up."""
+        (socket_directory(self.record.run_id) / "fork.sock").unlink(missing_ok=True)
+        self._fork_server.start()
+
     async def build(self) -> None:
         """Make namespaces and links, with addresses, routes and impairments, and read these back.
 
@@ -147,18 +183,63 @@ class Lab:
         """
         # Here, in a thread that goes on: the server ends with the one that started it.
         self._fork_server.start()
-        await self._make_namespaces()
-        await self._make_interfaces()
-        await self._bring_up()
+        await self._make_namespaces(self.plan.nodes, self.plan.links)
+        await self._make_interfaces(self.plan.links)
+        await self._in_each({node.name: commands.node_lines(node, self.plan) for node in self.plan.nodes})
         places = {node.name: self.namespace(node.name) for node in self.plan.nodes}
         await self.do(nat.set_up, self.plan, self._commands, places)
         await asyncio.gather(*(self._join(link) for link in self.record.links))
         await self._each(wait_until_running)
+        self.save()
+
+    async def grow(self, former: DeploymentPlan, nodes: Sequence[str], links: Sequence[str]) -> None:
+        """Make nodes and links that a lab which is up does not have yet, and set the routes of all its nodes.
+
+        Args:
+            former: what was up: gives the routes that nodes have no more.
+            nodes: names of those to be made, with those of ``links`` part of this lab's plan.
+            links: names of those to be made.
+
+        Raises:
+            BackendError: something cannot be made.
+        """
+        plans = [self.plan.link(name) for name in links]
+        await self._make_namespaces([self.plan.node(name) for name in nodes], plans)
+        await self._make_interfaces(plans)
+        made = {node: commands.node_lines(self.plan.node(node), self.plan) for node in nodes}
+        stays = [node for node in self.plan.nodes if node.name not in made]
+        stale = {node.name: commands.stale_route_lines(former.node(node.name), node) for node in stays}
+        # Forced: the kernel has taken out those of interfaces that have gone.
+        await self._in_each({name: lines for name, lines in stale.items() if lines}, force=True)
+        changed = {
+            node.name: [
+                *(
+                    line
+                    for interface in node.interfaces
+                    if interface.link in links
+                    for line in commands.interface_lines(node, interface, self.plan)
+                ),
+                *commands.route_lines(node),
+            ]
+            for node in stays
+            if former.node(node.name).routes != node.routes
+            or former.node(node.name).interfaces != node.interfaces
+            or any(interface.link in links for interface in node.interfaces)
+        }
+        await self._in_each({**made, **changed})
+        translating = dataclasses.replace(self.plan, nodes=tuple(self.plan.node(name) for name in nodes))
+        await self.do(nat.set_up, translating, self._commands, {name: self.namespace(name) for name in nodes})
+        await asyncio.gather(*(self._join(link) for link in self.record.links if link.name in links))
+        await self._each(wait_until_running)
+
+    def save(self) -> None:
+        """Write down what the lab is now, for other commands."""
         self.record.save()
+        state.save_plan(self.record.run_id, self.plan)
 
     def namespace(self, node: str) -> Path:
         """Return the path of a node's network namespace."""
-        return Path(self.record.node(node).namespace)
+        return self._places[node]
 
     def spawn(self, wanted: Sequence[Wanted]) -> list[Process]:
         """Start long-lived processes of the lab, each in its namespace; they are in the journal and labelled.
@@ -247,14 +328,15 @@ class Lab:
         told = await self.do(nat.set_timeout, self.namespace(node), keep_for) if keep_for is not None else ""
         return f"{await self.do(nat.flush, self.namespace(node))} mappings forgotten" if flush else told
 
-    async def start_captures(self) -> None:
-        """Capture every link from now on.
+    async def start_captures(self, links: Collection[str] | None = None) -> None:
+        """Capture every link from now on, or those named.
 
         Raises:
             BackendError: a capture does not come up.
         """
         directory = Path(self.record.directory)
-        self._captures = await self.do(captures.start, self.record.links, directory, self.spawn)
+        chosen = [link for link in self.record.links if links is None or link.name in links]
+        self._captures = await self.do(captures.start, chosen, directory, self.spawn)
         await captures.wait_ready(self._captures)
 
     async def stop_captures(self) -> dict[str, list[Path]]:
@@ -294,12 +376,12 @@ class Lab:
         call = partial(function, *arguments, **named)
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
-    async def _make_namespaces(self) -> None:
+    async def _make_namespaces(self, nodes_: Sequence[NodePlan], links_: Sequence[LinkPlan]) -> None:
         run_id = self.record.run_id
-        links = [namespaces.link_namespace(run_id, link.index) for link in self.plan.links]
-        nodes = {node.name: namespaces.node_namespace(run_id, node.name) for node in self.plan.nodes}
+        links = [namespaces.link_namespace(run_id, link.index) for link in links_]
+        nodes = {node.name: namespaces.node_namespace(run_id, node.name) for node in nodes_}
         made = [*links, *(name for node, name in nodes.items() if node not in self._adopted)]
-        adopted = {nodes[node]: path for node, path in self._adopted.items()}
+        adopted = {nodes[node]: path for node, path in self._adopted.items() if node in nodes}
         self.journal.record(
             *({"kind": "namespace", "name": name} for name in made),
             *({"kind": "adopted", "name": name} for name in adopted),
@@ -309,17 +391,18 @@ class Lab:
             namespaces.adopt(name, path)
         settings = {
             self.namespace(node.name): partial(namespaces.write_settings, commands.node_settings(node))
-            for node in self.plan.nodes
+            for node in nodes_
         }
-        for link in self.record.links:
-            settings[Path(link.namespace)] = partial(namespaces.write_settings, commands.link_settings())
+        for name in links:
+            settings[namespaces.path_of(name)] = partial(namespaces.write_settings, commands.link_settings())
         await self.do(namespaces.inside, settings)
 
-    async def _make_interfaces(self) -> None:
+    async def _make_interfaces(self, links: Sequence[LinkPlan]) -> None:
         lines: list[commands.Line] = []
         of_namespace: dict[Path, list[str]] = {}
-        for link, record in zip(self.plan.links, self.record.links, strict=True):
-            a, b, middle = self.namespace(link.a.node), self.namespace(link.b.node), Path(record.namespace)
+        for link in links:
+            a, b = self.namespace(link.a.node), self.namespace(link.b.node)
+            middle = namespaces.path_of(namespaces.link_namespace(self.record.run_id, link.index))
             lines += commands.veth_lines(link, self.plan, a=a, middle=middle, b=b)
             of_namespace[middle] = [commands.DEVICE_A, commands.DEVICE_B]
             of_namespace.setdefault(a, []).append(link.a.interface)
@@ -335,14 +418,16 @@ class Lab:
             {path: partial(work, interfaces) for path, interfaces in self._interfaces.items()},
         )
 
-    async def _bring_up(self) -> None:
-        batches = [
-            (self.namespace(node.name), commands.node_lines(node, self.plan)) for node in self.plan.nodes
-        ]
+    async def _in_each(self, lines: Mapping[str, Sequence[commands.Line]], *, force: bool = False) -> None:
+        """Run ``ip`` commands in nodes, by name."""
         await asyncio.gather(
             *(
-                self.do(partial(run_batch, self._commands, "ip", lines, namespace=path))
-                for path, lines in batches
+                self.do(
+                    partial(
+                        run_batch, self._commands, "ip", found, namespace=self.namespace(node), force=force
+                    )
+                )
+                for node, found in lines.items()
             )
         )
 

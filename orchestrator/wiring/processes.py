@@ -115,6 +115,22 @@ def of_run(
     return sorted(found)
 
 
+def found_in(namespaces: Collection[tuple[int, int]], known: Collection[ProcessIdentity]) -> list[int]:
+    """Return the processes in some namespaces, by their identities, and those of ``known`` that run."""
+    spared = set(_ancestors())
+    inside = {pid for pid in _pids() if namespaces and _namespace_of(pid) in namespaces}
+    inside |= {process.pid for process in known if start_of(process.pid) == process.start}
+    return sorted(pid for pid in inside - spared if start_of(pid) is not None)
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process; nothing happens if it has ended."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass  # that is what was wanted
+
+
 def end_all(
     run_id: str, *, namespaces: Collection[tuple[int, int]], known: Collection[ProcessIdentity]
 ) -> list[int]:

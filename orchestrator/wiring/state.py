@@ -12,9 +12,12 @@ from typing import Any
 
 from orchestrator.errors import BackendError
 from orchestrator.topology.model import LinkEndpoint, NodeKind
+from orchestrator.topology.plan import DeploymentPlan
+from orchestrator.topology.plan_file import plan_from_json
 from orchestrator.wiring.journal import run_directory
 
 LAB_FILE = "lab.json"
+PLAN_FILE = "plan.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,30 @@ def load(run_id: str) -> LabRecord | None:
     data["nodes"] = tuple(NodeRecord(**node) for node in data["nodes"])
     data["links"] = tuple(LinkRecord(**link) for link in data["links"])
     return LabRecord(**data)
+
+
+def save_plan(run_id: str, plan: DeploymentPlan) -> None:
+    """Write down what a lab was made of, for a later command to compare with; for its owner's eyes only."""
+    path = run_directory(run_id) / PLAN_FILE
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=PLAN_FILE, delete=False, encoding="utf-8"
+    ) as stream:
+        json.dump(plan.to_json(), stream)
+    os.replace(stream.name, path)
+
+
+def load_plan(run_id: str) -> DeploymentPlan | None:
+    """Return what a lab was made of; None: it is not known, since a change of the lab was cut short."""
+    try:
+        text = (run_directory(run_id) / PLAN_FILE).read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return plan_from_json(json.loads(text))
+
+
+def forget_plan(run_id: str) -> None:
+    """Note that the lab is about to be something else than what it was made of."""
+    (run_directory(run_id) / PLAN_FILE).unlink(missing_ok=True)
 
 
 def endpoint_of(text: str) -> LinkEndpoint:
