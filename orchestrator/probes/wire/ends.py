@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 FIRST_SIZE = 1452
 #: A node that was not paused has read what came this long ago, if time is real.
 REACTION = 500_000_000
+#: RFC 9002 §6.2.2: the round trip that a sender assumes before it has measured one, ns.
+INITIAL_RTT = 333_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,10 @@ class End:
         # The last question before the first answer: whichever of them it was that was answered.
         first = min((at for at in came if at is not None), default=None)
         before = [at for at in began if first is not None and at <= first]
-        return first - max(before) if first is not None and before else None
+        if first is None or not before:
+            return None
+        # Who asked twice does not know which was answered, and takes no sample.
+        return min(first - max(before), INITIAL_RTT) if len(before) > 1 else first - max(before)
 
 
 class _Kind(IntEnum):
