@@ -200,6 +200,10 @@ class Fault:
         """Yield when it begins, from its time on, and how long it then lasts, in order."""
         yield 0, duration
 
+    def count_steps(self, duration: Duration | None) -> int:
+        """Return how many ``steps`` there would be, without making them."""
+        return 1
+
     async def begin(self, lab: FaultLab) -> str:
         """Do it; return what is worth telling.
 

@@ -38,6 +38,11 @@ class Flap(LinkFault):
         for start in range(0, duration, self._down + self._up):
             yield start, min(self._down, duration - start)
 
+    def count_steps(self, duration: Duration | None) -> int:
+        """Return how often the links go down."""
+        assert duration is not None, "it must say how long"
+        return len(range(0, duration, self._down + self._up))
+
     def transform(self, endpoint: LinkEndpoint, impairments: Impairments) -> Impairments:
         """Lose everything."""
         return lost(impairments)

@@ -25,7 +25,8 @@ def extend(document: Document, directory: FilePath | None) -> Document:
         document: what was read.
         directory: where its names of files start; None: no files are read.
     """
-    return _Extender(document).over_bases(document, 0, directory, ())
+    own = () if directory is None else ((directory / FilePath(document.file).name).resolve(),)
+    return _Extender(document).over_bases(document, 0, directory, own)
 
 
 class _Extender:
@@ -71,7 +72,7 @@ class _Extender:
         if real in chain:
             self._refuse(place, f"{name!r} extends itself", "break the circle: take one extends: out")
             return None
-        if len(chain) >= MAX_DEPTH:
+        if len(chain) > MAX_DEPTH:
             message = f"{name!r} is more than {MAX_DEPTH} files deep"
             self._refuse(place, message, "extend fewer files one after the other")
             return None

@@ -60,7 +60,9 @@ def expressions(value: Value) -> Iterator[tuple[Path, str | None, str]]:
     """Yield (path, flow, expression) of the expectations."""
     for index, item in enumerate(value if isinstance(value, list) else []):
         if isinstance(item, str):
-            yield ("expect", index), None, item
+            # In quotes, "film: loss <= 1%" is one text.
+            before, colon, after = item.partition(": ")
+            yield ("expect", index), before.strip() if colon else None, after.strip() if colon else item
         for flow, text in _mapping(item).items():
             if isinstance(text, str):
                 yield ("expect", index, flow), flow, text

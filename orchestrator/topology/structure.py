@@ -67,6 +67,7 @@ _TYPES = {
     "list_type": "a list",
     "dict_type": "a mapping",
     "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
     "bool_type": "true or false",
 }
 
@@ -75,6 +76,7 @@ _HOW_TO_WRITE = {
     "string_type": "write one text, in quotes if it has special characters",
     "list_type": "write each item on a line of its own that starts with '- '",
     "dict_type": "write 'key: value' lines below it, or {} for none",
+    "model_attributes_type": "write 'key: value' lines below it",
     "model_type": "write 'key: value' lines below it, or {} for none",
     "bool_type": "write true or false",
 }

@@ -114,7 +114,7 @@ def read_timeline(
             continue
         events.append(event)
         found.append((index, event, fault))
-    if not document.problems:
+    if not document.problems and _check_count(document, found, topology.time_limit):
         _check_together(document, found, topology.time_limit)
     return events
 
@@ -232,6 +232,29 @@ def _problem(event: TimelineEvent, limit: Duration) -> tuple[str, str, str] | No
     return None
 
 
+def _check_count(document: Document, found: list[tuple[int, TimelineEvent, Fault]], limit: Duration) -> bool:
+    """Return whether the entries are few enough to be laid out on the clock; report those that are not."""
+    total = 0
+    for index, event, fault in found:
+        each = fault.count_steps(event.duration)
+        total += _times(event, limit) * each
+        if total > MAX_STEPS:
+            key = "every" if event.every is not None and each <= MAX_STEPS else event.action
+            message = f"{total:,} actions, with those of the entries before it"
+            advice = f"make at most {MAX_STEPS:,} in one file: let more time pass between them"
+            document.report(("timeline", index, key), message, advice)
+            return False
+    return True
+
+
+def _times(event: TimelineEvent, limit: Duration) -> int:
+    """Return how often an event begins before ``limit``; ``_starts`` says when."""
+    if event.every is None:
+        return 1
+    most = -(-(limit - event.at) // event.every)
+    return most if event.count is None else min(most, event.count)
+
+
 def _check_together(
     document: Document, found: list[tuple[int, TimelineEvent, Fault]], limit: Duration
 ) -> None:
@@ -242,9 +265,6 @@ def _check_together(
         for start in _starts(event, limit):
             end = None if event.duration is None else start + event.duration
             queue.append((start, index, index, fault, end))
-    if len(queue) > MAX_STEPS:
-        document.report(("timeline",), f"{len(queue)} actions", f"at most {MAX_STEPS}: lengthen every:")
-        return
     heapq.heapify(queue)
     # claim → (when it ends, index)
     held: dict[str, tuple[Duration | None, int]] = {}
