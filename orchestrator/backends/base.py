@@ -166,6 +166,19 @@ class Measurable(Protocol):
         ...
 
 
+@runtime_checkable
+class Sniffed(Protocol):
+    """A deployment whose captures can be read while they run."""
+
+    def running_captures(self) -> dict[str, list[Path]]:
+        """Return link name → the files that its capture is written to; none: nothing is captured.
+
+        What has been captured is in them but for what the capture itself holds back: on virtual time
+        nothing, else the last moments. The last block may be cut off.
+        """
+        ...
+
+
 class Backend(Protocol):
     """A way to make labs."""
 

@@ -218,6 +218,10 @@ class DockerDeployment:
         """Yield what the nodes report, in order of arrival, until the deployment is destroyed."""
         return self._agents.events()
 
+    def running_captures(self) -> dict[str, list[Path]]:
+        """Return link name → the files that its running capture is written to."""
+        return self._lab.running_captures()
+
     def now(self) -> Instant:
         """Return this machine's monotonic clock, ns."""
         return int(asyncio.get_running_loop().time() * 1_000_000_000)

@@ -198,6 +198,10 @@ class NetnsDeployment:
         # Let whoever asks next see the end too.
         self._events.put_nowait(None)
 
+    def running_captures(self) -> dict[str, list[Path]]:
+        """Return link name → the files that its running capture is written to."""
+        return self.lab.running_captures()
+
     def now(self) -> Instant:
         """Return the machine's clock in ns, which the agents' events carry too."""
         return time.monotonic_ns()

@@ -218,6 +218,10 @@ class SimulationDeployment:
             if not await self._clock.wait_for_event():
                 return
 
+    def running_captures(self) -> dict[str, list[Path]]:
+        """Return the files of the captures by link; all that was captured is in them."""
+        return self._artefacts.running()
+
     def now(self) -> Instant:
         """Return the virtual time in ns."""
         return self._lab.scheduler.now

@@ -13,16 +13,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar
 
-from scapy.layers.inet import IP, UDP
-from scapy.layers.l2 import Ether
-from scapy.packet import Raw
-
 from node.dissectors.protection import HEADER_BYTES, TAG_BYTES, TagError, opener, seal
 from orchestrator.backends.base import Deployment
 from orchestrator.errors import ProbeError
 from orchestrator.probes.base import PROBES, ProbeResult
+from orchestrator.probes.sniffing import framed
 from orchestrator.probes.ways import ways
-from orchestrator.probes.wire.sightings import INJECTED_DSCP
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan
 
@@ -189,10 +185,13 @@ class IntegrityProbe:
             damage, *_ = DAMAGES[rng.choice(list(DAMAGES))]
             header = b"\x41" + rng.randbytes(12)
             whole = seal(rng.choice(("xor", "crc32c")), b"", header, rng.randbytes(SIZE), 0)
-            ip = IP(src=source[1], dst=target.ipv4, tos=INJECTED_DSCP << 2, flags="DF")
-            udp = UDP(sport=target.port, dport=target.port, chksum=0)
-            frame = Ether(src=source[0], dst=hop[0]) / ip / udp / Raw(bytes(damage(bytearray(whole), rng)))
-            await deployment.inject(endpoint, bytes(frame))
+            frame = framed(
+                bytes(damage(bytearray(whole), rng)),
+                macs=(source[0], hop[0]),
+                source=(source[1], target.port),
+                destination=(hop[1], target.port),
+            )
+            await deployment.inject(endpoint, frame)
             await deployment.sleep(duration // _FRAMES)
         figures = {"frames_sent": float(_FRAMES), "damaged_packets_each": float(TRIALS)}
         for rate in rates:

@@ -10,18 +10,13 @@ from collections.abc import Iterator
 from random import Random
 from typing import ClassVar
 
-from scapy.layers.inet import IP, UDP
-from scapy.layers.inet6 import IPv6
-from scapy.layers.l2 import Ether
-from scapy.packet import Raw
-
 from node.dissectors.protection import seal
 from node.dissectors.scapy_layer import SETUP_KINDS, SUITES, VERSION, Ack, Data, Frames, SetUp, Stream
 from orchestrator.backends.base import Deployment
 from orchestrator.errors import ProbeError
 from orchestrator.probes.base import PROBES, ProbeResult
+from orchestrator.probes.sniffing import framed
 from orchestrator.probes.ways import ways
-from orchestrator.probes.wire.sightings import INJECTED_DSCP
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan
 
@@ -57,15 +52,8 @@ def frames(
         sender: node address they seem to come from.
     """
     for payload in payloads(rng, target=target, source=sender):
-        if ":" in destination[1]:
-            # Zero is no checksum over IPv6: scapy puts the right one in.
-            ip = IPv6(src=source[1], dst=destination[1], tc=INJECTED_DSCP << 2)
-            udp = UDP(sport=port, dport=port)
-        else:
-            ip = IP(src=source[1], dst=destination[1], tos=INJECTED_DSCP << 2, flags="DF")
-            # Without a UDP checksum, so that no kernel on the way has a reason to drop it.
-            udp = UDP(sport=port, dport=port, chksum=0)
-        yield bytes(Ether(src=source[0], dst=destination[0]) / ip / udp / Raw(payload))
+        place = destination[1], port
+        yield framed(payload, macs=(source[0], destination[0]), source=(source[1], port), destination=place)
 
 
 @PROBES.register("malformed")

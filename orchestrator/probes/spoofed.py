@@ -13,10 +13,6 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import ClassVar
 
-from scapy.layers.inet import IP, UDP
-from scapy.layers.l2 import Ether
-from scapy.packet import Raw
-
 from node.control.messages import Command
 from node.dissectors.scapy_layer import (
     COMPLETION,
@@ -32,15 +28,15 @@ from node.dissectors.sealed import LARGEST_BYTES, SealedPacket
 from orchestrator.backends.base import Deployment
 from orchestrator.errors import ProbeError
 from orchestrator.probes.base import PROBES, ProbeResult
+from orchestrator.probes.sniffing import Answers, framed
 from orchestrator.probes.ways import ways
-from orchestrator.probes.wire.sightings import INJECTED_DSCP
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan, NodePlan
 
 #: Frames a second.
 RATE = 200
-#: The largest UDP payload of a frame of 1500 bytes.
-_LARGEST = 1472
+#: The largest UDP payload in an IP packet of 1500 bytes, IPv4 and IPv6.
+_LARGEST, _LARGEST_IPV6 = 1472, 1452
 #: SPEC 3-5.
 _HALF_OPEN = 1024
 #: So often the same packet is sent again.
@@ -80,7 +76,7 @@ class SpoofedProbe:
         duration: int,
         rng: Random,
     ) -> ProbeResult:
-        """Attack for ``duration`` ns; the verdict is on state: no connection may come of it.
+        """Attack for ``duration`` ns; the verdict is on state, no connection may come of it, and on answers.
 
         Raises:
             ProbeError: the endpoint is not in the plan, or there is nobody to send to.
@@ -88,22 +84,26 @@ class SpoofedProbe:
         found = list(ways(plan, endpoint, probe=self.name))
         if not found:
             raise ProbeError(f"spoofed: no other node to send to from {endpoint}")
-        hosts = [node.ipv4 for node in plan.nodes if node.ipv4]
+        hosts = [node.host for node in plan.nodes if node.host]
         addresses = [node.address for node in plan.nodes]
         streams = [
             _frames(rng, macs=(source[0], hop[0]), hosts=hosts, senders=addresses, target=target)
             for source, hop, target in found
         ]
+        answers = Answers(deployment, plan, probe=self.name)
         names = sorted({target.name for _, _, target in found})
         before = [await _status(deployment, name) for name in names]
         step = 1_000_000_000 // RATE
         start, sent = deployment.now(), 0
         while deployment.now() - start < duration:
-            await deployment.inject(endpoint, next(streams[sent % len(streams)]))
+            payload, source, target, frame = next(streams[sent % len(streams)])
+            answers.sent(payload, source=source, target=target)
+            await deployment.inject(endpoint, frame)
             sent += 1
             ahead = start + sent * step - deployment.now()
             if ahead > 0:
                 await deployment.sleep(ahead)
+        bounded, figures, told = answers.count()
         after = [await _status(deployment, name) for name in names]
         flows = sum(name in (flow.source, flow.target) for flow in plan.workloads for name in names)
         connections = max((state[0] for state in after), default=0)
@@ -115,13 +115,14 @@ class SpoofedProbe:
         )
         return ProbeResult(
             self.name,
-            passed=connections <= flows + _HALF_OPEN,
-            figures={
+            passed=bounded and connections <= flows + _HALF_OPEN,
+            figures=figures
+            | {
                 "frames_sent": sent,
                 "packets_dropped_and_counted": dropped,
                 "connections_most": connections,
             },
-            notes=notes,
+            notes=(*told, *notes),
         )
 
 
@@ -136,15 +137,16 @@ async def _status(deployment: Deployment, node: str) -> tuple[int, int, dict[str
 
 def _frames(
     rng: Random, *, macs: tuple[str, str], hosts: list[str], senders: list[int], target: NodePlan
-) -> Iterator[bytes]:
-    """Yield Ethernet frames with forged sources: other nodes' addresses, and some that nobody has."""
-    for payload in payloads(rng, target=target, sender=rng.choice(senders)):
-        nobody = f"192.0.2.{rng.randrange(1, 255)}"
-        source = rng.choice([*(host for host in hosts if host != target.ipv4), nobody])
-        ip = IP(src=source, dst=target.ipv4, tos=INJECTED_DSCP << 2, flags="DF")
-        # Without a UDP checksum, so that no kernel on the way has a reason to drop it.
-        udp = UDP(sport=rng.choice((target.port, rng.randrange(1024, 65536))), dport=target.port, chksum=0)
-        yield bytes(Ether(src=macs[0], dst=macs[1]) / ip / udp / Raw(payload))
+) -> Iterator[tuple[bytes, tuple[str, int], str, bytes]]:
+    """Yield payload, forged source, target and frame: other nodes' addresses, and some that nobody has."""
+    host = target.host
+    near = "2001:db8::" if ":" in host else "192.0.2."
+    others = [other for other in hosts if other != host and (":" in other) == (":" in host)]
+    for whole in payloads(rng, target=target, sender=rng.choice(senders)):
+        payload = whole[:_LARGEST_IPV6] if ":" in host else whole
+        source = rng.choice([*others, f"{near}{rng.randrange(1, 255)}"])
+        place = source, rng.choice((target.port, rng.randrange(1024, 65536)))
+        yield payload, place, host, framed(payload, macs=macs, source=place, destination=(host, target.port))
 
 
 def _set_up_of(kind: int) -> Callable[[Random, int, int], bytes]:

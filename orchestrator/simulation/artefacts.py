@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 from node.capture.pcapng import Direction, Writer
 from node.protocol.time import Instant
@@ -38,6 +38,7 @@ class Artefacts:
         self._open = ExitStack()
         self._key_logs: dict[str, tuple[Path, TextIO]] = {}
         self._captures: dict[str, Path] = {}
+        self._files: list[BinaryIO] = []
         self._tapped: list[tuple[LinkDirection, Tap]] = []
         self._traces: list[QlogWriter] = []
 
@@ -87,12 +88,21 @@ class Artefacts:
         for link in plan.links:
             path = self._directory / f"{link.name.replace(':', '_')}.pcapng"
             comment = f"link {link.name}, simulated; times are virtual"
-            writer = self._open.enter_context(Writer.create(path, comment=comment))
+            file = self._open.enter_context(path.open("wb"))
+            self._files.append(file)
+            writer = Writer(file, comment=comment)
             a, b = writer.add_interface(str(link.a)), writer.add_interface(str(link.b))
             forward, reverse = network.directions[link.a], network.directions[link.b]
             self._tap(forward, _capture(writer, a, b, macs[link.a], macs[link.b]))
             self._tap(reverse, _capture(writer, b, a, macs[link.b], macs[link.a]))
             self._captures[link.name] = path
+
+    def running(self) -> dict[str, list[Path]]:
+        """Return the captures by link, with all in them that was captured so far."""
+        for file in self._files:
+            if not file.closed:
+                file.flush()
+        return {link: [path] for link, path in self._captures.items()}
 
     def finish(self) -> tuple[dict[str, list[Path]], list[Path]]:
         """End the captures; return them by link, and the key logs."""

@@ -35,7 +35,7 @@ class Packet:
     """One packet on its way. Its payload is never changed in place: copies of it may be elsewhere."""
 
     __slots__ = (
-        *("damaged_bit", "destination", "ecn", "frame", "overhead", "payload"),
+        *("damaged_bit", "destination", "dscp", "ecn", "frame", "overhead", "payload"),
         *("size", "source", "ttl", "udp_checksum"),
     )
 
@@ -47,12 +47,15 @@ class Packet:
         *,
         ecn: int = 0,
         ttl: int = DEFAULT_TTL,
+        dscp: int = 0,
     ) -> None:
         self.source = source
         self.destination = destination
         self.payload = payload
         self.ecn = ecn
         self.ttl = ttl
+        #: RFC 2474: routers leave it as it is.
+        self.dscp = dscp
         #: Bytes of the frame around the payload.
         self.overhead = OVERHEAD_IPV6 if ":" in destination[0] else OVERHEAD
         #: Bytes of the frame on a link.
@@ -67,6 +70,7 @@ class Packet:
     def copy(self) -> Packet:
         """Return a packet equal to this one."""
         other = Packet(self.source, self.destination, self.payload, ecn=self.ecn, ttl=self.ttl)
+        other.dscp = self.dscp
         other.size, other.udp_checksum, other.frame = self.size, self.udp_checksum, self.frame
         other.damaged_bit = self.damaged_bit
         return other
@@ -144,7 +148,8 @@ def _whole_frame(packet: Packet, source_mac: bytes, destination_mac: bytes) -> b
     udp_length = UDP_BYTES + len(packet.payload)
     if packet.udp_checksum is None:
         packet.udp_checksum = _udp_checksum(packet, source, destination, udp_length)
-    fields = (0x45, packet.ecn, IPV4_BYTES + udp_length, 0, _DONT_FRAGMENT, packet.ttl, _PROTOCOL_UDP)
+    tos = packet.dscp << 2 | packet.ecn
+    fields = (0x45, tos, IPV4_BYTES + udp_length, 0, _DONT_FRAGMENT, packet.ttl, _PROTOCOL_UDP)
     checksum = internet_checksum(_IPV4.pack(*fields, 0, source, destination))
     return b"".join(
         (
@@ -180,6 +185,7 @@ def from_frame(frame: bytes) -> Packet | None:
         bytes(ip[header + UDP_BYTES : header + udp_length]),
         ecn=tos & 3,
         ttl=ttl,
+        dscp=tos >> 2,
     )
     if checksum and checksum != _udp_checksum(packet, source, destination, udp_length):
         return None
@@ -191,7 +197,7 @@ def _to_frame_ipv6(packet: Packet, source_mac: bytes, destination_mac: bytes) ->
     udp_length = UDP_BYTES + len(packet.payload)
     if packet.udp_checksum is None:
         packet.udp_checksum = _udp_checksum(packet, source, destination, udp_length)
-    first_word = 6 << 28 | packet.ecn << 20
+    first_word = 6 << 28 | packet.dscp << 22 | packet.ecn << 20
     return b"".join(
         (
             destination_mac,
@@ -219,6 +225,7 @@ def _from_ipv6(ip: bytes) -> Packet | None:
         bytes(ip[IPV6_BYTES + UDP_BYTES : IPV6_BYTES + udp_length]),
         ecn=first_word >> 20 & 3,
         ttl=hop_limit,
+        dscp=first_word >> 22 & 0x3F,
     )
     # Zero means "none" over IPv4 only (RFC 8200, section 8.1).
     return packet if checksum and checksum == _udp_checksum(packet, source, destination, udp_length) else None

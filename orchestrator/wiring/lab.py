@@ -339,6 +339,10 @@ class Lab:
         self._captures = await self.do(captures.start, chosen, directory, self.spawn)
         await captures.wait_ready(self._captures)
 
+    def running_captures(self) -> dict[str, list[Path]]:
+        """Return link name → the files that its running capture is written to."""
+        return {capture.link.name: [capture.path] for capture in self._captures}
+
     async def stop_captures(self) -> dict[str, list[Path]]:
         """End the captures with everything written; return link name → files (none at the second call).
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 
 from node.dissectors.protection import HEADER_BYTES, TAG_BYTES, Bytes, TagError, full_packet_number, opener
 from node.dissectors.scapy_layer import (
@@ -118,7 +119,10 @@ class Connections:
             self.all.append(connection)
             # SPEC 2-3: a packet carries its target's ID.
             self._by_cid[responder_cid] = connection, 0
-            self._by_cid[initiator_cid] = connection, 1
+            # A probe that replays INITIATION begins another, which nobody completes.
+            known = self._by_cid.get(initiator_cid)
+            if known is None or _answered(connection) < _answered(known[0]):
+                self._by_cid[initiator_cid] = connection, 1
 
     def find_resumable(self) -> None:
         """Find the connections whose nodes had one before: they may remember the path (SPEC 8-7)."""
@@ -242,6 +246,12 @@ class Connections:
         found = f"a packet from {_shown(datagram.source)} to {_shown(datagram.destination)}"
         self._suspects.add(datagram, "2-3", found, f"from {nodes[0].host} to {nodes[1].host}")
         return False
+
+
+def _answered(connection: Connection) -> float:
+    """Return when the initiator was first answered, ns."""
+    response = connection.response
+    return min((one.at for one in response.by_number.values()), default=inf) if response else inf
 
 
 def _open_early(connection: Connection, payload: Bytes, number: int) -> bytes:

@@ -120,7 +120,7 @@ class SetUps:
         wanted = setup_bytes(packet.type, packet.suite)
         if len(payload) != wanted:
             return "3-1", f"a set-up packet of {len(payload)} bytes", f"{wanted}"
-        if packet.type in (RESPONSE, RETRY) and packet.target_cid in self._provoked:
+        if self._is_provoked(datagram, packet):
             return self._wrong_reaction(packet)
         return (
             self._wrong_message(packet)
@@ -135,6 +135,15 @@ class SetUps:
             if len(payload) >= _CID_END and payload[0] == INITIATION:
                 cid = int.from_bytes(payload[_CID_END - 8 : _CID_END], "big")
                 self._provoked[cid] = self._provoked.get(cid, 0) + max(datagram.approaches, datagram.arrivals)
+
+    def _is_provoked(self, datagram: Datagram, packet: SetUp) -> bool:
+        """Return whether it answers a probe: of one that replays, whoever is not where the initiator is."""
+        if packet.type not in (RESPONSE, RETRY) or packet.target_cid not in self._provoked:
+            return False
+        asked = self.initiations.get(packet.target_cid.to_bytes(8, "big"))
+        return asked is None or (datagram.destination, datagram.destination_port) not in {
+            (one.source, one.source_port) for one in asked.by_number.values()
+        }
 
     def _wrong_reaction(self, packet: SetUp) -> tuple[str, str, str] | None:
         """SPEC 3-3, 3.4-1: one answer for each INITIATION, so never more bytes than came."""

@@ -66,7 +66,7 @@ class Sightings:
     def __init__(self, plan: DeploymentPlan, report: WireReport) -> None:
         self._plan = plan
         self._report = report
-        self._datagrams: dict[tuple[int, Key | None], Datagram] = {}
+        self._datagrams: dict[tuple[int, Key | None, bool], Datagram] = {}
         self._ports = {node.port for node in plan.nodes}
         #: Behind a NAT the same datagram has other addresses.
         self._translated = any(node.kind.value == NAT for node in plan.nodes)
@@ -92,6 +92,7 @@ class Sightings:
             self._report.frames += report.frames
             if report.frames and not report.left:
                 self.exits_captured = False
+        self._take_replays()
         # Frame numbers order what one end sent at one virtual instant.
         found = sorted(self._datagrams.values(), key=lambda datagram: (datagram.at, datagram.frame))
         self._report.distinct = len(found)
@@ -152,10 +153,10 @@ class Sightings:
                 self._report.add(Violation(link.name, number, at, "1-1", found, f"at most {link.mtu}"))
                 continue
             payload = data[start : LAYER2_BYTES + length]
-            key = (hash(payload), None if self._translated else headers.key)
+            injected = tos >> 2 == INJECTED_DSCP
+            key = (hash(payload), None if self._translated and not injected else headers.key, injected)
             datagram = datagrams.get(key)
             if datagram is None:
-                injected = tos >> 2 == INJECTED_DSCP
                 datagram = datagrams[key] = Datagram(
                     payload,
                     source,
@@ -177,6 +178,26 @@ class Sightings:
             if destination in targets:
                 _arrive(datagram, at, outbound=outbound, ecn=tos & 3, source=(source, source_port))
         report.take_sizes(sizes, senders)
+
+    def _take_replays(self) -> None:
+        """What a probe sent again has come where it came, as a duplicate does; nobody else sent it twice."""
+        replays = [one for one in self._datagrams.values() if one.injected]
+        if not replays:
+            return
+        own = {hash(one.payload): one for one in self._datagrams.values() if not one.injected}
+        for replay in replays:
+            first = own.get(hash(replay.payload))
+            if first is None or first.payload != replay.payload:
+                continue
+            first.approaches += replay.approaches
+            first.arrivals += replay.arrivals
+            if replay.approached is not None:
+                first.approached = min(replay.approached, first.approached or replay.approached)
+            if replay.delivered is not None and (
+                first.delivered is None or replay.delivered < first.delivered
+            ):
+                first.delivered, first.arrived_ecn = replay.delivered, replay.arrived_ecn
+                first.arrived_from = replay.arrived_from
 
     def _bad_headers(self, link: LinkPlan, report: LinkReport, number: int, at: int) -> None:
         if self._corrupting:
