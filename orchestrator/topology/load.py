@@ -35,6 +35,7 @@ from orchestrator.topology.model import (
     Topology,
     WorkloadSpec,
 )
+from orchestrator.topology.overriding import override_transport
 from orchestrator.topology.parameters import substitute
 from orchestrator.topology.planning import effective_transport, family_of
 from orchestrator.topology.references import check_references, expressions, split_endpoint
@@ -50,7 +51,12 @@ from orchestrator.topology.trace_files import with_trace
 NAT_TIMEOUT: Duration = 120 * SECOND
 
 
-def load(path: Path | str, parameters: Mapping[str, str] | None = None) -> Topology:
+def load(
+    path: Path | str,
+    parameters: Mapping[str, str] | None = None,
+    *,
+    transport: Mapping[str, str] | None = None,
+) -> Topology:
     """Return the topology in a file.
 
     Files that it names are looked for relative to the file's own directory.
@@ -58,6 +64,7 @@ def load(path: Path | str, parameters: Mapping[str, str] | None = None) -> Topol
     Args:
         path: the file.
         parameters: values that take the place of those of the file's ``parameters:``, as text.
+        transport: settings of the transport for every flow, over the file's, as text.
 
     Raises:
         TopologyError: the file cannot be read or is not valid.
@@ -68,7 +75,7 @@ def load(path: Path | str, parameters: Mapping[str, str] | None = None) -> Topol
     except OSError as error:
         problem = Problem(1, 1, f"cannot be read: {error.strerror}", ("check the path",))
         raise TopologyError(str(path), "", [problem]) from error
-    return parse(content, file=str(path), directory=path.parent, parameters=parameters)
+    return parse(content, file=str(path), directory=path.parent, parameters=parameters, transport=transport)
 
 
 def parse(
@@ -77,6 +84,7 @@ def parse(
     file: str,
     directory: Path | None = None,
     parameters: Mapping[str, str] | None = None,
+    transport: Mapping[str, str] | None = None,
 ) -> Topology:
     """Return the topology in ``content``.
 
@@ -85,12 +93,14 @@ def parse(
         file: its name, for messages.
         directory: where files that it names are looked for; None: they are not looked for.
         parameters: values that take the place of the file's own, as text.
+        transport: settings of the transport for every flow, over the file's, as text.
 
     Raises:
         TopologyError: it is not valid; every problem found is in it.
     """
     document = extend(read_document(content, file), directory)
     substitute(document, parameters or {})
+    override_transport(document, transport or {})
     generate(document)
     expand_flows(document)
     check_references(document)

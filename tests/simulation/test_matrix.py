@@ -1,0 +1,151 @@
+"""`narrows matrix`: every combination in turns, kept, and as a page that is well-formed."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import narrows
+from tests.support.experiments import LINE
+
+_LAB = (
+    LINE.replace("name: line", "name: line\nparameters: {rtt: 5ms}").replace("delay: 5ms", 'delay: "${rtt}"')
+    + """
+workloads:
+  film: {kind: bulk, from: a, to: b, size: 50kB}
+expect:
+  - film: completion <= 1s
+"""
+)
+_EMPTY = ("meta", "polyline")
+
+
+class Page(HTMLParser):
+    """Checks that every element is closed where it should be, and counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.classes: list[str] = []
+        self.links: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag not in _EMPTY:
+            self.open.append(tag)
+        if tag == "td":
+            self.classes.append(given.get("class") or "")
+        if tag == "a":
+            self.links.append(given.get("href") or "")
+        assert tag not in ("script", "link", "img"), "the page needs nothing beside it"
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in _EMPTY:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def page_of(directory: Path) -> Page:
+    page = Page()
+    page.feed((directory / "matrix.html").read_text(encoding="utf-8"))
+    assert page.open == []
+    return page
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    made = tmp_path / "a<b>.lab.yml"
+    made.write_text(_LAB)
+    return made
+
+
+def test_every_combination_is_a_cell_and_failures_stop_nothing(file: Path, tmp_path: Path) -> None:
+    place = tmp_path / "kept"
+    words = (
+        "matrix",
+        file,
+        "--backend",
+        "simulation",
+        "--set",
+        "rtt=5ms,400ms",
+        "--resume",
+        place,
+        "-f",
+        "json",
+    )
+    ended = narrows(*words, "--with", "fec=none,xor", "--with", "arq=selective-repeat,stop-and-wait")
+    table = ended.json()
+    assert ended.code == 1
+    letters = {(cell["row"], cell["column"]): cell["letter"] for cell in table["cells"]}
+    assert len(letters) == 8
+    # FEC and stop-and-wait do not go together; with 800 ms of round trip nothing is done in a second.
+    expected = {
+        (delay, fec, arq): "U" if (fec, arq) == ("xor", "stop-and-wait") else letter
+        for delay, letter in (("5ms", "P"), ("400ms", "F"))
+        for fec in ("none", "xor")
+        for arq in ("selective-repeat", "stop-and-wait")
+    }
+    found = {
+        (cell["parameters"]["rtt"], cell["transport"]["fec"], cell["transport"]["arq"]): cell["letter"]
+        for cell in table["cells"]
+    }
+    assert found == expected
+    page = page_of(place)
+    assert sorted(page.classes) == sorted(letters.values())
+    assert "a<b>" in page.text, "names are escaped"
+    assert page.links
+    assert all((place / link / "result.json").is_file() for link in page.links)
+    assert "stop-and-wait, which has no other packets" in page.text
+
+
+def test_what_is_finished_is_not_run_again(file: Path, tmp_path: Path) -> None:
+    place = tmp_path / "kept"
+    words = ("matrix", file, "--backend", "simulation", "--resume", place)
+    first = narrows(*words, "--with", "congestion=cubic", "-f", "json")
+    again = narrows(*words, "--with", "congestion=cubic,bbr", "--repeat", "2", "-f", "json")
+    assert (first.code, again.code) == (0, 0)
+    (cell,) = first.json()["cells"]
+    cubic, bbr = again.json()["cells"]
+    assert cubic["runs"][0] == cell["runs"][0]
+    assert [run["seed"] for run in cubic["runs"]] == [run["seed"] for run in bbr["runs"]] == [1, 2]
+    assert "finished before" in again.stderr
+    assert again.stderr.index("bbr  turn 1") < again.stderr.index("cubic  turn 2"), "turns go round"
+    assert cubic["goodput"]["low"] <= cubic["goodput"]["mean"] <= cubic["goodput"]["high"]
+    assert json.loads((place / "matrix.json").read_text()) == again.json()
+    # Another file is another cell, though its name is the same.
+    file.write_text(_LAB.replace("50kB", "60kB"))
+    changed = narrows(*words, "--with", "congestion=cubic", "-f", "json").json()
+    assert changed["cells"][0]["runs"][0]["directory"] != cell["runs"][0]["directory"]
+
+
+def test_nothing_that_can_run_is_127(file: Path, tmp_path: Path) -> None:
+    ended = narrows(
+        *(
+            "matrix",
+            file,
+            "--backend",
+            "simulation",
+            "--results",
+            tmp_path,
+            "--transport",
+            "tcp",
+            "-f",
+            "json",
+        )
+    )
+    assert ended.code == 127
+    (cell,) = ended.json()["cells"]
+    assert (cell["column"], cell["letter"]) == ("tcp", "U")
+    assert cell["runs"][0]["reasons"]
+
+
+def test_axis_that_varies_nothing_is_refused(file: Path) -> None:
+    ended = narrows("matrix", file, "--with", "congestion")
+    assert ended.code == 2
+    assert "congestion=cubic,bbr" in ended.stderr
