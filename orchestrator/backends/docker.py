@@ -273,7 +273,12 @@ class DockerDeployment:
 
     def _start(self, node: NodePlan) -> None:
         """Start a node's container, and note its network namespace."""
-        labels = {LAB_LABEL: self._plan.name, RUN_LABEL: self._lab.record.run_id, NODE_LABEL: node.name}
+        labels = {
+            **self._plan.labels,
+            LAB_LABEL: self._plan.name,
+            RUN_LABEL: self._lab.record.run_id,
+            NODE_LABEL: node.name,
+        }
         with _engine() as engine:
             container = engine.containers.run(
                 self._image,

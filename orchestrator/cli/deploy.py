@@ -11,6 +11,7 @@ import click
 from orchestrator.cli.support.options import (
     backend_option,
     format_option,
+    label_option,
     results_option,
     seed_option,
     set_option,
@@ -31,9 +32,12 @@ if TYPE_CHECKING:
 @seed_option
 @results_option
 @click.option("--capture", is_flag=True, help="Capture every link until the lab is destroyed.")
+@label_option("Mark the lab, beside the topology's labels; may be repeated.")
 @click.option("--dry-run", is_flag=True, help="Say what would be made or changed, and do nothing.")
 @click.option("--new", is_flag=True, help="Make another lab, also if one of this name is up.")
-@click.option("-l", "--lab", metavar="RUN_ID", help="Which lab to change, if several of this name are up.")
+@click.option(
+    "-l", "--lab", "wanted", metavar="RUN_ID", help="Which lab to change, if several of this name are up."
+)
 @format_option
 @verbose_option
 def command(
@@ -43,9 +47,10 @@ def command(
     seed: int | None,
     results: Path,
     capture: bool,
+    labels: dict[str, str],
     dry_run: bool,
     new: bool,
-    lab: str | None,
+    wanted: str | None,
     form: str,
 ) -> None:
     """Make the lab of the topology FILE and leave it up: nodes, agents, links with their impairments.
@@ -56,15 +61,18 @@ def command(
     No flows are run. `narrows inspect` shows the lab, `narrows exec` runs commands in its nodes,
     `narrows netem` changes its links, `narrows destroy` removes it.
     """
+    import dataclasses
+
     from orchestrator.cli.support.running import run_to_end
     from orchestrator.experiment.lasting import deploy_and_leave, lab_to_change
     from orchestrator.topology.load import load
     from orchestrator.topology.planning import make_plan
 
-    if new and lab is not None:
+    if new and wanted is not None:
         raise click.UsageError("--new and --lab exclude each other")
     plan = make_plan(load(file, parameters), seed=seed)
-    present = None if new else lab_to_change(plan, backend, lab)
+    plan = dataclasses.replace(plan, labels={**plan.labels, **labels})
+    present = None if new else lab_to_change(plan, backend, wanted)
     if present is not None:
         _change(present, plan, capture=capture, dry_run=dry_run, form=form)
         return

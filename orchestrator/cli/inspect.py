@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.support.options import format_option, verbose_option
+from orchestrator.cli.support.options import format_option, label_option, verbose_option
 
 if TYPE_CHECKING:
     from orchestrator.wiring.state import LabRecord
@@ -14,28 +14,30 @@ if TYPE_CHECKING:
 
 @click.command("inspect")
 @click.argument("lab", required=False)
+@label_option("List only labs with this label; KEY= for any value. May be repeated.")
 @format_option
 @verbose_option
-def command(lab: str | None, form: str) -> None:
+def command(lab: str | None, labels: dict[str, str], form: str) -> None:
     """Show the lab with the name or run id LAB as it is now; without LAB, list all labs.
 
     Impairments are read back from whoever impairs, the kernel or the user-space shaper.
     """
     if lab is None:
-        _list(form)
+        _list(form, labels)
         return
     from orchestrator.wiring import live
 
     _show(live.find(lab), form)
 
 
-def _list(form: str) -> None:
+def _list(form: str, labels: dict[str, str]) -> None:
     import dataclasses
     import json
 
+    from orchestrator.topology.labels import fits
     from orchestrator.wiring import cleanup
 
-    labs = cleanup.list_labs()
+    labs = [found for found in cleanup.list_labs() if fits(found.labels, labels)]
     if form == "json":
         click.echo(json.dumps({"labs": [dataclasses.asdict(found) for found in labs]}))
         return
@@ -51,10 +53,11 @@ def _list(form: str) -> None:
             found.backend,
             "up" if found.up else "partly up",
             f"process {found.owner}" if found.owner else "nobody",
+            " ".join(f"{key}={value}" for key, value in found.labels.items()),
         )
         for found in labs
     ]
-    show_tables(table("Labs", ("name", "run id", "back end", "state", "owned by"), rows))
+    show_tables(table("Labs", ("name", "run id", "back end", "state", "owned by", "labels"), rows))
 
 
 def _show(record: LabRecord, form: str) -> None:

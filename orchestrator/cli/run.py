@@ -9,6 +9,7 @@ import click
 from orchestrator.cli.support.options import (
     backend_option,
     format_option,
+    label_option,
     results_option,
     seed_option,
     set_option,
@@ -52,6 +53,7 @@ from orchestrator.cli.support.options import (
     metavar="FILE",
     help="Write what happens as lines of JSON while it does; - is stdout, on which nothing else is then.",
 )
+@label_option("Mark the lab, beside the topology's labels; may be repeated.")
 @format_option
 @verbose_option
 def command(
@@ -61,6 +63,7 @@ def command(
     seed: int | None,
     results: Path,
     keep: bool,
+    labels: dict[str, str],
     no_capture: bool,
     qlog: bool | None,
     calibrate: str | None,
@@ -75,6 +78,8 @@ def command(
     every captured frame against the protocol, compares what arrived with what was sent, judges the
     topology's expectations, and removes the lab. Files of the run stay below the results directory.
     """
+    import dataclasses
+
     from orchestrator.cli.support.exit_codes import ExitCode
     from orchestrator.cli.support.reporting import Reporter
     from orchestrator.cli.support.running import run_to_end
@@ -86,6 +91,7 @@ def command(
     from orchestrator.topology.model import Topology
 
     topology = load(file, parameters)
+    topology = dataclasses.replace(topology, labels={**topology.labels, **labels})
     times = topology.repeats if repeat is None else repeat
     if keep and times > 1:
         raise click.UsageError("--keep leaves one lab up, and this would be several: add --repeat 1")

@@ -138,6 +138,7 @@ class _Builder:
             seed=self._entry.seed,
             time_limit=int(str(self._entry.time_limit)),
             qlog=self._entry.qlog,
+            labels=self._entry.labels,
             calibrate=None if self._entry.calibrate is None else Calibrate(self._entry.calibrate),
             repeats=self._entry.repeats,
         )

@@ -178,6 +178,8 @@ class Topology:
     calibrate: Calibrate | None = None
     #: How often it is run, with one seed after the other.
     repeats: int = 1
+    #: Marks to find the lab by.
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     _nodes: Mapping[str, Node] = field(init=False, repr=False, compare=False)
 

@@ -111,6 +111,8 @@ class DeploymentPlan:
     qlog: bool = False
     #: What happens to the lab meanwhile, in the order of the file.
     timeline: tuple[TimelineEvent, ...] = ()
+    #: Marks to find the lab by.
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     _nodes: Mapping[str, NodePlan] = field(init=False, repr=False, compare=False)
     _links: Mapping[str, LinkPlan] = field(init=False, repr=False, compare=False)

@@ -35,6 +35,7 @@ def plan_from_json(data: Mapping[str, Any]) -> DeploymentPlan:
             expectations=tuple(map(_expectation, data["expectations"])),
             time_limit=data["time_limit_ns"],
             qlog=data.get("qlog", False),
+            labels=data.get("labels", {}),
             timeline=tuple(map(_event, data.get("timeline", ()))),
         )
     except (KeyError, TypeError, ValueError, ImpairmentsError) as error:

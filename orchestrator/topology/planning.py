@@ -76,6 +76,7 @@ def make_plan(topology: Topology, *, seed: int | None = None, qlog: bool | None 
         time_limit=topology.time_limit,
         qlog=topology.qlog if qlog is None else qlog,
         timeline=topology.timeline,
+        labels=topology.labels,
     )
 
 
@@ -234,6 +235,7 @@ def plan_to_json(plan: DeploymentPlan) -> Mapping[str, object]:
         "expectations": [_expectation_to_json(expectation) for expectation in plan.expectations],
         # Only where it is on: a trace changes nothing of what is made, and digests stay as they were.
         **({"qlog": True} if plan.qlog else {}),
+        **({"labels": dict(plan.labels)} if plan.labels else {}),
         **({"timeline": [_event_to_json(event) for event in plan.timeline]} if plan.timeline else {}),
     }
 

@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag
 
 from node.protocol.time import SECOND
 from orchestrator.topology.closed import Closed
+from orchestrator.topology.labels import LabelKey, LabelValue
 from orchestrator.topology.quantities import NameText, PositiveDuration
 from orchestrator.topology.schema import AnyWorkload, Seed
 from orchestrator.topology.schema_network import Network
@@ -64,6 +65,11 @@ class TopologyFile(Closed):
         description="Measure the links before the flows start: tell of those that are not as asked, or fail.",
     )
     qlog: bool = Field(default=False, description="Write a qlog file of each connection, at both ends.")
+    labels: dict[LabelKey, LabelValue] = Field(
+        default={},
+        description="Marks of the lab, to find it by; containers carry them too.",
+        examples=[{"owner": "ci", "ticket": "42"}],
+    )
 
 
 def json_schema() -> dict[str, Any]:

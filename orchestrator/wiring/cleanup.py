@@ -8,13 +8,14 @@ from __future__ import annotations
 import importlib
 import logging
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.errors import BackendError
 from orchestrator.executor import Executor, run_batch
 from orchestrator.wiring import namespaces, processes, state
 from orchestrator.wiring.commands import DEVICE_A, DEVICE_B
-from orchestrator.wiring.journal import Journal, LabInUseError, read_entries, run_ids
+from orchestrator.wiring.journal import Journal, JournalEntry, LabInUseError, read_entries, run_ids
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,6 +34,9 @@ class LabSummary:
     owner: int | None
     #: Whether it was made to outlive its maker.
     detached: bool
+    labels: Mapping[str, str]
+    #: When it was made, seconds since 1970; 0: that is not known.
+    made: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,12 @@ def remove(journal: Journal) -> None:
     journal.discard()
 
 
-def _destroy(labs: list[LabSummary], *, force: bool) -> Destroyed:
+def destroy_these(labs: Sequence[LabSummary]) -> Destroyed:
+    """Remove labs, but those that a running process owns by now; errors as ``destroy_all``."""
+    return _destroy(labs, force=False)
+
+
+def _destroy(labs: Sequence[LabSummary], *, force: bool) -> Destroyed:
     removed: list[LabSummary] = []
     in_use: list[LabSummary] = []
     problems: list[str] = []
@@ -149,7 +158,14 @@ def _summary(run_id: str) -> LabSummary:
         up=record is not None,
         owner=entry.number("pid") if entry and owned else None,
         detached=bool(entry and entry.fields.get("detached")),
+        labels=_labels(entry),
+        made=entry.number("made") if entry else 0,
     )
+
+
+def _labels(entry: JournalEntry | None) -> dict[str, str]:
+    found = entry.fields.get("labels") if entry is not None else None
+    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
 
 
 def _cut_off(names: list[str]) -> None:

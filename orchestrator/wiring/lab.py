@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -132,6 +133,8 @@ class Lab:
                     "backend": backend,
                     "pid": os.getpid(),
                     "detached": detached,
+                    "labels": dict(plan.labels),
+                    "made": int(time.time()),
                 },
                 {"kind": "directory", "path": str(sockets)},
             )

@@ -51,6 +51,24 @@ set_option = click.option(
     callback=_parameters,
     help="Give a parameter of the topology another value; may be repeated.",
 )
+
+
+def _labels(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> dict[str, str]:
+    if not words:
+        return {}
+    from orchestrator.topology.labels import LabelError, parse_labels
+
+    try:
+        return parse_labels(words)
+    except LabelError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def label_option(text: str) -> Callable[[F], F]:
+    """Give a verb the option ``--label KEY=VALUE``, which may be repeated."""
+    return click.option("--label", "labels", metavar="KEY=VALUE", multiple=True, callback=_labels, help=text)
+
+
 format_option = click.option(
     "-f",
     "--format",

@@ -128,6 +128,9 @@ def test_schema_knows_every_top_level_key() -> None:
     schema = json.loads(json_schema_text())
     assert set(schema["properties"]) == {
         "name",
+        "repeats",
+        "calibrate",
+        "labels",
         "description",
         "topology",
         "workloads",
