@@ -196,7 +196,7 @@ class PacketReceiver(BulkReceiver):
             if c.is_authenticated:
                 raise
             return _REFUSED  # SPEC 5-1: in the checksum profiles it may be damage that slipped through
-        if self._is_untimely(frames):
+        if (len(frames) > 1 or isinstance(frames[0], Stream)) and self._is_untimely(frames):
             self._tell_dropped(size, number, "rejected", "stream data that cannot be kept this early")
             return _UNTIMELY  # SPEC 6-6, 7-3: as if it had never come, so that it is not acknowledged
         if c.observer is not None:

@@ -7,24 +7,12 @@ draft stand in brackets.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from node.protocol.recovery.sent_packets import SentBurst
 from node.protocol.time import SECOND, Duration, Instant
 
 #: Round trips for which the largest rate is kept, once or twice.
 PEAK_ROUNDS = 8
-
-
-class RateSample(NamedTuple):
-    """What one acknowledgement says about the rate; ``AckSample`` tells of the fields."""
-
-    prior_delivered: int
-    delivery_rate: int
-    interval: Duration
-    is_app_limited: bool
-    tx_in_flight: int
-    lost: int
 
 
 class DeliveryRate:
@@ -85,12 +73,17 @@ class DeliveryRate:
         self.delivered += size
         self._delivered_time = now
 
-    def on_acked(self, newly: Sequence[tuple[SentBurst, int]], size: int, *, now: Instant) -> RateSample:
+    def on_acked(
+        self, newly: Sequence[tuple[SentBurst, int]], size: int, *, now: Instant
+    ) -> tuple[int, Duration]:
         """Take the sample of one acknowledgement (§4.1.2.3).
 
         Args:
             newly: records with masks of packets newly acknowledged, oldest first.
             size: their bytes.
+
+        Returns:
+            Bytes a second, and over which time; the rest of the sample stands in the newest record.
         """
         self.delivered += size
         self._delivered_time = now
@@ -111,7 +104,4 @@ class DeliveryRate:
             self._earlier_most, self._most = self._most, 0
             if self._rounds % PEAK_ROUNDS == 0:
                 self._earlier_peak, self._peak = self._peak, 0
-        return RateSample(
-            newest.delivered, rate, interval, newest.is_app_limited, newest.tx_in_flight,
-            self.lost - newest.lost_before,
-        )  # fmt: skip
+        return rate, interval

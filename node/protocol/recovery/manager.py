@@ -360,26 +360,27 @@ class Recovery:
         self, newly: list[tuple[SentBurst, int]], acked_bytes: int, prior_in_flight: int, lost_before: int,
         *, rtt_sample: Duration, ce_packets: int, now: Instant,
     ) -> None:  # fmt: skip
-        found = self.rate.on_acked(newly, acked_bytes, now=now)
-        self.delivery_rate = found.delivery_rate or self.delivery_rate
+        newest, rate = newly[-1][0], self.rate
+        delivery_rate, interval = rate.on_acked(newly, acked_bytes, now=now)
+        self.delivery_rate = delivery_rate or self.delivery_rate
         self.congestion.on_ack(
             AckSample(
                 now=now,
                 rtt=self.rtt,
                 rtt_sample=rtt_sample,
                 acked_bytes=acked_bytes,
-                lost_bytes=self.rate.lost - lost_before,
+                lost_bytes=rate.lost - lost_before,
                 prior_in_flight=prior_in_flight,
                 bytes_in_flight=self.bytes_in_flight,
-                newest_sent=newly[-1][0].time_sent,
+                newest_sent=newest.time_sent,
                 window_used=self.window_used,
-                delivered=self.rate.delivered,
-                prior_delivered=found.prior_delivered,
-                delivery_rate=found.delivery_rate,
-                interval=found.interval,
-                is_app_limited=found.is_app_limited,
-                tx_in_flight=found.tx_in_flight,
-                lost=found.lost,
+                delivered=rate.delivered,
+                prior_delivered=newest.delivered,
+                delivery_rate=delivery_rate,
+                interval=interval,
+                is_app_limited=newest.is_app_limited,
+                tx_in_flight=newest.tx_in_flight,
+                lost=rate.lost - newest.lost_before,
                 ce_packets=ce_packets,
             )
         )
