@@ -46,7 +46,7 @@ def decrypt(place: Path, keys: tuple[Path, ...], output: Path | None) -> None:
     if not keys:
         raise click.UsageError(f"{place} cannot be opened without keys: give the nodes' key logs with -k")
     written = output or place.with_name(f"{place.stem}.clear.pcapng")
-    _tell(written, _decrypt(place, list(keys), written, {}))
+    _tell(written, *_decrypt(place, list(keys), written, {}))
 
 
 def _run(place: Path, output: Path | None) -> None:
@@ -59,15 +59,18 @@ def _run(place: Path, output: Path | None) -> None:
     for link, paths in run.collected.captures.items():
         for path in paths:
             written = directory / path.name
-            _tell(written, _decrypt(path, run.collected.key_logs, written, comments.get(link, {})))
+            _tell(written, *_decrypt(path, run.collected.key_logs, written, comments.get(link, {})))
 
 
-def _decrypt(path: Path, keys: list[Path], written: Path, comments: dict[int, str]) -> Counts:
+def _decrypt(
+    path: Path, keys: list[Path], written: Path, comments: dict[int, str]
+) -> tuple[Counts, int | None]:
+    """Write a capture in clear; return counts, and where it is cut off (None: it is whole)."""
     from node.capture.pcapng import Capture, CaptureError, Writer
     from orchestrator.errors import TestbedError
     from orchestrator.probes.wire.decrypt import Keys, decrypt
 
-    if written.exists() and written.samefile(path):
+    if written.exists() and path.exists() and written.samefile(path):
         raise click.UsageError(f"{written} is what is read: give another place with -o")
     try:
         capture = Capture.open(path)
@@ -81,7 +84,7 @@ def _decrypt(path: Path, keys: list[Path], written: Path, comments: dict[int, st
             part.unlink(missing_ok=True)
     except CaptureError as error:
         raise TestbedError(str(error)) from error
-    return counts
+    return counts, capture.truncated_at
 
 
 def _violations(place: Path) -> dict[str, dict[int, str]]:
@@ -99,6 +102,7 @@ def _violations(place: Path) -> dict[str, dict[int, str]]:
     return found
 
 
-def _tell(written: Path, counts: Counts) -> None:
+def _tell(written: Path, counts: Counts, cut_off: int | None) -> None:
     closed = f", {counts.closed} that no key opens" if counts.closed else ""
-    click.echo(f"{written}: {counts.frames} frames, {counts.opened} packets opened{closed}")
+    cut = "" if cut_off is None else f"; the capture is cut off at offset {cut_off}"
+    click.echo(f"{written}: {counts.frames} frames, {counts.opened} packets opened{closed}{cut}")

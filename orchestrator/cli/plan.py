@@ -12,7 +12,9 @@ from orchestrator.cli.support.options import set_option, topology_options
 @click.command("plan")
 @topology_options
 @set_option
-@click.option("--seed", type=int, help="Take this seed instead of the topology's.")
+@click.option(
+    "--seed", type=click.IntRange(min=0, max=2**63 - 1), help="Take this seed instead of the topology's."
+)
 def command(file: str, parameters: dict[str, str], seed: int | None) -> None:
     """Print the deployment plan of a topology as JSON.
 

@@ -61,7 +61,8 @@ def find_run(directory: Path) -> KeptRun:
         advice = "give the directory of a run, as results/demo-1a2b3c4d"
         raise TestbedError(f"{path}: {error.strerror}; {advice}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TestbedError(f"{path}: not what narrows run writes: {error!r}") from error
+        problem = "not UTF-8" if isinstance(error, UnicodeDecodeError) else f"{type(error).__name__}: {error}"
+        raise TestbedError(f"{path}: not what narrows run writes ({problem}); run it again") from error
     except TestbedError as error:
         raise TestbedError(f"{path}: {error}") from error
     return KeptRun(directory, plan, Collected(captures=captures, key_logs=key_logs))

@@ -65,7 +65,10 @@ class Recording:
         except OSError as error:
             raise TestbedError(f"{path}: {error.strerror}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise TestbedError(f"{path}: not a recording: {error!r}; write one with --save") from error
+            problem = (
+                "not UTF-8" if isinstance(error, UnicodeDecodeError) else f"{type(error).__name__}: {error}"
+            )
+            raise TestbedError(f"{path}: not a recording ({problem}); write one with --save") from error
         return cls(plan, fates)
 
     def write(self, path: Path) -> None:

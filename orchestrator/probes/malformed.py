@@ -58,7 +58,7 @@ def frames(
 
 @PROBES.register("malformed")
 class MalformedProbe:
-    """Sends bad packets from one end of a link to every other host, at :data:`RATE` a second."""
+    """Sends bad packets from one end of a link to every other host."""
 
     name: ClassVar[str] = "malformed"
 

@@ -88,6 +88,7 @@ def _workload(data: Mapping[str, Any]) -> WorkloadSpec:
         options=data["options"],
         transport=data["transport"],
         restarts=data.get("restarts", False),
+        connections=data.get("connections", 1),
     )
 
 

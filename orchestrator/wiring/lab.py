@@ -141,7 +141,10 @@ class Lab:
             sockets.mkdir(parents=True, mode=0o700)
         except OSError as error:
             journal.discard()
-            raise BackendError(f"lab {run_id} cannot be started: {error}") from error
+            where = error.filename or journal.directory
+            advice = "make room there, or set NARROWS_STATE to another directory"
+            message = f"lab {run_id} cannot be started: {where}: {error.strerror}; {advice}"
+            raise BackendError(message) from error
         return cls(plan, journal, record, adopted or {}, doer, detached=detached, modules=modules)
 
     @classmethod

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.topology.graph import RENDERERS
-from orchestrator.topology.load import load
+from orchestrator.topology.load import load, parse
 from orchestrator.topology.plan_file import plan_from_json
 from orchestrator.topology.planning import make_plan
 from tests.golden import golden
@@ -43,3 +43,16 @@ def test_a_plan_is_read_back_from_its_json(path: Path) -> None:
     again = plan_from_json(json.loads(json.dumps(plan.to_json())))
     assert again == plan
     assert again.to_json() == plan.to_json()
+
+
+def test_a_flow_of_several_connections_is_read_back_as_that() -> None:
+    flow = "{kind: bulk, from: a, to: b, size: 1kB, connections: 5, on-crash: restart}"
+    text = f"""
+name: dials
+topology:
+  nodes: {{a: {{}}, b: {{}}}}
+  links: [{{endpoints: ["a:eth1", "b:eth1"]}}]
+workloads: {{dials: {flow}}}
+"""
+    plan = make_plan(parse(text.encode(), file="dials"))
+    assert plan_from_json(json.loads(json.dumps(plan.to_json()))) == plan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -77,6 +78,36 @@ def test_a_directory_that_is_no_run_is_refused(text: str | None, found: str, tmp
         refused = narrows(*verb, tmp_path)
         assert refused.exit_code != 0
         assert found in refused.stderr, refused.stderr
+
+
+def copied(result: RunResult, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(result.directory, tmp_path / "copied"))
+
+
+def test_captures_that_are_gone_or_cut_off_are_said_to_be(result: RunResult, tmp_path: Path) -> None:
+    run_directory = copied(result, tmp_path)
+    assert narrows("pcap", "decrypt", run_directory).exit_code == 0
+    first, *_ = sorted(run_directory.glob("*.pcapng"))
+    first.write_bytes(first.read_bytes()[:-5])
+    cut = narrows("pcap", "decrypt", run_directory)
+    assert "the capture is cut off at offset" in cut.stdout
+    first.unlink()
+    # What was written before is there and is not what is read.
+    gone = narrows("pcap", "decrypt", run_directory)
+    assert (gone.exit_code, first.name in gone.stderr) == (1, True), gone.stderr
+    assert "No such file" in gone.stderr
+
+
+def test_bytes_that_are_no_text_are_not_shown(result: RunResult, tmp_path: Path) -> None:
+    run_directory = copied(result, tmp_path)
+    for log in run_directory.glob("*.keylog"):
+        log.write_bytes(b"\xfb" * 3000)
+    assert "is not text: byte 0xfb" in narrows("pcap", "decrypt", run_directory).stderr
+    (run_directory / RUN_FILE).write_bytes(b"\xfb" * 3000)
+    for verb in (["pcap", "decrypt"], ["sequence"], ["replay"]):
+        refused = narrows(*verb, run_directory)
+        assert "not what narrows run writes (not UTF-8)" in refused.stderr
+        assert len(refused.stderr) < 300
 
 
 def test_every_packet_is_opened_and_says_what_is_in_it(result: RunResult, tmp_path: Path) -> None:

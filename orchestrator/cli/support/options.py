@@ -85,7 +85,9 @@ backend_option = click.option(
     show_default=True,
     help=f"How the lab is made: {', '.join(BACKENDS)}; auto takes the most real one that can run here.",
 )
-seed_option = click.option("--seed", type=int, help="Take this seed instead of the topology's.")
+seed_option = click.option(
+    "--seed", type=click.IntRange(min=0, max=2**63 - 1), help="Take this seed instead of the topology's."
+)
 results_option = click.option(
     "--results",
     type=click.Path(file_okay=False, path_type=Path),

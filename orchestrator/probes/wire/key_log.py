@@ -46,8 +46,10 @@ def read_key_logs(paths: Iterable[Path], report: WireReport) -> dict[tuple[bytes
     for path in paths:
         try:
             lines = path.read_text(encoding="ascii").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ProbeError(f"key log {path}: {error}") from error
+        except OSError as error:
+            raise ProbeError(f"key log {path} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ProbeError(f"key log {path} is not text: byte 0x{error.object[error.start]:02x}") from error
         for number, line in enumerate(lines, start=1):
             try:
                 _take(line.split(), found, early)
