@@ -127,19 +127,22 @@ class LinkResult:
     #: The sending and the receiving end.
     sender: str
     receiver: str
-    #: Frames of ours that entered the link there.
+    #: Frames that entered the link there, whatever they carry.
     frames_in: int
     #: And that left it at the other end; None: only entries were captured.
     frames_out: int | None
     #: Bytes that it carried, of those that its rate allows in the run's time; None: it has no rate.
     utilisation: float | None = None
+    #: Frames that were still on the link when the run ended, where that is known: in simulation.
+    under_way: int = 0
 
     @property
     def loss(self) -> float | None:
-        """Frames lost of frames sent; None: unknown. Duplicates make up for losses."""
+        """Frames lost of those whose fate is known; None: unknown. Duplicates make up for losses."""
         if self.frames_out is None:
             return None
-        return max(0.0, 1 - self.frames_out / self.frames_in) if self.frames_in else 0.0
+        decided = self.frames_in - self.under_way
+        return max(0.0, 1 - self.frames_out / decided) if decided > 0 else 0.0
 
     def to_json(self) -> dict[str, object]:
         """Return the direction as JSON-able data."""

@@ -72,6 +72,8 @@ class Collected:
     #: Key logs of the nodes.
     key_logs: list[Path] = field(default_factory=list)
     logs: list[Path] = field(default_factory=list)
+    #: Sending end → frames that were still on the link when the captures ended; not there: none, or unknown.
+    under_way: dict[str, int] = field(default_factory=dict)
 
 
 class Deployment(Protocol):

@@ -236,6 +236,9 @@ class SimulationDeployment:
         return Collected(
             captures={link: [_below(directory, path) for path in paths] for link, paths in captures.items()},
             key_logs=[_below(directory, path) for path in key_logs],
+            under_way={
+                str(end): direction.under_way for end, direction in self._lab.network.directions.items()
+            },
         )
 
     async def destroy(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,10 +60,12 @@ def check_wire(plan: DeploymentPlan, collected: Collected, *, duration: Duration
         complete=report.complete,
         facts=dict(report.facts),
     )
-    return WireFindings(wire, tuple(_links(plan, report, duration)), tuple(report.notes))
+    return WireFindings(wire, tuple(_links(plan, report, duration, collected.under_way)), tuple(report.notes))
 
 
-def _links(plan: DeploymentPlan, report: WireReport, duration: Duration) -> Iterator[LinkResult]:
+def _links(
+    plan: DeploymentPlan, report: WireReport, duration: Duration, under_way: Mapping[str, int]
+) -> Iterator[LinkResult]:
     for link in plan.links:
         seen = report.links.get(link.name)
         if seen is None:
@@ -71,7 +73,7 @@ def _links(plan: DeploymentPlan, report: WireReport, duration: Duration) -> Iter
         ways = ((link.a, link.b, link.forward), (link.b, link.a, link.reverse))
         for sender, receiver, impairments in ways:
             end = str(sender)
-            left = seen.left.get(end, 0) if seen.left else None
+            left = seen.left.get(end, 0) if report.exits_captured else None
             room = impairments.rate * duration / SECOND
             carried = 8 * seen.carried_bytes.get(end, 0)
             yield LinkResult(
@@ -81,4 +83,5 @@ def _links(plan: DeploymentPlan, report: WireReport, duration: Duration) -> Iter
                 seen.entered.get(end, 0),
                 left,
                 utilisation=carried / room if room else None,
+                under_way=under_way.get(end, 0),
             )

@@ -41,6 +41,7 @@ class LinkDirection:
         self.model = LinkModel(impairments, Random(f"{seed}/link/{name}"), fates=fates)
         #: Who watches this direction, in order of being called.
         self.taps: list[Tap] = []
+        self._arrived = 0
         # When the model's queue is looked at next; None: not before something comes.
         self._look_at: Instant | None = None
         self._scheduler = scheduler
@@ -63,6 +64,11 @@ class LinkDirection:
             self._deliver(delivery)
         if self.model.managed:
             self._look_soon()
+
+    @property
+    def under_way(self) -> int:
+        """Frames that wait or travel on the link: neither lost nor arrived yet."""
+        return self.model.counters().delivered - self._arrived
 
     def begin(self) -> None:
         """Let the run start now."""
@@ -101,6 +107,7 @@ class LinkDirection:
 
     def _arrive(self, packet: Packet) -> None:
         now = self._scheduler.now
+        self._arrived += 1
         for tap in self.taps:
             tap(now, True, packet)
         self._receive(packet)

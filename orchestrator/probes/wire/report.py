@@ -44,21 +44,31 @@ class LinkReport:
     dropped: int = 0
     #: A capture of this link that was not ended in order.
     truncated: bool = False
-    #: Sending end → Strait frames that entered the link there.
+    #: Sending end → frames that entered the link there.
     entered: dict[str, int] = field(default_factory=dict)
-    #: Sending end → Strait frames that left the link at the other end; empty if only entries were captured.
+    #: Sending end → frames that left the link at the other end.
     left: dict[str, int] = field(default_factory=dict)
     #: Sending end → bytes of all frames that left the link, or entered it if no more is known.
     carried_bytes: dict[str, int] = field(default_factory=dict)
 
-    def take_sizes(self, sizes: Mapping[tuple[bool, bytes], int], senders: Mapping[bytes, str]) -> None:
-        """Add the bytes of a capture's frames.
+    def take_frames(
+        self,
+        counts: Mapping[tuple[bool, bytes], int],
+        sizes: Mapping[tuple[bool, bytes], int],
+        senders: Mapping[bytes, str],
+    ) -> None:
+        """Add the frames of a capture.
 
         Args:
-            sizes: bytes by whether the frames left the link, and the MAC address that they come from.
+            counts: how many, by whether they left the link, and the MAC address that they come from.
+            sizes: their bytes, likewise.
             senders: MAC address → sending end.
         """
         exits = any(left for left, _ in sizes)
+        for (left, mac), count in counts.items():
+            if mac in senders:
+                counted = self.left if left else self.entered
+                counted[senders[mac]] = counted.get(senders[mac], 0) + count
         for (left, mac), size in sizes.items():
             if left is exits and mac in senders:
                 sender = senders[mac]
@@ -87,6 +97,8 @@ class WireReport:
     connections: int = 0
     #: Whether every link was captured whole. If not, windows and acknowledgements were not checked.
     complete: bool = True
+    #: Whether it was captured what left links, and not only what entered them.
+    exits_captured: bool = True
     #: What was counted beside (``facts``): by name.
     facts: dict[str, float] = field(default_factory=dict)
     links: dict[str, LinkReport] = field(default_factory=dict)

@@ -73,6 +73,8 @@ class Sightings:
         self._corrupting = any(link.forward.corrupt or link.reverse.corrupt for link in plan.links)
         #: Whether what left each link was captured, too.
         self.exits_captured = True
+        # A capture has an interface for each end of its link: if nothing left it, all was lost.
+        self._both_ends = False
         #: Whether time is virtual: then nodes act at the very instant at which something comes.
         self.is_virtual = False
 
@@ -90,9 +92,9 @@ class Sightings:
             for path in paths:
                 self._read_file(path, link, report)
             self._report.frames += report.frames
-            if report.frames and not report.left:
-                self.exits_captured = False
         self._take_replays()
+        self.exits_captured = self._both_ends or any(report.left for report in self._report.links.values())
+        self._report.exits_captured = self.exits_captured
         # Frame numbers order what one end sent at one virtual instant.
         found = sorted(self._datagrams.values(), key=lambda datagram: (datagram.at, datagram.frame))
         self._report.distinct = len(found)
@@ -105,6 +107,7 @@ class Sightings:
             self._read_frames(capture, link, report)
         except CaptureError as error:
             raise ProbeError(f"link {link.name}: {error}") from error
+        self._both_ends = self._both_ends or len(capture.interfaces) > 1
         dropped = sum(interface.dropped or 0 for interface in capture.interfaces)
         report.dropped += dropped
         if dropped:
@@ -121,6 +124,7 @@ class Sightings:
         senders = dict(self._senders(link))
         targets = self._targets(link)
         owners = {mac: self._addresses(end) for mac, end in senders.items()}
+        counts: Counter[tuple[bool, bytes]] = Counter()
         sizes: Counter[tuple[bool, bytes]] = Counter()
         datagrams, ports = self._datagrams, self._ports
         for number, interface, at, data, original, direction in capture:
@@ -128,6 +132,7 @@ class Sightings:
             if capture.interfaces[interface].link_type != LINKTYPE_ETHERNET or is_probe(data):
                 report.other += 1
                 continue
+            counts[outbound, mac] += 1
             sizes[outbound, mac] += original
             headers = read_headers(data, suspect=self._corrupting)
             if headers is None:
@@ -138,9 +143,6 @@ class Sightings:
                 report.other += 1
                 continue
             report.frames += 1
-            sender = senders.get(mac, "unknown")
-            counted = report.left if outbound else report.entered
-            counted[sender] = counted.get(sender, 0) + 1
             if original > len(data):
                 report.cut += 1
                 self._incomplete(f"{link.name}: frames are cut to the snap length")
@@ -177,7 +179,7 @@ class Sightings:
                 datagram.departures += 1
             if destination in targets:
                 _arrive(datagram, at, outbound=outbound, ecn=tos & 3, source=(source, source_port))
-        report.take_sizes(sizes, senders)
+        report.take_frames(counts, sizes, senders)
 
     def _take_replays(self) -> None:
         """What a probe sent again has come where it came, as a duplicate does; nobody else sent it twice."""
