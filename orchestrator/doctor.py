@@ -94,7 +94,9 @@ def _root() -> Finding:
     ok = os.geteuid() == 0
     inside = "" if _initial_user_namespace() else " of a user namespace"
     detail = f"root{inside}" if ok else f"user {os.geteuid()}"
-    return Finding("rights", ok, detail, "" if ok else "run as root: sudo narrows …", "netns")
+    return Finding(
+        "rights", ok, detail, "" if ok else "run as root: sudo narrows …; or narrows run --rootless", "netns"
+    )
 
 
 def _initial_user_namespace() -> bool:

@@ -64,8 +64,12 @@ def _open(interface: str) -> socket.socket:
     except PermissionError as error:
         raise ShaperError("the relay needs CAP_NET_RAW: run it as root") from error
     try:
-        for option in (_SO_RCVBUFFORCE, _SO_SNDBUFFORCE):
-            opened.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
+        for force, plain in ((_SO_RCVBUFFORCE, socket.SO_RCVBUF), (_SO_SNDBUFFORCE, socket.SO_SNDBUF)):
+            try:
+                opened.setsockopt(socket.SOL_SOCKET, force, _BUFFER_BYTES)
+            except PermissionError:
+                # Root of a user namespace: up to the system's limit, as anybody.
+                opened.setsockopt(socket.SOL_SOCKET, plain, _BUFFER_BYTES)
         opened.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
         # Bound last: until then, protocol 0 keeps other interfaces' packets out.
         opened.bind((interface, _ETH_P_ALL))

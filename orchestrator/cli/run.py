@@ -11,6 +11,7 @@ from orchestrator.cli.support.options import (
     format_option,
     label_option,
     results_option,
+    rootless_option,
     seed_option,
     set_option,
     topology_options,
@@ -54,6 +55,7 @@ from orchestrator.cli.support.options import (
     help="Write what happens as lines of JSON while it does; - is stdout, on which nothing else is then.",
 )
 @label_option("Mark the lab, beside the topology's labels; may be repeated.")
+@rootless_option
 @format_option
 @verbose_option
 def command(

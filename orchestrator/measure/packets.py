@@ -58,7 +58,11 @@ def open_end(interface: str, *, address: str, mac: bytes, mtu: int) -> End:
     """
     packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     packets.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-    packets.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+    try:
+        packets.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+    except PermissionError:
+        # Root of a user namespace: up to the system's limit, as anybody.
+        packets.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
     packets.bind((interface, ETHERTYPE))
     packets.setblocking(False)
     everything = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -69,6 +70,22 @@ def label_option(text: str) -> Callable[[F], F]:
     return click.option("--label", "labels", metavar="KEY=VALUE", multiple=True, callback=_labels, help=text)
 
 
+def _enter_rootless(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if not value or ctx.resilient_parsing:
+        return
+    from orchestrator import rootless
+
+    # The words as they were given: the command inside reads them again.
+    rootless.enter(sys.argv[1:])
+
+
+rootless_option = click.option(
+    "--rootless",
+    is_flag=True,
+    expose_value=False,
+    callback=_enter_rootless,
+    help="Make the lab of namespaces without root, in a user namespace.",
+)
 format_option = click.option(
     "-f",
     "--format",
