@@ -22,6 +22,7 @@ _STYLE = (
     "text{font:11px ui-monospace,monospace;fill:#1f2937}"
     ".name{font-weight:bold;text-anchor:middle}.time{text-anchor:end;fill:#6b7280}"
     ".life{stroke:#9ca3af;stroke-dasharray:4 3}"
+    ".label{paint-order:stroke;stroke:white;stroke-width:3px}"
     ".sent{stroke:#2563eb;stroke-width:1.2;marker-end:url(#head)}"
     ".lost{stroke:#dc2626;stroke-width:1.2;stroke-dasharray:5 3}.lost-label{fill:#dc2626}"
 )
@@ -85,10 +86,10 @@ def _row(arrow: Arrow, names: Sequence[str]) -> str:
 def draw_svg(arrows: Sequence[Arrow], start: int, order: Sequence[str]) -> str:
     """Return the diagram as an SVG document; arguments as of ``draw_text``."""
     names = _columns(arrows, order)
-    heights = _heights(arrows)
+    rows = _rows(arrows)
     xs = {name: _LEFT + index * _COLUMN for index, name in enumerate(names)}
     width = _LEFT + max(0, len(names) - 1) * _COLUMN + _RIGHT
-    bottom = max(heights.values(), default=_TOP) + 20
+    bottom = max((max(pair) for pair in rows), default=_TOP) + 20
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{bottom + 20:.0f}" '
         f'viewBox="0 0 {width} {bottom + 20:.0f}">',
@@ -100,27 +101,26 @@ def draw_svg(arrows: Sequence[Arrow], start: int, order: Sequence[str]) -> str:
     for name, x in xs.items():
         parts.append(f'<text class="name" x="{x}" y="20">{escape(name)}</text>')
         parts.append(f'<line class="life" x1="{x}" y1="30" x2="{x}" y2="{bottom:.1f}"/>')
-    for arrow in arrows:
-        parts += _svg_arrow(arrow, start, xs, heights)
+    for arrow, (y1, y2) in zip(arrows, rows, strict=True):
+        parts += _svg_arrow(arrow, start, xs, y1, y2)
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _svg_arrow(arrow: Arrow, start: int, xs: dict[str, int], heights: dict[int, float]) -> list[str]:
+def _svg_arrow(arrow: Arrow, start: int, xs: dict[str, int], y1: float, y2: float) -> list[str]:
     x1, x2 = xs[arrow.source], xs[arrow.target]
-    y1 = heights[arrow.sent]
-    lost = arrow.arrived is None
-    y2 = y1 + _LABEL if arrow.arrived is None else heights[arrow.arrived]
+    rightwards, lost = x1 < x2, arrow.arrived is None
     if lost:
         x2 = x1 + (x2 - x1) * 3 // 4
     time = f"{(arrow.sent - start) / MILLISECOND:.3f} ms"
-    side = min(x1, x2) + 12
-    marker = f'<text class="lost-label" x="{x2 - 4}" y="{y2 + 4:.1f}">✕</text>' if lost else ""
+    cross = f'<text class="lost-label" x="{x2 - 4}" y="{y2 + 4:.1f}">✕</text>' if lost else ""
     kind = "lost" if lost else "sent"
+    # What is said of a packet stands where it begins, on a ground of its own: other arrows cross it.
+    place = f'x="{x1 + 8}"' if rightwards else f'x="{x1 - 8}" text-anchor="end"'
     return [
         f"<g><title>{escape(arrow.label)}, {arrow.size} bytes, sent {time}</title>",
+        f'<line class="{kind}" x1="{x1}" y1="{y1:.1f}" x2="{x2}" y2="{y2:.1f}"/>{cross}',
         f'<text class="time" x="{_LEFT - 14}" y="{y1 + 4:.1f}">{time}</text>' if x1 == _LEFT else "",
-        f'<line class="{kind}" x1="{x1}" y1="{y1:.1f}" x2="{x2}" y2="{y2:.1f}"/>{marker}',
-        f'<text x="{side}" y="{(y1 if x1 < x2 else y2) - 2:.1f}">{escape(_short(arrow.label))}</text></g>',
+        f'<text class="label" {place} y="{y1 - 2:.1f}">{escape(_short(arrow.label))}</text></g>',
     ]
 
 
@@ -128,19 +128,33 @@ def _short(label: str) -> str:
     return label if len(label) <= 44 else label[:43] + "…"
 
 
-def _heights(arrows: Sequence[Arrow]) -> dict[int, float]:
-    """Return time → y: long silences are cut short, and labels do not lie on one another."""
-    sent = {arrow.sent for arrow in arrows}
-    times = sorted(sent | {arrow.arrived for arrow in arrows if arrow.arrived is not None})
-    found: dict[int, float] = {}
-    y, before, labelled = float(_TOP), times[0] if times else 0, float("-inf")
-    for at in times:
-        y += min(_MOST, max(_LEAST, (at - before) / MILLISECOND * _PER_MS))
-        if at in sent:
-            y = max(y, labelled + _LABEL)
-            labelled = y
-        found[at], before = y, at
-    return found
+def _rows(arrows: Sequence[Arrow]) -> list[tuple[float, float]]:
+    """Return where each arrow begins and ends, in pixels from the top.
+
+    Down is later: long silences are cut short, and what one node sends at one instant stands below one
+    another, so that it can be read. What is lost ends a little below where it begins.
+    """
+    events = sorted(
+        (at, number, end)
+        for number, arrow in enumerate(arrows)
+        for end, at in enumerate((arrow.sent, arrow.arrived))
+        if at is not None
+    )
+    found = [[0.0, 0.0] for _ in arrows]
+    y, before = float(_TOP), events[0][0] if events else 0
+    labelled: dict[str, float] = {}
+    for at, number, end in events:
+        y += min(_MOST, (at - before) / MILLISECOND * _PER_MS)
+        before = at
+        if end == 0:
+            source = arrows[number].source
+            y = max(y + _LEAST, labelled.get(source, 0.0) + _LABEL)
+            labelled[source] = y
+        found[number][end] = y
+    return [
+        (y1, y1 + _LABEL if arrow.arrived is None else y2)
+        for arrow, (y1, y2) in zip(arrows, found, strict=True)
+    ]
 
 
 RENDERERS: dict[str, Callable[[Sequence[Arrow], int, Sequence[str]], str]] = {
