@@ -110,11 +110,17 @@ class StreamCalls:
     def read(self, stream_id: int) -> bytearray:
         """Return all bytes that arrived in order and were not read yet, and give the peer new credit.
 
-        A stream that is over gives no bytes (LocalProtocolError: there never was such a stream).
+        A stream that is over gives no bytes.
+
+        Raises:
+            LocalProtocolError: there never was such a stream, or it is a message's, which comes whole as an
+                event (SPEC 6.2-2).
         """
         if stream_id not in self.streams.receivers and self.streams.was_opened(stream_id):
             return bytearray()
         stream = self.streams.receiver(stream_id)
+        if stream.is_message:
+            raise LocalProtocolError(f"stream {stream_id} carries a message: it comes whole, as an event")
         data = stream.read()
         if self.life.state not in OVER:
             if stream.window.consume(len(data)) and stream.final_size is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -300,7 +301,11 @@ class HeldDatagrams(RuleBasedStateMachine):
     def _read(self, left: bool) -> None:
         """Let the application of a side read all its streams."""
         connection = self.side(left)
-        for stream_id in sorted(connection.streams.receivers):
+        for stream_id, receiver in sorted(connection.streams.receivers.items()):
+            if receiver.is_message:
+                with pytest.raises(LocalProtocolError, match="carries a message"):
+                    connection.read(stream_id)
+                continue
             data = connection.read(stream_id)
             if data:
                 self.received[not left].setdefault(stream_id, bytearray()).extend(data)

@@ -86,6 +86,18 @@ def test_a_burst_that_goes_beyond_the_limit_is_refused_on_the_fast_path_too() ->
     assert pair.closed(right=True) is None
 
 
+def test_a_part_of_a_message_cannot_be_read_from_its_stream() -> None:
+    """SPEC 6.2-2. The machine with held datagrams found it: what was read so was missing from the message."""
+    pair, forger = forged()
+    accepted = pair.accepted
+    assert accepted is not None
+    forger.send(Message(2, 0, b"the first part, "))
+    with pytest.raises(LocalProtocolError, match="stream 2 carries a message"):
+        accepted.read(2)
+    forger.send(Message(2, 16, b"and the last", fin=True))
+    assert messages(pair.right_events) == [b"the first part, and the last"]
+
+
 def test_messages_go_one_after_the_other_and_take_turns_with_streams() -> None:
     """SPEC 6.2-8: in order where nothing is lost; a stream neither waits for them nor holds them up."""
     pair = Pair(to_right=lambda datagram, rng: [50 * MILLISECOND])
