@@ -87,7 +87,12 @@ class Series:
         return {**last, **self._counted}
 
     def _sum(self) -> str:
-        """Return the SHA-256 that all connections have in common, else one over theirs in order."""
+        """Return the SHA-256 that all connections have in common, else one over theirs in order.
+
+        If one of them did not come to its end there is none: the flow has failed, as one connection would.
+        """
+        if not all(self._sums):
+            return ""
         if len(set(self._sums)) == 1:
             return self._sums[0]
         return hashlib.sha256("".join(self._sums).encode()).hexdigest()

@@ -19,6 +19,8 @@ _PACKET_THRESHOLD = 3
 _TIME_THRESHOLD = 1.1
 #: RFC 9002 §6.2.1: a probe time-out is at least a round trip, this, and the peer's max_ack_delay.
 _GRANULARITY = 1_000_000
+#: RFC 9002 §6.2.2: what an end goes by that cannot tell which of its handshake packets was answered.
+_INITIAL_RTT = 333_000_000
 #: SPEC 8-2.
 _PROBES = 2
 _APART = {"PATH_CHALLENGE", "PATH_RESPONSE", "PING"}
@@ -36,7 +38,7 @@ class Repeated(Rule):
         self._streams: dict[int, SentBytes] = {}
         self._acked = Numbers()
         #: The shortest that was seen; None: none was.
-        self._measured = end.handshake_rtt()
+        self._measured = _at_first(end.handshake_rtt())
         #: The last, where nobody has moved: what was sent on another path counts for none (SPEC 13.2-6).
         self._latest = 0
         #: When acknowledgements came; the largest number then, and how long a packet was waited for.
@@ -195,3 +197,8 @@ class Repeated(Rule):
         if self._timed_out is None or self._timed_out <= out.at:
             found = f"stream data while packet {out.number} is not acknowledged"
             self.violation(packet, "7-2", found, "one packet at a time")
+
+
+def _at_first(handshake: int | None) -> int | None:
+    """Return the shortest round trip that an end may go by before its first sample, ns."""
+    return None if handshake is None else min(handshake, _INITIAL_RTT)
