@@ -267,6 +267,7 @@ class DockerDeployment:
             "results_directory": f"{_RESULTS}/received",
             # The kernel must not drop a damaged datagram before the transport's own check sees it.
             "no_udp_checksum": any(link.forward.corrupt or link.reverse.corrupt for link in self._plan.links),
+            "transport": dict(node.transport),
             **({"qlog_directory": f"{_RESULTS}/qlog"} if self._plan.qlog else {}),
         }
         (runtime / "agent.json").write_text(json.dumps(configuration), encoding="utf-8")

@@ -108,6 +108,8 @@ def _service(plan: DeploymentPlan, node: NodePlan, *, first: bool) -> Iterator[s
     yield f"      NARROWS_LISTEN: 0.0.0.0:{node.port}"
     yield f"      NARROWS_KEY_LOG: {RESULTS}/agents/{node.name}/keys.log"
     yield f"      NARROWS_FILES_DIRECTORY: {RESULTS}/agents/{node.name}/files"
+    if node.transport:
+        yield f"      NARROWS_TRANSPORT: {json.dumps(json.dumps(dict(node.transport)))}"
     if plan.qlog:
         yield f"      NARROWS_QLOG_DIRECTORY: {RESULTS}/agents/{node.name}/qlog"
     if node.kind is NodeKind.ROUTER:

@@ -133,6 +133,7 @@ class SimulatedLab:
             private_key=node.private_key,
             listen=(node.host, node.port),
             peers={peer.name: self._peers[peer.name] for peer in self.plan.peers_of(name)},
+            transport=node.transport,
         )
 
     def stop(self, name: str) -> None:

@@ -74,6 +74,8 @@ class NodePlan:
     host: str = ""
     #: Outer addresses of the NAT routers that it is behind: what the outside sees of it.
     outer_addresses: tuple[str, ...] = ()
+    #: Transport settings that hold before a flow is known: of the socket, not of a connection.
+    transport: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def all_addresses(self) -> tuple[str, ...]:

@@ -57,6 +57,7 @@ def _node(data: Mapping[str, Any]) -> NodePlan:
         host=data.get("host", data["ipv4"]),
         other_addresses=tuple(data.get("other_addresses", ())),
         outer_addresses=tuple(data.get("outer_addresses", ())),
+        transport=data.get("transport", {}),
         nat=_nat(data["nat"]) if "nat" in data else None,
     )
 

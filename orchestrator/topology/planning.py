@@ -32,6 +32,8 @@ from orchestrator.topology.plan import DeploymentPlan, InterfacePlan, LinkPlan, 
 from orchestrator.topology.routes import EVERYWHERE, End, Routes
 from orchestrator.topology.routing import Paths
 
+#: Transport settings by which a node treats those of whom it knows nothing yet.
+_OF_SOCKETS = ("retry_threshold",)
 #: IP and UDP headers, by version of IP: what is left of a link's MTU is the largest datagram that crosses it.
 HEADER_BYTES = {4: 28, 6: 48}
 
@@ -136,6 +138,7 @@ def _node(
         nat=node.nat,
         ipv6=own[6],
         host=own[family] or own[4] or own[6],
+        transport={name: node.transport[name] for name in _OF_SOCKETS if name in node.transport},
     )
 
 
@@ -256,6 +259,7 @@ def _node_to_json(node: NodePlan) -> Mapping[str, object]:
         # Only where there is something to say, as for `qlog`.
         **({"other_addresses": list(node.other_addresses)} if node.other_addresses else {}),
         **({"outer_addresses": list(node.outer_addresses)} if node.outer_addresses else {}),
+        **({"transport": dict(node.transport)} if node.transport else {}),
         **({} if node.nat is None else {"nat": _nat_to_json(node.nat)}),
     }
 

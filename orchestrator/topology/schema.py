@@ -26,6 +26,7 @@ from node.protocol.configuration import (
     FEC_CODES,
     INTEGRITY_CODES,
     MAX_DATAGRAM_SIZE,
+    MAX_HALF_OPEN,
     MAX_KEY_UPDATE_PACKETS,
     MIN_DATAGRAM_SIZE,
 )
@@ -168,6 +169,10 @@ class Transport(Closed):
         default=None, description="UDP payload bytes of a full packet before the path's MTU is found."
     )
     keep_alive: DurationText = Field(default=None, validate_default=False)
+    retry_threshold: Annotated[int, Field(ge=0, le=MAX_HALF_OPEN)] | None = Field(
+        default=None,
+        description="With so many half-open connections a node asks for a cookie first; 0: always.",
+    )
     ecn: bool | None = Field(default=None, description="Use explicit congestion notification; on by default.")
 
     @model_validator(mode="before")

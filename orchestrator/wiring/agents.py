@@ -281,5 +281,6 @@ def agent_configuration(
         "results_directory": str(directory.absolute() / "received" / node.name),
         # The kernel must not drop a damaged datagram before the transport's own check sees it.
         "no_udp_checksum": corrupts,
+        "transport": dict(node.transport),
         **traces,
     }
