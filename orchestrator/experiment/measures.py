@@ -125,6 +125,14 @@ def _violations(wire: WireResult, _: Sequence[TimelineResult]) -> float | None:
     return float(wire.violations) if wire.checked else None
 
 
+def _damaged(wire: WireResult, _: Sequence[TimelineResult]) -> float | None:
+    return float(wire.damaged) if wire.checked else None
+
+
+def _slipped(wire: WireResult, _: Sequence[TimelineResult]) -> float | None:
+    return float(wire.slipped) if wire.checked else None
+
+
 def _fact(wire: WireResult, _: Sequence[TimelineResult], *, name: str) -> float | None:
     return wire.facts.get(name) if wire.checked else None
 
@@ -152,6 +160,8 @@ FLOW_MEASURES: Mapping[str, FlowMeasure] = {
     "late": partial(_measured, name="late"),
     "probe timeouts": _of_source("probe_timeouts"),
     "spurious losses": _of_source("spurious_losses"),
+    "duplicate packets": partial(_at_both, name="duplicate_packets", together=sum),
+    "late packets": partial(_at_both, name="late_packets", together=sum),
     "damaged packets": partial(_at_both, name="integrity_failures", together=sum),
     "repaired packets": _of_source("fec_packets_recovered"),
     "key updates": partial(_at_both, name="key_updates", together=sum),
@@ -171,9 +181,12 @@ LINK_MEASURES: Mapping[str, LinkMeasure] = {
 WIRE_FACTS = (
     *("connections", "handshakes", "retries", "resumptions", "early packets", "phase changes", "resets"),
     *("ect packets", "ce packets", "amplification", "addresses", "largest datagram"),
+    *("ipv4 datagrams", "ipv6 datagrams", "chacha20 connections"),
 )
 RUN_MEASURES: Mapping[str, RunMeasure] = {
     "wire violations": _violations,
+    "damaged datagrams": _damaged,
+    "slipped datagrams": _slipped,
     **{name: partial(_fact, name=name) for name in WIRE_FACTS},
     "timeline done": partial(_timeline, done=True),
     "timeline missed": partial(_timeline, done=False),

@@ -10,6 +10,9 @@ from orchestrator.probes.wire.setups import SetUps
 from orchestrator.probes.wire.sightings import Datagram
 
 _CE = 3
+_IPV4_BYTES, _IPV6_BYTES = 4, 16
+#: Bit of the suite (SPEC 3.3).
+_CHACHA20 = 0x10
 
 
 def gather_facts(
@@ -31,6 +34,9 @@ def gather_facts(
         "amplification": max((_amplification(found) for found in known), default=0.0),
         "addresses": float(max((_addresses(found) for found in known), default=0)),
         "largest datagram": float(max((len(datagram.payload) for datagram in ours), default=0)),
+        "ipv4 datagrams": float(sum(len(datagram.source) == _IPV4_BYTES for datagram in ours)),
+        "ipv6 datagrams": float(sum(len(datagram.source) == _IPV6_BYTES for datagram in ours)),
+        "chacha20 connections": float(sum(map(_is_chacha20, known))),
     }
 
 
@@ -76,6 +82,12 @@ def _is_resumed(connection: Connection) -> bool:
     """Return whether the responder said that it takes early data (SPEC 15-4)."""
     parameters: tuple[Mapping[str, int], ...] = connection.secrets.parameters or ()
     return any("early_accepted" in told for told in parameters)
+
+
+def _is_chacha20(connection: Connection) -> bool:
+    """Return whether its packets, the handshake's and all others, are sealed by ChaCha20-Poly1305."""
+    initiation = connection.initiation
+    return _is_through(connection) and initiation is not None and bool(initiation.first.suite & _CHACHA20)
 
 
 def _phases(connection: Connection) -> int:
