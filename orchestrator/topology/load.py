@@ -24,6 +24,8 @@ from orchestrator.topology.generating import generate
 from orchestrator.topology.groups import expand_flows, flows_meant
 from orchestrator.topology.kinds import link_kinds, node_kinds
 from orchestrator.topology.model import (
+    Case,
+    CaseBreak,
     Expectation,
     IpVersion,
     Link,
@@ -36,7 +38,7 @@ from orchestrator.topology.model import (
     WorkloadSpec,
 )
 from orchestrator.topology.overriding import override_transport
-from orchestrator.topology.parameters import substitute
+from orchestrator.topology.parameters import parameter_texts, substitute
 from orchestrator.topology.planning import effective_transport, family_of
 from orchestrator.topology.references import check_references, expressions, split_endpoint
 from orchestrator.topology.routing import MAX_LINKS, Paths
@@ -99,6 +101,7 @@ def parse(
         TopologyError: it is not valid; every problem found is in it.
     """
     document = extend(read_document(content, file), directory)
+    declared = document.data.get("parameters")
     substitute(document, parameters or {})
     override_transport(document, transport or {})
     generate(document)
@@ -109,7 +112,7 @@ def parse(
     assert entry is not None, "the structure is wrong, and no problem was reported"
     topology = _Builder(document, entry, directory).build()
     document.raise_problems()
-    return topology
+    return dataclasses.replace(topology, parameters=tuple(declared) if isinstance(declared, dict) else ())
 
 
 class _Builder:
@@ -141,6 +144,7 @@ class _Builder:
             labels=self._entry.labels,
             calibrate=None if self._entry.calibrate is None else Calibrate(self._entry.calibrate),
             repeats=self._entry.repeats,
+            case=self._case(),
         )
         self._check_paths(topology)
         self._check_nats(topology)
@@ -148,6 +152,24 @@ class _Builder:
         check_flows(self._document, self._flow_keys(), topology)
         timeline = read_timeline(self._document, self._entry.timeline, topology)
         return dataclasses.replace(topology, timeline=tuple(timeline))
+
+    def _case(self) -> Case | None:
+        entry = self._entry.case
+        if entry is None:
+            return None
+        expected = expressions(self._document.data.get("expect"))
+        written = {text if flow is None else f"{flow}: {text}" for _, flow, text in expected}
+        for index, each in enumerate(entry.breaks):
+            if each.misses not in written:
+                advice = "write it as it stands in expect:"
+                path = ("case", "breaks", index, "misses")
+                self._document.report(path, f"nothing expects {each.misses!r}", advice)
+        return Case(
+            entry.letter,
+            entry.group,
+            tuple(CaseBreak(parameter_texts(each.set_), each.misses) for each in entry.breaks),
+            {backend: parameter_texts(given) for backend, given in entry.on.items()},
+        )
 
     def _expectations(self, sources: Mapping[str, str]) -> Iterator[Expectation]:
         for _, flow, text in expressions(self._document.data.get("expect")):

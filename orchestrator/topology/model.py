@@ -157,6 +157,29 @@ class Expectation:
 
 
 @dataclass(frozen=True, slots=True)
+class CaseBreak:
+    """A wrong setting that a case must notice."""
+
+    #: Parameter → value, as text.
+    parameters: Mapping[str, str]
+    #: The expectation that is missed then, as the file writes it.
+    misses: str
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What makes a topology a case of the suite (docs/cases.md)."""
+
+    #: Short name in tables: ``H``, ``LR`` …
+    letter: str
+    #: ``interop``: as in the QUIC interop runner; ``narrows``: ours.
+    group: str
+    breaks: tuple[CaseBreak, ...]
+    #: Back end → parameters that take the place of others there, as text.
+    on: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Topology:
     """A whole lab and its experiment."""
 
@@ -180,6 +203,10 @@ class Topology:
     repeats: int = 1
     #: Marks to find the lab by.
     labels: Mapping[str, str] = field(default_factory=dict)
+    #: Names of the parameters that its file has.
+    parameters: tuple[str, ...] = ()
+    #: What it is as a case of the suite; None: it is none.
+    case: Case | None = None
 
     _nodes: Mapping[str, Node] = field(init=False, repr=False, compare=False)
 

@@ -40,6 +40,11 @@ def parse_settings(words: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
+def parameter_texts(values: Mapping[str, str | int | float | bool]) -> dict[str, str]:
+    """Return parameters given as plain values as ``substitute`` takes them: as text."""
+    return {name: _text(value) for name, value in values.items()}
+
+
 def substitute(document: Document, settings: Mapping[str, str]) -> None:
     """Put the parameters' values in wherever they are used, and report those that do not fit.
 

@@ -26,6 +26,35 @@ def _either(listed: Any, mapped: Any) -> Any:
     return Annotated[Annotated[listed, Tag("list")] | Annotated[mapped, Tag("map")], Discriminator(_shape)]
 
 
+Parameters = dict[str, str | int | float | bool]
+
+
+class CaseBreakEntry(Closed):
+    """Parameters with which a case must fail."""
+
+    noun: ClassVar[str] = "break"
+
+    set_: Annotated[Parameters, Field(min_length=1)] = Field(description="Parameter → the wrong value.")
+    misses: str = Field(description="The expectation that is missed then, as it stands in expect:.")
+
+
+class CaseEntry(Closed):
+    """What makes a topology a case of `narrows cases`."""
+
+    noun: ClassVar[str] = "case"
+
+    letter: Annotated[str, Field(pattern="^[A-Z0-9]{1,3}$")] = Field(description="Its name in tables.")
+    group: Literal["interop", "narrows"] = Field(
+        description="interop: as in the QUIC interop runner; narrows: ours on top."
+    )
+    breaks: Annotated[list[CaseBreakEntry], Field(min_length=1)] = Field(
+        description="Wrong settings that it must notice."
+    )
+    on: dict[str, Parameters] = Field(
+        default={}, description="Back end → parameters that take the place of others there."
+    )
+
+
 class TopologyFile(Closed):
     """A lab, what runs on it, and what is expected of it."""
 
@@ -64,6 +93,7 @@ class TopologyFile(Closed):
         default=None,
         description="Measure the links before the flows start: tell of those that are not as asked, or fail.",
     )
+    case: CaseEntry | None = Field(default=None, description="Makes it a case of `narrows cases`.")
     qlog: bool = Field(default=False, description="Write a qlog file of each connection, at both ends.")
     labels: dict[LabelKey, LabelValue] = Field(
         default={},

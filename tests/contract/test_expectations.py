@@ -34,7 +34,15 @@ _MEASURES = {
     Subject.RUN: RUN_MEASURES,
 }
 _COUNTS = (
-    *("probe_timeouts", "spurious_losses", "integrity_failures", "fec_packets_recovered", "key_updates"),
+    *(
+        "probe_timeouts",
+        "duplicate_packets",
+        "late_packets",
+        "spurious_losses",
+        "integrity_failures",
+        "fec_packets_recovered",
+        "key_updates",
+    ),
     *("path_changes", "ecn_ce", "datagram_size"),
 )
 _LINK = LinkResult("a:eth1--b:eth1", "a:eth1", "b:eth1", frames_in=10, frames_out=9, utilisation=0.5)

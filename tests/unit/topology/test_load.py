@@ -131,6 +131,7 @@ def test_schema_knows_every_top_level_key() -> None:
         "repeats",
         "calibrate",
         "labels",
+        "case",
         "description",
         "topology",
         "workloads",

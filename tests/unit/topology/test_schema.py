@@ -16,14 +16,13 @@ from orchestrator.topology.schema import (
 )
 
 #: Settings that a topology does not offer: a node takes any profile and suite, streams have no use beyond one
-#: a flow, the shared secret follows from the seed, and one run's flows are no flood.
+#: a flow, and the shared secret follows from the seed.
 INTERNAL = {
     "accepted_integrity",
     "accepted_suites",
     "max_streams_bidi",
     "max_streams_uni",
     "pre_shared_key",
-    "retry_threshold",
 }
 
 

@@ -1,0 +1,160 @@
+"""The suite of cases: what is a case, what is told of one, and how the command ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from orchestrator.cli.main import main
+from orchestrator.cli.support.exit_codes import ExitCode
+from orchestrator.experiment.cases import (
+    PORTABLE,
+    CaseError,
+    CaseResult,
+    Outcome,
+    Setting,
+    find_cases,
+    prepared,
+)
+from orchestrator.experiment.suite import judge_broken
+from orchestrator.topology.errors import TopologyError
+from orchestrator.topology.expectations import EXPECTATION_KINDS
+from orchestrator.topology.model import CaseBreak
+
+CASE = """\
+name: tiny
+description: A file crosses a link.
+parameters: {delay: 10ms, transport: strait}
+case:
+  letter: T
+  group: narrows
+  breaks: [{set: {delay: 300ms}, misses: "file: completion <= 200ms"}]
+topology:
+  nodes: {a: {kind: host}, b: {kind: host}}
+  links: [{endpoints: ["a:eth1", "b:eth1"], netem: {delay: "${delay}"}}]
+workloads:
+  file: {kind: bulk, from: a, to: b, size: 1kB, transport: "${transport}"}
+expect:
+  - handshakes == 1
+  - file: completion <= 200ms
+"""
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    place = tmp_path / "cases"
+    place.mkdir()
+    (place / "tiny.lab.yml").write_text(CASE)
+    return place
+
+
+def cases(directory: Path, *arguments: str) -> Result:
+    words = ("cases", "--directory", str(directory), "--results", str(directory / "results"))
+    return CliRunner().invoke(main, (*words, *arguments), prog_name="narrows")
+
+
+def test_one_more_file_is_one_more_case(directory: Path) -> None:
+    (directory / "second.lab.yml").write_text(CASE.replace("letter: T", "letter: T2"))
+    result = cases(directory, "--list", "-f", "json")
+    assert result.exit_code == ExitCode.OK
+    assert [case["letter"] for case in json.loads(result.stdout)["cases"]] == ["T2", "T"]
+
+
+def test_a_case_runs_by_its_letter_and_says_what_it_found(directory: Path) -> None:
+    result = cases(directory, "T", "-f", "json")
+    assert result.exit_code == ExitCode.OK
+    (found,) = json.loads(result.stdout)["results"]
+    assert (found["case"], found["outcome"], found["impairment"]) == ("tiny", "pass", "simulated")
+    assert [each["passed"] for each in found["expectations"]] == [True, True]
+
+
+def test_a_case_that_fails_says_why_in_words(directory: Path) -> None:
+    result = cases(directory, "tiny", "--set", "delay=300ms")
+    assert result.exit_code == ExitCode.FAILED
+    assert "file: expected completion <= 200ms, found" in result.stdout
+    assert "✕(T)" in result.stdout
+
+
+def test_a_broken_case_passes_when_it_is_noticed(directory: Path) -> None:
+    result = cases(directory, "--broken", "-f", "json")
+    assert result.exit_code == ExitCode.OK
+    (found,) = json.loads(result.stdout)["results"]
+    assert found["notes"] == ["delay=300ms: file: completion <= 200ms is missed, as it must"]
+
+
+def test_a_case_about_strait_alone_is_not_supported_by_another_transport(directory: Path) -> None:
+    path = directory / "tiny.lab.yml"
+    path.write_text(CASE.replace(", transport: strait}", "}").replace(', transport: "${transport}"', ""))
+    result = cases(directory, "--transport", "quic")
+    assert result.exit_code == ExitCode.NOT_SUPPORTED
+    assert "tiny is about Strait: quic has nothing like it" in result.stdout
+
+
+def test_what_a_back_end_cannot_do_is_unsupported(directory: Path) -> None:
+    result = cases(directory, "--transport", "tcp", "-f", "json")
+    assert result.exit_code == ExitCode.NOT_SUPPORTED
+    (found,) = json.loads(result.stdout)["results"]
+    assert found["outcome"] == "unsupported"
+    (why,) = found["reasons"]
+    assert why.startswith("back end simulation has no transport tcp; take another with --backend")
+
+
+def test_another_transport_is_not_held_to_what_is_straits(directory: Path) -> None:
+    (case,) = find_cases(directory)
+    topology, left = prepared(case, Setting(transport="quic"))
+    assert left == ("handshakes == 1",)
+    assert [each.text for each in topology.expectations] == ["completion <= 200ms"]
+    assert set(EXPECTATION_KINDS) >= PORTABLE
+
+
+def test_a_case_that_is_not_there_is_named(directory: Path) -> None:
+    result = cases(directory, "tinny")
+    assert result.exit_code == ExitCode.FAILED
+    assert "there is no case 'tinny'; did you mean 'tiny'?" in result.stderr
+
+
+def test_two_cases_of_one_letter_are_refused(directory: Path) -> None:
+    (directory / "other.lab.yml").write_text(CASE)
+    with pytest.raises(CaseError, match=r"tiny\.lab\.yml and .*other\.lab\.yml are both called T"):
+        find_cases(directory)
+
+
+def test_a_topology_that_is_no_case_is_refused(directory: Path) -> None:
+    text = CASE.replace(CASE[CASE.index("case:") : CASE.index("topology:")], "")
+    (directory / "plain.lab.yml").write_text(text)
+    with pytest.raises(CaseError, match=r"plain\.lab\.yml is no case: add case:"):
+        find_cases(directory)
+
+
+def test_an_empty_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CaseError, match="holds no cases"):
+        find_cases(tmp_path)
+
+
+def test_a_break_must_name_an_expectation_of_the_file(directory: Path) -> None:
+    path = directory / "tiny.lab.yml"
+    path.write_text(CASE.replace('misses: "file: completion <= 200ms"', 'misses: "file: completion <= 2s"'))
+    with pytest.raises(TopologyError, match="nothing expects 'file: completion <= 2s'"):
+        find_cases(directory)
+
+
+def test_a_broken_case_that_misses_something_else_is_not_noticed() -> None:
+    wrong = CaseBreak({"delay": "300ms"}, "file: completion <= 200ms")
+    result = CaseResult(
+        "tiny",
+        "T",
+        Setting(),
+        Outcome.FAILED,
+        expectations=(
+            ("handshakes == 1", None, "0", False),
+            ("completion <= 200ms", "file", "100ms", True),
+        ),
+    )
+    judged = judge_broken(result, wrong)
+    assert judged.outcome is Outcome.FAILED
+    assert judged.reasons[0] == (
+        "with delay=300ms it had to miss 'file: completion <= 200ms', and missed handshakes == 1"
+    )
