@@ -25,6 +25,9 @@ FOUND_LABS = [
     # A reset came from an address that its node had moved to.
     243,
     288,
+    # A responder had restarted and answered a copy of INITIATION again: packets were taken for the other's.
+    1720,
+    2894,
 ]
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
-from math import inf
 
 from node.dissectors.protection import HEADER_BYTES, TAG_BYTES, Bytes, TagError, full_packet_number, opener
 from node.dissectors.scapy_layer import (
@@ -94,6 +94,7 @@ class Connections:
         setups: what the set-up packets told.
         suspects: takes what is wrong.
         report: takes notes.
+        used: connection IDs of all DATA packets: of several responses to one initiator, who was taken.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Connections:
         setups: SetUps,
         suspects: Suspects,
         report: WireReport,
+        used: Container[bytes],
     ) -> None:
         self._suspects = suspects
         self._report = report
@@ -119,9 +121,8 @@ class Connections:
             self.all.append(connection)
             # SPEC 2-3: a packet carries its target's ID.
             self._by_cid[responder_cid] = connection, 0
-            # A probe that replays INITIATION begins another, which nobody completes.
-            known = self._by_cid.get(initiator_cid)
-            if known is None or _answered(connection) < _answered(known[0]):
+            # A responder that has restarted, or a probe's replay of INITIATION, begins another.
+            if initiator_cid not in self._by_cid or responder_cid in used:
                 self._by_cid[initiator_cid] = connection, 1
 
     def find_resumable(self) -> None:
@@ -246,12 +247,6 @@ class Connections:
         found = f"a packet from {_shown(datagram.source)} to {_shown(datagram.destination)}"
         self._suspects.add(datagram, "2-3", found, f"from {nodes[0].host} to {nodes[1].host}")
         return False
-
-
-def _answered(connection: Connection) -> float:
-    """Return when the initiator was first answered, ns."""
-    response = connection.response
-    return min((one.at for one in response.by_number.values()), default=inf) if response else inf
 
 
 def _open_early(connection: Connection, payload: Bytes, number: int) -> bytes:

@@ -44,7 +44,8 @@ def verify(plan: DeploymentPlan, collected: Collected) -> WireReport:
             setups.check(datagram)
     if report.complete:
         setups.check_cookies()
-    connections = Connections(read_key_logs(collected.key_logs, report), setups, suspects, report)
+    used = {bytes(datagram.payload[1:9]) for datagram in by_type[DATA] if datagram.payload[0] != EARLY}
+    connections = Connections(read_key_logs(collected.key_logs, report), setups, suspects, report, used)
     for datagram in by_type[DATA]:
         connections.check(datagram)
     resets = Resets(plan, suspects, [one for one in datagrams if one.payload[:1] in _DATA_TYPES])
