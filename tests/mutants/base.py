@@ -28,6 +28,8 @@ class Mutant:
     breaks: ClassVar[tuple[str, ...]]
     left: ClassVar[Configuration] = Configuration()
     right: ClassVar[Configuration] = Configuration()
+    #: How many connections its pair has.
+    connections: ClassVar[int] = 1
     #: What the network does, either way.
     network: ClassVar[Fate] = staticmethod(hostile(loss=0.02, duplicate=0.02, reorder=0.1))
     #: Whether this run is of the mutant, not of the right node that it was made of.

@@ -100,6 +100,9 @@ class SealedPackets:
     def _wrong_number(self, datagram: Datagram, packet: SealedPacket) -> tuple[str, str, str] | None:
         key = (packet.source_address, packet.target_address, packet.epoch, packet.packet_number)
         earlier = self._packets.setdefault(key, datagram)
+        if datagram.departures > 1:
+            found = f"number {packet.packet_number} sent {datagram.departures} times"
+            return "14-3", found, "a new number for each packet of an epoch"
         if earlier.payload == datagram.payload:
             return None
         found = f"number {packet.packet_number} used for different bytes (first in frame {earlier.frame})"

@@ -53,6 +53,8 @@ class Datagram:
     arrived_ecn: int = 0
     #: Address and port that it first came from at its target; a NAT on the way changes them.
     arrived_from: tuple[bytes, int] = (b"", 0)
+    #: ... and that it came to; the socket there may have moved away.
+    arrived_to: tuple[bytes, int] = (b"", 0)
 
 
 class Sightings:
@@ -178,7 +180,8 @@ class Sightings:
             if not outbound and source in owners.get(mac, ()):
                 datagram.departures += 1
             if destination in targets:
-                _arrive(datagram, at, outbound=outbound, ecn=tos & 3, source=(source, source_port))
+                places = (source, source_port), (destination, destination_port)
+                _arrive(datagram, at, outbound=outbound, ecn=tos & 3, places=places)
         report.take_frames(counts, sizes, senders)
 
     def _take_replays(self) -> None:
@@ -199,7 +202,7 @@ class Sightings:
                 first.delivered is None or replay.delivered < first.delivered
             ):
                 first.delivered, first.arrived_ecn = replay.delivered, replay.arrived_ecn
-                first.arrived_from = replay.arrived_from
+                first.arrived_from, first.arrived_to = replay.arrived_from, replay.arrived_to
 
     def _bad_headers(self, link: LinkPlan, report: LinkReport, number: int, at: int) -> None:
         if self._corrupting:
@@ -236,11 +239,16 @@ class Sightings:
         }
 
 
-def _arrive(datagram: Datagram, at: int, *, outbound: bool, ecn: int, source: tuple[bytes, int]) -> None:
+#: From where and to where: IP address and port.
+_Places = tuple[tuple[bytes, int], tuple[bytes, int]]
+
+
+def _arrive(datagram: Datagram, at: int, *, outbound: bool, ecn: int, places: _Places) -> None:
     if outbound:
         datagram.arrivals += 1
         if datagram.delivered is None or at < datagram.delivered:
-            datagram.delivered, datagram.arrived_ecn, datagram.arrived_from = at, ecn, source
+            datagram.delivered, datagram.arrived_ecn = at, ecn
+            datagram.arrived_from, datagram.arrived_to = places
         return
     datagram.approaches += 1
     if datagram.approached is None or at < datagram.approached:

@@ -18,20 +18,20 @@ class Endings(Rule):
         super().__init__(end)
         self._reset: set[int] = set()
         self._closed = False
-        #: When the peer's CLOSE came.
-        self._told: int | None = None
+        #: When the peer's CLOSE came, by where to: a socket that moves away does not get it.
+        self._told: dict[tuple[bytes, int], int] = {}
 
     def received(self, packet: Packet, at: int) -> None:
         """Look for CLOSE."""
-        if self._told is None and any(isinstance(frame, Close) for frame in packet.control):
-            self._told = at
+        if any(isinstance(frame, Close) for frame in packet.control):
+            self._told.setdefault(packet.datagram.arrived_to, at)
 
     def sent(self, packet: Packet) -> None:
         """Look for what ends, and for what comes after it."""
         closes = [isinstance(frame, Close) for frame in packet.control]
         if self._closed and not (closes and all(closes) and not packet.segments):
             self.violation(packet, "9-1", f"{_named(packet)} after CLOSE was sent", "CLOSE alone")
-        elif self._told is not None and packet.at > self._told + self.end.reaction and not self._closed:
+        elif self._knows(packet) and not self._closed:
             self.violation(packet, "9-1", f"{_named(packet)} after the peer's CLOSE had come", "nothing more")
         reset_at = self.end.connection.reset_at[self.end.index]
         if reset_at is not None and packet.at > reset_at + self.end.reaction:
@@ -45,6 +45,11 @@ class Endings(Rule):
             if isinstance(frame, ResetStream):
                 self._reset.add(frame.fields["stream_id"])
         self._closed = self._closed or any(closes)
+
+    def _knows(self, packet: Packet) -> bool:
+        """Return whether the peer's CLOSE had come to the socket that now sends."""
+        told = self._told.get((packet.datagram.source, packet.datagram.source_port))
+        return told is not None and packet.at > told + self.end.reaction
 
 
 def _named(packet: Packet) -> str:
