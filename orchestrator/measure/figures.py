@@ -6,7 +6,12 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from orchestrator.measure.intervals import mean_interval
 from orchestrator.measure.streams import Arrival, Observed
+
+CONFIDENCE = 0.99
+#: Parts of a train whose rates are compared.
+_BLOCKS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +71,16 @@ class RateFigures:
     span: int
     #: Bits a second at which it was sent.
     sent_bps: float
+    #: The interval of the rate, from how different parts of the train differ.
+    low_bps: float = 0.0
+    high_bps: float = 0.0
 
 
 def rate_figures(observed: Observed) -> RateFigures:
     """Return the figures of a train.
 
-    The first quarter is left out: buckets of tokens are full when it comes, and queues are empty.
+    The first quarter is left out: buckets of tokens are full when it comes, and queues are empty. The rate is
+    the slope of frames over time by least squares: one frame that came late at either end hardly moves it.
     """
     size = 8 * observed.stream.size
     departures = observed.departures
@@ -79,7 +88,25 @@ def rate_figures(observed: Observed) -> RateFigures:
     sent = size * (len(departures) - 1) * 1e9 / sending if sending else float("inf")
     kept = steady(observed.arrivals)
     span = kept[-1] - kept[0] if len(kept) > 1 else 0
-    return RateFigures(size * (len(kept) - 1) * 1e9 / span if span else 0.0, span, sent)
+    if not span:
+        return RateFigures(0.0, span, sent)
+    gap = _slope(kept)
+    part = max(1, len(kept) // _BLOCKS)
+    blocks = [kept[at : at + part + 1] for at in range(0, len(kept), part)]
+    gaps = [(block[-1] - block[0]) / (len(block) - 1) for block in blocks[:_BLOCKS] if len(block) > 1]
+    low, high = mean_interval(gaps, confidence=CONFIDENCE)
+    half = (high - low) / 2
+    slowest = size * 1e9 / (gap + half)
+    fastest = size * 1e9 / (gap - half) if gap > half else float("inf")
+    return RateFigures(size * 1e9 / gap, span, sent, slowest, fastest)
+
+
+def _slope(instants: Sequence[int]) -> float:
+    """Return the mean time from one instant to the next, by least squares."""
+    middle_at = (len(instants) - 1) / 2
+    start = instants[0]
+    above = sum((at - middle_at) * (instant - start) for at, instant in enumerate(instants))
+    return above / sum((at - middle_at) ** 2 for at in range(len(instants)))
 
 
 def steady(arrivals: Sequence[Arrival]) -> list[int]:

@@ -21,7 +21,7 @@ from orchestrator.measure.streams import Observed, Prober, Stream
 #: A sparse stream's frames are small, so that they queue nowhere.
 PATH_BYTES = 100
 #: Frames of a train at least and at most, and how long it takes to pass the bottleneck.
-TRAIN_FEWEST, TRAIN_MOST, TRAIN_TIME = 40, 4_000, 80 * MILLISECOND
+TRAIN_FEWEST, TRAIN_MOST, TRAIN_TIME = 40, 4_000, 100 * MILLISECOND
 #: Trains that cross at the same time, bits a second together: what one process can send and read.
 TOGETHER = 400_000_000
 #: A train tells the rate only if it is so much longer than the delays are apart.

@@ -127,3 +127,20 @@ def test_sparse_frames_do_not_wait_for_each_other() -> None:
 
 def test_train_lasts_long_enough_for_its_jitter() -> None:
     assert train_stream(Asked(rate=20_000_000, spread=5 * MS)).count * 1514 * 8 >= 0.1 * 20_000_000 * 0.99
+
+
+def test_shaper_that_lets_go_in_gulps_widens_the_interval_of_the_rate() -> None:
+    """Frames that are due 1 ms apart come when the shaper wakes, every 7 to 13 ms: their rate is the same."""
+    wakes = [0, 9, 18, 31, 38, 50, 58, 71, 80, 88, 101]
+    late = [Arrival(number, min(at for at in wakes if at >= number) * MS) for number in range(100)]
+    steady = [Arrival(number, number * MS) for number in range(100)]
+    departures = list(range(100))
+    gulping = rate_figures(Observed(Stream(100, 1250, 0), departures, late))
+    smooth = rate_figures(Observed(Stream(100, 1250, 0), departures, steady))
+    assert smooth.rate_bps == pytest.approx(10e6)
+    assert smooth.high_bps - smooth.low_bps < 1
+    assert gulping.low_bps < 10e6 < gulping.high_bps
+    (row,) = judge_rate(Asked(rate=10_000_000), gulping, exact=False)
+    assert row.verdict == OK
+    (row,) = judge_rate(Asked(rate=10_200_000), smooth, exact=False)
+    assert row.verdict == OUTSIDE
