@@ -327,6 +327,8 @@ class RunResult:
     timeline: tuple[TimelineResult, ...] = ()
     #: What its links did before.
     calibration: CalibrationResult = CalibrationResult("off")
+    #: What links counted while the flows ran, by the end that sends; empty: no expectation asks.
+    counters: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:
@@ -357,6 +359,7 @@ class RunResult:
             "links": [link.to_json() for link in self.links],
             "wire": self.wire.to_json(),
             "calibration": {**self.calibration.to_json(), "shaper": self.manifest.impairment},
+            "link_counters": {end: dict(found) for end, found in self.counters.items()},
             "timeline": [event.to_json() for event in self.timeline],
             "expectations": [expectation.to_json() for expectation in self.expectations],
             "directory": str(self.directory),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -177,6 +177,19 @@ class Sniffed(Protocol):
 
         What has been captured is in them but for what the capture itself holds back: on virtual time
         nothing, else the last moments. The last block may be cut off.
+        """
+        ...
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A deployment whose links count what becomes of packets."""
+
+    async def link_counters(self) -> Mapping[str, Mapping[str, int]]:
+        """Return what happened so far (sent, lost, overflowed …), by the end that sends.
+
+        Raises:
+            BackendError: it cannot be read.
         """
         ...
 

@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -45,7 +45,7 @@ from orchestrator.measure.streams import Prober
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan, NodePlan
 from orchestrator.wiring.lab import Lab
-from orchestrator.wiring.measuring import open_prober
+from orchestrator.wiring.measuring import all_counters, open_prober
 from orchestrator.wiring.state import socket_directory
 
 #: Seconds for one call to the engine; starting twenty containers at once on two cores takes some.
@@ -188,6 +188,10 @@ class DockerDeployment:
     def prober(self, links: Sequence[str]) -> Prober:
         """Return what measures the named links, with sockets in the nodes' namespaces."""
         return open_prober(self._lab, links)
+
+    async def link_counters(self) -> Mapping[str, Mapping[str, int]]:
+        """Return what happened to packets on each link, by the end that sends."""
+        return await all_counters(self._lab)
 
     async def set_node_state(self, node: str, state: NodeState) -> None:
         """Pause a container, go on with it, or kill it; one that was killed does not come back.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -31,7 +31,7 @@ from orchestrator.wiring import limits
 from orchestrator.wiring.agents import Agent, control_sockets, start_all, wait_all_ready
 from orchestrator.wiring.forkserver import AGENT_MODULES, LINK_MODULES
 from orchestrator.wiring.lab import Lab
-from orchestrator.wiring.measuring import open_prober
+from orchestrator.wiring.measuring import all_counters, open_prober
 
 
 @BACKENDS.register("netns")
@@ -152,6 +152,10 @@ class NetnsDeployment:
     def prober(self, links: Sequence[str]) -> Prober:
         """Return what measures the named links, with sockets in the nodes' namespaces."""
         return open_prober(self.lab, links)
+
+    async def link_counters(self) -> Mapping[str, Mapping[str, int]]:
+        """Return what happened to packets on each link, by the end that sends."""
+        return await all_counters(self.lab)
 
     async def set_node_state(self, node: str, state: NodeState) -> None:
         """Run, pause or stop a node. A router that is not running forwards nothing.

@@ -10,6 +10,7 @@ import asyncio
 import heapq
 import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
@@ -157,6 +158,11 @@ class SimulationDeployment:
             for end in network.directions
         }
         return SimulatedProber(network, mtus, self.sleep)
+
+    async def link_counters(self) -> Mapping[str, Mapping[str, int]]:
+        """Return what happened to packets on each link, by the end that sends."""
+        directions = self._lab.network.directions
+        return {str(end): asdict(found.model.counters()) for end, found in directions.items()}
 
     async def set_node_state(self, node: str, state: NodeState) -> None:
         """Run, pause or stop a node. A router that is not running forwards nothing.

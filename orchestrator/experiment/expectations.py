@@ -5,14 +5,24 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeAlias
 
 from node.protocol.time import MILLISECOND, SECOND
 from orchestrator.errors import ExpectationError
-from orchestrator.experiment.measures import FLOW_MEASURES, FLOWS_MEASURES, LINK_MEASURES, RUN_MEASURES
+from orchestrator.experiment.measures import (
+    COUNTER_MEASURES,
+    FLOW_MEASURES,
+    FLOWS_MEASURES,
+    LINK_MEASURES,
+    RUN_MEASURES,
+)
 from orchestrator.results import ExpectationResult, FlowResult, LinkResult, TimelineResult, WireResult
 from orchestrator.topology.expectations import AT_LEAST, AT_MOST, EQUAL, EXPECTATION_KINDS, OK, Subject
 from orchestrator.topology.model import Expectation
 
+#: What links counted while the flows ran: by the end that sends, by name.
+Counters: TypeAlias = Mapping[str, Mapping[str, int]]
 #: What cannot be measured, and why.
 NOT_COMPLETED = "the flow did not complete"
 NOT_ALL_COMPLETED = "not every flow completed"
@@ -38,6 +48,7 @@ def judge(
     wire: WireResult,
     links: Sequence[LinkResult] = (),
     timeline: Sequence[TimelineResult] = (),
+    counters: Counters = MappingProxyType({}),
 ) -> tuple[ExpectationResult, ...]:
     """Return whether each expectation held; one that is about all flows is judged for each of them.
 
@@ -48,7 +59,7 @@ def judge(
     return tuple(
         compare(expectation, found.subject, found.value, found.missing)
         for expectation in expectations
-        for found in measure(expectation, by_name, wire, links, timeline)
+        for found in measure(expectation, by_name, wire, links, timeline, counters)
     )
 
 
@@ -58,6 +69,7 @@ def measure(
     wire: WireResult,
     links: Sequence[LinkResult],
     timeline: Sequence[TimelineResult],
+    counters: Counters,
 ) -> Iterator[Measured]:
     """Yield what an expectation is about: a value for each flow or link that it concerns."""
     kind = expectation.kind
@@ -69,6 +81,12 @@ def measure(
         yield Measured(names, FLOWS_MEASURES[kind](together), NOT_ALL_COMPLETED)
     elif kind in LINK_MEASURES:
         yield from _of_links(expectation, links, checked=wire.checked)
+    elif kind in COUNTER_MEASURES:
+        for end in expectation.arguments or counters:
+            value = counters.get(end, {}).get(COUNTER_MEASURES[kind])
+            yield Measured(end, None if value is None else float(value))
+        if not expectation.arguments and not counters:
+            yield Measured(None, None)
     elif kind in RUN_MEASURES:
         yield Measured(None, RUN_MEASURES[kind](wire, timeline), NOT_CHECKED)
     else:
@@ -118,6 +136,11 @@ def compare(
 def show_value(unit: str, value: float) -> str:
     """Return a value in a base unit as people read it."""
     return _SHOW[unit](value)
+
+
+def needs_counters(expectation: Expectation) -> bool:
+    """Return whether links must count for it."""
+    return expectation.kind in COUNTER_MEASURES
 
 
 def needs_captures(expectation: Expectation) -> bool:

@@ -177,6 +177,8 @@ LINK_MEASURES: Mapping[str, LinkMeasure] = {
     "link drops": _link_drops,
     "utilisation": lambda link: link.utilisation,
 }
+#: What the link itself counted while the flows ran, under these names.
+COUNTER_MEASURES: Mapping[str, str] = {"queue drops": "overflowed"}
 #: What the wire probe counts (orchestrator.probes.wire.facts).
 WIRE_FACTS = (
     *("connections", "handshakes", "retries", "resumptions", "early packets", "phase changes", "resets"),

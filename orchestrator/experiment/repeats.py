@@ -189,6 +189,6 @@ def _values(expectation: Expectation, runs: Sequence[RunResult]) -> dict[str | N
     found: dict[str | None, list[float | None]] = {}
     for run in runs:
         flows = {flow.name: flow for flow in run.flows}
-        for measured in measure(expectation, flows, run.wire, run.links, run.timeline):
+        for measured in measure(expectation, flows, run.wire, run.links, run.timeline, run.counters):
             found.setdefault(measured.subject, []).append(measured.value)
     return found

@@ -15,12 +15,12 @@ from functools import partial
 from pathlib import Path
 
 from node.transports.base import STRAIT
-from orchestrator.backends.base import Backend, Collected, Deployment
+from orchestrator.backends.base import Backend, Collected, Counting, Deployment
 from orchestrator.errors import TestbedError
 from orchestrator.experiment.calibration import calibrate as calibrate_links
 from orchestrator.experiment.conduct import TROUBLE, Findings, run_flows
 from orchestrator.experiment.damage import corrupted_bytes
-from orchestrator.experiment.expectations import judge, needs_captures
+from orchestrator.experiment.expectations import Counters, judge, needs_captures, needs_counters
 from orchestrator.experiment.files import (
     Staged,
     check_received,
@@ -138,6 +138,7 @@ class _Experiment:
         self._capture = capture
         self._mode = calibrate
         self._calibration = CalibrationResult(calibrate.value)
+        self._counters: Counters = {}
         self._tracker = FlowTracker(plan, on_change=self._show)
         self._findings = Findings(on_happened=self._show)
         self._collected = Collected()
@@ -160,9 +161,11 @@ class _Experiment:
             if await self._links_will_do(deployment, virtual_time=virtual_time):
                 self._began = deployment.now()
                 self._enter(Phase.RUNNING)
+                before = await self._counted(deployment)
                 await run_flows(
                     deployment, self._staged.plan, self._tracker, self._findings, virtual_time=virtual_time
                 )
+                self._counters = _grown(before, await self._counted(deployment))
             self._enter(Phase.COLLECTING)
             await self._collect(deployment)
             if not keep:
@@ -183,13 +186,16 @@ class _Experiment:
             flows=flows,
             links=seen.links,
             wire=seen.wire,
-            expectations=judge(self._judged(), flows, seen.wire, seen.links, self._findings.timeline),
+            expectations=judge(
+                self._judged(), flows, seen.wire, seen.links, self._findings.timeline, self._counters
+            ),
             failures=tuple(self._findings.failures),
             notes=tuple(self._findings.notes),
             duration=self._findings.duration,
             directory=self._directory,
             timeline=self._findings.timeline,
             calibration=self._calibration,
+            counters=self._counters,
         )
         self._enter(Phase.DONE)
         return result
@@ -255,6 +261,16 @@ class _Experiment:
         if wrong:
             self._tracker.fail_all("not started, since the links are not as asked")
         return not wrong
+
+    async def _counted(self, deployment: Deployment) -> Counters:
+        """Return what links have counted so far, if an expectation needs it and they do."""
+        if not any(map(needs_counters, self._plan.expectations)) or not isinstance(deployment, Counting):
+            return {}
+        try:
+            return await deployment.link_counters()
+        except TROUBLE as error:
+            self._findings.note(f"the links' counters could not be read: {error}")
+            return {}
 
     async def _collect(self, deployment: Deployment) -> None:
         try:
@@ -348,6 +364,17 @@ class _Experiment:
                 calibration=self._calibration if measured else None,
             )
         )
+
+
+def _grown(before: Counters, after: Counters) -> Counters:
+    """Return what was counted between two looks; a link that was set anew in between counts from there."""
+    return {
+        end: {
+            name: count - old if count >= (old := before.get(end, {}).get(name, 0)) else count
+            for name, count in found.items()
+        }
+        for end, found in after.items()
+    }
 
 
 def _failures(flows: Sequence[FlowResult], wire: WireResult, plan: DeploymentPlan) -> Iterator[str]:

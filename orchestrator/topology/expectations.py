@@ -189,6 +189,13 @@ _KINDS = (
     _on_links("link loss", "ratio", _BOUNDS, "frames of ours lost on the link, by chance or overflow"),
     _on_links("link drops", "count", OPERATORS, "the same as a number of frames"),
     _on_links("utilisation", "ratio", _BOUNDS, "bits that left the link, of its rate × the run's time"),
+    ExpectationKind(
+        "queue drops",
+        "count",
+        OPERATORS,
+        "packets that the link's full or managed queue dropped",
+        Subject.LINK,
+    ),
     _captured("wire violations", "count", OPERATORS, "frames that break the protocol"),
     _captured("connections", "count", OPERATORS, "connections that were begun (INITIATION)"),
     _captured("handshakes", "count", OPERATORS, "connections whose handshake was completed"),

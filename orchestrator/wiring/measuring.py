@@ -1,4 +1,4 @@
-"""Raw sockets at both ends of a lab's links, for measuring what the links do."""
+"""What a lab's links do: measured with raw sockets at both of their ends, and as they count it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import InterfacePlan
 from orchestrator.wiring.lab import Lab
 from orchestrator.wiring.namespaces import inside
+from orchestrator.wiring.shaping import FORWARD, REVERSE
 
 
 def open_prober(lab: Lab, links: Sequence[str]) -> PacketProber:
@@ -41,6 +42,19 @@ def open_prober(lab: Lab, links: Sequence[str]) -> PacketProber:
         raise BackendError(f"links cannot be measured: {error.strerror}; are you root?") from error
     ends = {name: end for found in opened.values() for name, end in found.items()}
     return PacketProber(ends, pairs, {name: found.name for name, found in interfaces.items()})
+
+
+async def all_counters(lab: Lab) -> dict[str, dict[str, int]]:
+    """Return what happened to the packets of all links: by the end that sends, by name.
+
+    Raises:
+        BackendError: it cannot be read.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for link in lab.record.links:
+        counters = await lab.counters(link.name)
+        found[link.a], found[link.b] = counters.get(FORWARD, {}), counters.get(REVERSE, {})
+    return found
 
 
 def _both(a: LinkEndpoint, b: LinkEndpoint) -> tuple[tuple[LinkEndpoint, LinkEndpoint], ...]:

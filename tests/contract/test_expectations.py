@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator.experiment.expectations import judge
 from orchestrator.experiment.measures import (
+    COUNTER_MEASURES,
     FLOW_MEASURES,
     FLOWS_MEASURES,
     LINK_MEASURES,
@@ -27,10 +28,11 @@ _VALUES = {
     "number": "0.5",
     "ok": "ok",
 }
+_COUNTERS = {"a:eth1": {"overflowed": 3}}
 _MEASURES = {
     Subject.FLOW: FLOW_MEASURES,
     Subject.FLOWS: FLOWS_MEASURES,
-    Subject.LINK: LINK_MEASURES,
+    Subject.LINK: {**LINK_MEASURES, **COUNTER_MEASURES},
     Subject.RUN: RUN_MEASURES,
 }
 _COUNTS = (
@@ -85,7 +87,7 @@ def test_each_operator_gives_a_result_that_can_be_shown(name: str) -> None:
     kind = EXPECTATION_KINDS[name]
     for operator in kind.operators:
         expectation = parse_expectation(f"{name} {operator} {_VALUES[kind.unit]}", None)
-        (result,) = judge([expectation], [good(name)], _CHECKED, [_LINK], [_DONE])
+        (result,) = judge([expectation], [good(name)], _CHECKED, [_LINK], [_DONE], _COUNTERS)
         assert result.measured is not None
         assert result.shown
         assert result.text == expectation.text

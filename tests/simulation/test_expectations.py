@@ -49,14 +49,27 @@ def test_both_sides_of_what_a_run_did(tmp_path: Path) -> None:
         "fairness(first, second) >= 0.5",
         "total goodput <= 20Mbit",
         "utilisation(a:eth1) >= 10%",
+        "queue drops(r:eth2) == 0",
         "link drops(a:eth1) == 0",
         "link drops(r:eth2) >= 1",
         "median(handshakes) == 2",
     )
     assert [found for found in judged if not found[1]] == []
-    assert [flow for flow, _, _ in judged[-6:]] == [
+    assert [flow for flow, _, _ in judged[-7:]] == [
         "first, second",
         "all flows",
-        *("a:eth1", "a:eth1", "r:eth2"),
+        *("a:eth1", "r:eth2", "a:eth1", "r:eth2"),
         None,
     ]
+
+
+def test_full_queue_is_told_from_chance_and_from_what_measuring_filled(tmp_path: Path) -> None:
+    text = LINE.replace("rate: 10Mbit", "rate: 10Mbit, queue: 5p") + (
+        "workloads: {film: {kind: bulk, from: a, to: b, size: 300kB}}\n"
+        "calibrate: warn\n"
+        "expect: ['queue drops(a:eth1) >= 1', 'queue drops(b:eth1) == 0']\n"
+    )
+    result = simulate(text, tmp_path, capture=True)
+    (link,) = [found for found in result.links if found.sender == "a:eth1"]
+    assert [found.measured for found in result.expectations] == [link.frames_in - (link.frames_out or 0), 0.0]
+    assert result.expectations[0].passed
