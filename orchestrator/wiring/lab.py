@@ -244,7 +244,9 @@ class Lab:
         state.save_plan(self.record.run_id, self.plan)
 
     def namespace(self, node: str) -> Path:
-        """Return the path of a node's network namespace."""
+        """Return the path of a node's network namespace (BackendError: there is no such node)."""
+        if node not in self._places:
+            self.record.node(node)  # which says what nodes there are
         return self._places[node]
 
     def spawn(self, wanted: Sequence[Wanted]) -> list[Process]:

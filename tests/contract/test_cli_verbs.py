@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from orchestrator.cli.main import main
 from orchestrator.cli.support.exit_codes import ExitCode
 from tests.golden.golden import HERE as GOLDEN
+from tests.support.command import ROOT
 
 Words = tuple[str, ...]
 
@@ -125,6 +126,8 @@ def test_a_lab_that_is_not_up_is_named(words: Words) -> None:
     ] + others
     if words in (("perf",), ("ping",)):
         others = ["a", "b"]  # without the lab they take one host, or none
+    if words == ("deploy",):
+        others = [str(ROOT / "topologies" / "line.lab.yml"), "--dry-run"]
     if words == ("netem", "set"):
         others[-1] = "delay=1ms"
     result = narrows(*words, *given, *others)
