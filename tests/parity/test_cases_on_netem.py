@@ -1,0 +1,55 @@
+"""The case suite in a kernel of virtual time with tc netem: real sockets, links that the kernel impairs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cases.suite import CASES
+from tests.lanes import guest, machine
+
+pytestmark = [pytest.mark.uml, pytest.mark.timetravel, pytest.mark.slow]
+
+#: Real seconds for the guest, which runs all cases one after the other: boot once.
+GUEST_LIMIT_SECONDS = 900.0
+#: Two long flows beside each other: a guest needs a minute and more for each.
+TOO_DEAR = {"crosstraffic", "fairness-bbr", "fairness-cubic", "bottlenecks"}
+NAMES = [case.name for case in CASES if case.name not in TOO_DEAR]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+    place: Path = tmp_path_factory.mktemp("cases")
+    argv, environment = guest.command(
+        [
+            *(sys.executable, "-m", "orchestrator", "cases", *NAMES, "--backend", "netns", "-f", "json"),
+            *("--results", "/tmp/cases"),
+        ],
+        limit_seconds=GUEST_LIMIT_SECONDS,
+    )
+    with (place / "stderr").open("w") as errors:
+        done = subprocess.run(
+            argv,
+            env=environment,
+            cwd=machine.ROOT,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            check=False,
+        )
+    told = (place / "stderr").read_text()[-4000:]
+    lines = [line for line in done.stdout.splitlines() if line.startswith('{"version"')]
+    assert lines, done.stdout[-2000:] + told
+    return {result["case"]: result for result in json.loads(lines[-1])["results"]}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_case_passes_on_kernel_netem(name: str, results: Mapping[str, Any]) -> None:
+    result = results[name]
+    assert result["outcome"] == "pass", result["reasons"]
