@@ -141,6 +141,7 @@ class Connection(StreamCalls):
             self.begin_windows(rtt)
         if ping:
             self.builder.control.append(Ping())
+            self.builder.confirms = self.initiator
         self.paths.ids_due = True
         if self.give_ticket is not None:
             self.builder.control.append(self.give_ticket(now))

@@ -64,6 +64,8 @@ class PacketBuilder:
         self._arena = arena
         #: Control frames waiting, oldest first. Bounded: each kind stands for a state, not a history.
         self.control: deque[Frame] = deque()
+        #: SPEC 15-7: the next packet with control frames goes though the window be full.
+        self.confirms = False
         #: What kept us from sending at the last try (Statistics.limited_by).
         self.limited_by = "application"
         #: When pacing lets the next burst go; None: pacing holds nothing back.
@@ -127,8 +129,9 @@ class PacketBuilder:
         if paths.ids_due and (ack_due or self.control):
             paths.issue_ids()
         control = bool(self.control) or (fec is not None and fec.rebuilder.report_due)
-        control = control and recovery.window_left >= self.size
+        control = control and (recovery.window_left >= self.size or self.confirms)
         if control or ack_due:
+            self.confirms = False
             # Asked only where it is of use: an acknowledgement alone waits for no window.
             wanted = self.size if streams.ready or streams.ready_messages else 0
             if not wanted and not control:

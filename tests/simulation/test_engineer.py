@@ -58,3 +58,17 @@ def test_links_count_the_frames_of_every_transport(tmp_path: Path) -> None:
     assert reverse.frames_in > 3
     assert (forward.loss, reverse.loss) == (0.0, 0.0)
     assert result.wire.frames == 0
+
+
+def test_early_data_that_fills_the_window_waits_for_no_probe(tmp_path: Path) -> None:
+    """The responder acknowledges nothing before a DATA packet has come; that goes when RESPONSE comes."""
+
+    def seconds(transport: str) -> float:
+        dials = (
+            f"dials: {{kind: bulk, from: a, to: b, size: 100kB, connections: 3, transport: {{{transport}}}}}"
+        )
+        (flow,) = simulate(lab("delay: 25ms", dials), tmp_path).flows
+        assert flow.statistics["source"]["probe_timeouts"] == 0
+        return flow.seconds
+
+    assert seconds("early-data: true") <= seconds("early-data: false") + 0.001
