@@ -73,7 +73,10 @@ class DeployedLab:
 
         ``netem("left:eth1", loss="5%", delay=None)`` takes the delay out; ``_`` in a name stands for ``-``.
         """
-        link = next(link for link in self.plan.links if endpoint in (str(link.a), str(link.b)))
+        links = {str(end): link for link in self.plan.links for end in (link.a, link.b)}
+        if endpoint not in links:
+            raise LabUsageError(f"no link ends at {endpoint!r}: use one of {', '.join(links)}")
+        link = links[endpoint]
         ours, end = (link.forward, link.a) if endpoint == str(link.a) else (link.reverse, link.b)
         wanted = self._set.get(endpoint, ours).replace(
             {name.replace("_", "-"): value for name, value in changes.items()}
@@ -311,6 +314,12 @@ def _topology(request: pytest.FixtureRequest) -> tuple[Topology, str]:
         raise LabUsageError(
             f"{request.node.nodeid} uses `lab` and has no topology: mark it with "
             '@pytest.mark.topology("my.lab.yml")'
+        )
+    odd = [*map(repr, marker.args[1:]), *(name for name in marker.kwargs if name != "parameters")]
+    if odd:
+        raise LabUsageError(
+            f"{request.node.nodeid}: the marker topology has {odd[0]}; "
+            'write @pytest.mark.topology("my.lab.yml", parameters={"rtt": "40ms"})'
         )
     named = str(marker.args[0])
     parameters: Mapping[str, object] = marker.kwargs.get("parameters") or {}

@@ -188,6 +188,8 @@ def test_a_project_may_have_a_fixture_of_that_name(project: pytest.Pytester) -> 
         ("", "has no topology: mark it with"),
         ('@pytest.mark.topology("no.lab.yml")', "no.lab.yml:1:1: cannot be read"),
         ('@pytest.mark.topology("pair.lab.yml", parameters={"lss": "1%"})', "lss"),
+        ('@pytest.mark.topology("pair.lab.yml", loss="1%")', "the marker topology has loss; write"),
+        ('@pytest.mark.topology("pair.lab.yml", "1%")', "the marker topology has '1%'; write"),
     ],
 )
 def test_wrong_use_is_told(project: pytest.Pytester, marker: str, found: str) -> None:
@@ -195,6 +197,22 @@ def test_wrong_use_is_told(project: pytest.Pytester, marker: str, found: str) ->
     result = project.runpytest_subprocess(*PLUGIN)
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([f"*{found}*"])
+
+
+def test_an_end_that_is_none_is_told_with_those_there_are(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.topology("pair.lab.yml")
+        def test_it(lab):
+            with lab.deployed() as up:
+                up.netem("a:eth9", loss="5%")
+        """
+    )
+    result = project.runpytest_subprocess(*PLUGIN)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*no link ends at 'a:eth9': use one of a:eth1, b:eth1"])
 
 
 def test_the_plugin_is_found_by_pytest_itself() -> None:
