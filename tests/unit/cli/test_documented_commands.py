@@ -49,7 +49,7 @@ LINES = list(command_lines())
 @pytest.mark.parametrize("words", [words for _, words in LINES], ids=[place for place, _ in LINES])
 def test_verb_and_options_are_there(words: list[str]) -> None:
     command: click.Command = main
-    context = click.Context(main)
+    context = click.Context(main, **main.context_settings)
     while isinstance(command, click.Group) and words and not _VERBS_ONLY.fullmatch(words[0]):
         if words[0].startswith("-"):
             break
