@@ -307,18 +307,6 @@ class FakeExecutor:
         raise BackendError("a FakeExecutor starts no processes")
 
 
-async def run_async(
-    commands: Commands,
-    argv: Sequence[str],
-    *,
-    stdin: str = "",
-    namespace: Path | None = None,
-    check: bool = True,
-) -> Completed:
-    """Run one command while the event loop goes on; arguments and errors as ``Commands.run``."""
-    return await asyncio.to_thread(commands.run, argv, stdin=stdin, namespace=namespace, check=check)
-
-
 def run_batch(
     commands: Commands,
     program: str,

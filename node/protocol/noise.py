@@ -21,8 +21,6 @@ from node.protocol.errors import LocalProtocolError, ProtocolError
 
 KEY_BYTES = 32
 TAG_BYTES = 16
-#: §3: no message is longer.
-MAX_MESSAGE = 65_535
 
 #: §7.4, §7.5: pre-messages of initiator and responder, then the messages in turn.
 PATTERNS: dict[str, tuple[str, str, tuple[str, ...]]] = {

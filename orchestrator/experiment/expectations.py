@@ -18,7 +18,7 @@ from orchestrator.experiment.measures import (
     RUN_MEASURES,
 )
 from orchestrator.results import ExpectationResult, FlowResult, LinkResult, TimelineResult, WireResult
-from orchestrator.topology.expectations import AT_LEAST, AT_MOST, EQUAL, EXPECTATION_KINDS, OK, Subject
+from orchestrator.topology.expectations import AT_LEAST, AT_MOST, EQUAL, EXPECTATION_KINDS, OK
 from orchestrator.topology.model import Expectation
 
 #: What links counted while the flows ran: by the end that sends, by name.
@@ -146,11 +146,6 @@ def needs_counters(expectation: Expectation) -> bool:
 def needs_captures(expectation: Expectation) -> bool:
     """Return whether only captures tell."""
     return EXPECTATION_KINDS[expectation.kind].from_captures
-
-
-def is_about(expectation: Expectation, subject: Subject) -> bool:
-    """Return whether an expectation is about such a thing."""
-    return EXPECTATION_KINDS[expectation.kind].subject is subject
 
 
 OPERATORS: Mapping[str, Callable[[float, float], bool]] = {

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from node.protocol.time import SECOND, Duration, Instant
+from node.protocol.time import SECOND, Instant
 
 #: Bits in a byte times ns in a second: what a byte costs at 1 bit/s.
 BYTE_NS = 8 * SECOND
@@ -214,8 +214,3 @@ class Server:
         self.free = self.pace.finish(at, queued.size)
         self.discipline.in_service = queued.size
         deliver(queued, self.free)
-
-
-def transmission_time(packets: int, rate_bps: int) -> Duration:
-    """Return how long so many full frames take."""
-    return packets * FULL_FRAME * BYTE_NS // rate_bps

@@ -79,8 +79,8 @@ def arrows(plan: DeploymentPlan, collected: Collected) -> Iterator[Arrow]:
     for datagram in datagrams:
         arrived = datagram.delivered if sightings.exits_captured else datagram.approached
         yield Arrow(
-            source=names.get(datagram.source, _shown(datagram.source)),
-            target=names.get(datagram.destination, _shown(datagram.destination)),
+            source=names.get(datagram.source, address_text(datagram.source)),
+            target=names.get(datagram.destination, address_text(datagram.destination)),
             sent=datagram.at,
             arrived=arrived,
             label=_label(datagram, opener),
@@ -126,7 +126,3 @@ def _frame(frame: Frame) -> str:
         if key in frame.fields:
             return f"{frame.name} {frame.fields[key]}"
     return str(frame.name)
-
-
-def _shown(address: bytes) -> str:
-    return address_text(address)

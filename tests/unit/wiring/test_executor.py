@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import EnvironmentMissingError
-from orchestrator.executor import CommandError, Executor, FakeExecutor, run_async, run_batch
+from orchestrator.executor import CommandError, Executor, FakeExecutor, run_batch
 
 
 def test_a_failure_carries_argv_exit_code_and_stderr() -> None:
@@ -33,7 +33,7 @@ def test_a_missing_program_is_named() -> None:
 
 
 def test_standard_input_and_output_pass() -> None:
-    assert asyncio.run(run_async(Executor(), ["cat"], stdin="à\n")).stdout == "à\n"
+    assert Executor().run(["cat"], stdin="à\n").stdout == "à\n"
 
 
 def test_a_batch_names_the_command_that_failed() -> None:
