@@ -69,6 +69,11 @@ class FaultedLinks:
                 self.layers.remove(layer)
                 await self._refresh(layer.endpoints)
 
+    async def refresh(self, endpoints: Iterable[LinkEndpoint]) -> None:
+        """Make hold what these endpoints should do, whatever somebody who was killed has left them doing."""
+        async with self._lock:
+            await self._refresh(endpoints)
+
     async def lift(self, names: frozenset[str], endpoints: Iterable[LinkEndpoint]) -> int:
         """Take actions of these names off these endpoints; return how many were touched."""
         lifted = frozenset(endpoints)

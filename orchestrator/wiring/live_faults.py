@@ -141,6 +141,9 @@ class LiveLab:
             told = await fault.begin(self)
         else:
             told = await (mine[0].fault if mine else fault).end(self)
+            if not mine and isinstance(fault, LinkFault):
+                # Whoever began it was killed before the book could say over which links it lies.
+                await self._links.refresh(fault.endpoints)
         self._note()
         return told
 

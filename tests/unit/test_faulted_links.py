@@ -117,3 +117,18 @@ def test_partition_cuts_only_links_between_groups() -> None:
     alone = FAULTS["partition"]([["a"]], view)
     assert isinstance(alone, LinkFault)
     assert alone.endpoints == (A, B)
+
+
+def test_what_a_killed_command_left_on_a_link_is_put_right() -> None:
+    """It was killed after the link was cut, and before it was written down that it was."""
+
+    async def check() -> None:
+        killed, kernel = links()
+        await killed.add(action("cut", ["a"]))
+        later = FaultedLinks({A: BASE, B: BASE}, kernel.set)
+        await later.remove(action("cut", ["a"]))
+        assert of(kernel)["loss"] == "100%"
+        await later.refresh([A, B])
+        assert of(kernel) == BASE.to_mapping()
+
+    asyncio.run(check())
