@@ -19,6 +19,8 @@ CONTROL = 0
 MAX_LINE_BYTES = 65_536
 MAX_PARALLEL = 100
 MAX_LENGTH = 1 << 22
+#: A day, as the command line allows: else one request would keep the server sending for ever.
+MAX_DURATION: Duration = 86_400 * SECOND
 ERROR_REFUSED = 0x100
 
 
@@ -50,12 +52,16 @@ class Wanted:
         fields = json.loads(line)
         if not isinstance(fields, dict) or set(fields) != set(Wanted.__slots__):
             raise ValueError("the request is not one of narrows perf")
-        numbers = {name: int(value) for name, value in fields.items() if name != "reverse"}
+        numbers = {name: value for name, value in fields.items() if name != "reverse"}
+        if not all(isinstance(value, int) for value in numbers.values()):  # Infinity is one to Python's JSON
+            raise ValueError("the request holds what is no whole number")
         wanted = Wanted(reverse=bool(fields["reverse"]), **numbers)
         if not (1 <= wanted.parallel <= MAX_PARALLEL and 1 <= wanted.length <= MAX_LENGTH):
             raise ValueError(f"at most {MAX_PARALLEL} streams and writes of {MAX_LENGTH} bytes are served")
         if min(wanted.duration, wanted.size, wanted.rate) < 0 or not (wanted.duration or wanted.size):
             raise ValueError("neither a time nor a size is asked for")
+        if wanted.duration > MAX_DURATION:
+            raise ValueError(f"tests of at most {MAX_DURATION // SECOND} s are served")
         return wanted
 
 
@@ -151,12 +157,14 @@ class ServerSession:
 
     def _begin(self, line: bytes, now: Instant) -> None:
         try:
-            self._wanted = Wanted.decode(line)
-        except (ValueError, TypeError, RecursionError) as error:
+            wanted = Wanted.decode(line)
+            if wanted.reverse:
+                self.sender = Sender(self._connection, wanted, now=now)
+        except (ValueError, TypeError, RecursionError, LocalProtocolError) as error:
+            # Among it a peer that allows fewer streams than it asks for.
             self._connection.close(ERROR_REFUSED, str(error)[:200], now=now)
             return
-        if self._wanted.reverse:
-            self.sender = Sender(self._connection, self._wanted, now=now)
+        self._wanted = wanted
 
     def on_message(self, data: bytes, *, now: Instant) -> None:
         """Send a ping back."""

@@ -180,6 +180,8 @@ def test_wrong_command_lines_are_refused_in_words(line: list[str], said: str) ->
         Wanted(length=0).encode(),
         Wanted(duration=0, size=0).encode(),
         Wanted(duration=-SECOND).encode(),
+        Wanted(duration=86_400 * SECOND + 1).encode(),
+        Wanted().encode().replace(b"10000000000", b"Infinity"),
     ],
 )
 def test_a_server_refuses_what_it_does_not_serve(line: bytes) -> None:
