@@ -155,10 +155,13 @@ class ForkServer:
     def leave(self) -> None:
         """Let go of it: it stays, with all that it forked."""
         with self._lock:
-            self._left = True
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            self._drop()
+
+    def _drop(self) -> None:
+        self._left = True
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _ask(self, request: Mapping[str, object]) -> dict[str, Any]:
         with self._lock:
@@ -167,6 +170,8 @@ class ForkServer:
                 connection.sendall(json.dumps(request).encode() + b"\n")
                 answer: dict[str, Any] = json.loads(_line(connection))
             except (OSError, ValueError) as error:
+                # Its answer may come yet, and would be taken for that to the next request.
+                self._drop()
                 raise BackendError(
                     f"the fork server of the lab does not answer: {error}{self._said()}"
                 ) from error
