@@ -92,10 +92,18 @@ def _violations(place: Path) -> dict[str, dict[int, str]]:
     import json
     import re
 
+    from orchestrator.errors import TestbedError
+
     found: dict[str, dict[int, str]] = {}
     result = place / "result.json"
     if result.exists():
-        for detail in json.loads(result.read_text(encoding="utf-8"))["wire"]["details"]:
+        try:
+            details = [
+                str(detail) for detail in json.loads(result.read_text(encoding="utf-8"))["wire"]["details"]
+            ]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise TestbedError(f"{result}: not what narrows run writes ({error!r}); run it again") from error
+        for detail in details:
             match = re.fullmatch(r"(\S+) frame (\d+): (SPEC .*)", detail, re.DOTALL)
             if match is not None:
                 found.setdefault(match[1], {})[int(match[2])] = match[3]

@@ -62,6 +62,8 @@ class Recording:
             plan = plan_from_json(told["plan"])
             ends = {str(end): end for link in plan.links for end in (link.a, link.b)}
             fates = {ends[name]: [_fate(one) for one in given] for name, given in told["fates"].items()}
+            if len(fates) != len(ends):
+                raise ValueError("some links of its plan have no fates")
         except OSError as error:
             raise TestbedError(f"{path}: {error.strerror}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
