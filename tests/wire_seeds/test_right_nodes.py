@@ -28,6 +28,10 @@ FOUND_LABS = [
     # A responder had restarted and answered a copy of INITIATION again: packets were taken for the other's.
     1720,
     2894,
+    # go-back-n stepped back for a packet that was acknowledged before the window let the others go again.
+    2124,
+    # What had gone another way, before a movement, went again by the estimates of the new path.
+    2187,
     # CLOSE came to the address that its target had moved away from.
     3571,
 ]

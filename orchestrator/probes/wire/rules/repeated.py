@@ -26,6 +26,8 @@ _PROBES = 2
 _APART = {"PATH_CHALLENGE", "PATH_RESPONSE", "PING"}
 _STOP_AND_WAIT, _GO_BACK_N = 2, 3
 
+_Path = tuple[bytes, int, bytes, int]
+
 
 @RULES.register("repeated")
 class Repeated(Rule):
@@ -44,7 +46,7 @@ class Repeated(Rule):
         #: When acknowledgements came; the largest number then, and how long a packet was waited for.
         self._heard: list[int] = []
         self._delays: list[tuple[int, float]] = []
-        self._path: tuple[bytes, int, bytes, int] | None = None
+        self._path: _Path | None = None
         self._last_eliciting: int | None = None
         #: Packets that may go on a probe time-out, and when that was.
         self._probes = 0
@@ -67,6 +69,9 @@ class Repeated(Rule):
         """Take an acknowledgement."""
         if packet.ack is None:
             return
+        if self._arq == _GO_BACK_N and self._steps_back(at):
+            # What was held for lost until now goes again with all behind it, even if this acknowledges it.
+            self._stepped_back = self._newest
         largest = packet.ack.intervals[0][1]
         sent = self.end.packet_numbered(largest)
         for smallest, high in packet.ack.intervals:
@@ -85,8 +90,7 @@ class Repeated(Rule):
     def sent(self, packet: Packet) -> None:
         """Check what it repeats."""
         at, self._newest = packet.at, packet.number
-        datagram = packet.datagram
-        path = datagram.source, datagram.source_port, datagram.destination, datagram.destination_port
+        path = _path_of(packet)
         if path != self._path:
             self._latest = 0 if self._path is None else -1
             self._path = path
@@ -162,6 +166,8 @@ class Repeated(Rule):
         sent = self.end.packet_numbered(number)
         if sent is None or sent.is_early:
             return True  # SPEC 15-7: refused data goes again without loss
+        if _path_of(sent) != self._path:
+            return True  # SPEC 13.2-6: when an end gives up what went another way, its new estimates say
         ahead = self._acked.largest - number
         lost = ahead >= _PACKET_THRESHOLD or (ahead > 0 and self._was_late(sent, at))
         if lost and self._arq == _GO_BACK_N:
@@ -202,3 +208,9 @@ class Repeated(Rule):
 def _at_first(handshake: int | None) -> int | None:
     """Return the shortest round trip that an end may go by before its first sample, ns."""
     return None if handshake is None else min(handshake, _INITIAL_RTT)
+
+
+def _path_of(packet: Packet) -> _Path:
+    """Return address and port that a packet was sent from and to."""
+    datagram = packet.datagram
+    return datagram.source, datagram.source_port, datagram.destination, datagram.destination_port
