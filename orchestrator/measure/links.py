@@ -22,6 +22,7 @@ from orchestrator.measure.streams import Observed, Prober, Stream
 PATH_BYTES = 100
 #: Frames of a train at least and at most, and how long it takes to pass the bottleneck.
 TRAIN_FEWEST, TRAIN_MOST, TRAIN_TIME = 40, 4_000, 100 * MILLISECOND
+FASTER, LEAST_INTERVAL = 1.5, MILLISECOND // 10
 #: Trains that cross at the same time, bits a second together: what one process can send and read.
 TOGETHER = 400_000_000
 #: A train tells the rate only if it is so much longer than the delays are apart.
@@ -119,8 +120,13 @@ def train_stream(asked: Asked) -> Stream:
     assert asked.rate, "a train is for a direction with a rate"
     size = asked.mtu + 14
     time = max(TRAIN_TIME, 2 * LONGER_THAN_JITTER * asked.spread)
-    count = asked.rate * time // (8 * size * SECOND)
-    return Stream(count=max(TRAIN_FEWEST, min(TRAIN_MOST, count)), size=size, interval=0)
+    # Half as fast again as the bottleneck: a short queue then stays full as long as the train lasts, where
+    # frames all at once would fill it and be lost. Where no process can keep such a pace, all at once it is.
+    interval = int(8 * size * SECOND / (FASTER * asked.rate))
+    faster = FASTER if interval >= LEAST_INTERVAL else 1
+    count = int(faster * asked.rate * time / (8 * size * SECOND))
+    count = max(TRAIN_FEWEST, min(TRAIN_MOST, count))
+    return Stream(count, size, interval if interval >= LEAST_INTERVAL else 0)
 
 
 def _train_told(asked: Asked, train: Observed) -> Asked:

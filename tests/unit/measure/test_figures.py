@@ -125,6 +125,13 @@ def test_sparse_frames_do_not_wait_for_each_other() -> None:
     assert path_stream(Asked(), SHORT).count == SHORT.most
 
 
+def test_train_keeps_a_short_queue_full_all_the_time() -> None:
+    slow, fast = train_stream(Asked(rate=10_000_000)), train_stream(Asked(rate=500_000_000))
+    assert slow.interval == pytest.approx(1514 * 8 * 100 / 1.5, abs=1)
+    assert slow.count * slow.interval == pytest.approx(100 * MS, rel=0.02)
+    assert fast.interval == 0
+
+
 def test_train_lasts_long_enough_for_its_jitter() -> None:
     assert train_stream(Asked(rate=20_000_000, spread=5 * MS)).count * 1514 * 8 >= 0.1 * 20_000_000 * 0.99
 
