@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.support.between import lab_forms
+from orchestrator.cli.support.between import DEFAULT_PORT, lab_forms
 
 if TYPE_CHECKING:
     from orchestrator.perf.client import PerfResult
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.option("-s", "--server", is_flag=True, help="Serve tests until interrupted.")
 @click.option("-c", "--client", "host", metavar="HOST", help="Run a test against the server at HOST.")
 @click.option(
-    "-p", "--port", type=click.IntRange(1, 65535), default=5301, show_default=True, help="UDP port."
+    "-p", "--port", type=click.IntRange(1, 65535), default=DEFAULT_PORT, show_default=True, help="UDP port."
 )
 @click.option(
     "-B", "--bind", metavar="ADDRESS", default="0.0.0.0", help="Server: where to listen; :: for IPv6."

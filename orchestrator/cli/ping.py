@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.cli.support.between import lab_forms
+from orchestrator.cli.support.between import DEFAULT_PORT, lab_forms
 
 
 @click.command("ping")
@@ -19,7 +19,7 @@ from orchestrator.cli.support.between import lab_forms
     "-W", "--wait", type=click.FloatRange(0.001, 3600), default=10.0, help="Seconds to wait for each."
 )
 @click.option(
-    "-p", "--port", type=click.IntRange(1, 65535), default=5301, show_default=True, help="UDP port."
+    "-p", "--port", type=click.IntRange(1, 65535), default=DEFAULT_PORT, show_default=True, help="UDP port."
 )
 @click.option("-q", "--quiet", is_flag=True, help="Only the last lines.")
 @click.option("--key", metavar="WORD", help="What the server's key follows from: the same word at both ends.")

@@ -24,8 +24,6 @@ from node.protocol.identity import Identity, Peer
 from node.protocol.time import Instant
 from node.workloads.flow import describe_close
 
-#: iperf3's is 5201.
-DEFAULT_PORT = 5301
 #: What the key of a server follows from if nobody gives a word: then anybody can pose as one.
 NO_KEY = "narrows perf"
 

@@ -11,6 +11,8 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+#: iperf3's is 5201.
+DEFAULT_PORT = 5301
 #: What iperf3's letters mean.
 _LETTERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from node.dissectors.reset import STATELESS_RESET
 from node.dissectors.scapy_layer import (
     COMPLETION,
+    DATA,
+    DATA_ODD,
     EARLY,
     INITIATION,
     RESPONSE,
@@ -37,9 +40,9 @@ _NAMES = {
     RETRY: "RETRY",
     EARLY: "EARLY",
     SEALED: "SEALED",
-    0x41: "DATA",
-    0x45: "DATA",
-    0x42: "STATELESS_RESET",
+    DATA: "DATA",
+    DATA_ODD: "DATA",
+    STATELESS_RESET: "STATELESS_RESET",
 }
 _HEADER_BYTES = 13
 #: Ranges of an ACK that are written out.
