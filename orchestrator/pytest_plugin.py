@@ -15,6 +15,7 @@ report says where they are, with which seed, and how to do the run again. See do
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import shutil
 from collections.abc import Coroutine, Generator, Iterator, Mapping
@@ -335,4 +336,5 @@ def _topology(request: pytest.FixtureRequest) -> tuple[Topology, str]:
 
 def _file_name(nodeid: str) -> str:
     kept = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in nodeid)
-    return kept[-120:].strip("-")
+    # Cut and cleaned names may be alike, and who passes removes his directory.
+    return f"{kept[-120:].strip('-')}-{hashlib.sha256(nodeid.encode()).hexdigest()[:8]}"
