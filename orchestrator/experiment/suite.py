@@ -8,12 +8,13 @@ import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from orchestrator.backends.base import BACKENDS
+from orchestrator.errors import TestbedError
 from orchestrator.experiment.cases import CaseFile, CaseResult, Outcome, Setting, run_case, run_case_alone
 from orchestrator.topology.model import CaseBreak
 
@@ -127,7 +128,13 @@ async def _run_beside(
     async def one(index: int) -> None:
         cell = cells[index]
         run = partial(run_case_alone, cell.case, cell.setting, directory, cell.broken)
-        take(index, await loop.run_in_executor(pool, run))
+        try:
+            take(index, await loop.run_in_executor(pool, run))
+        except BrokenExecutor as error:
+            raise TestbedError(
+                "a process that runs cases was killed, as for want of memory; run fewer at once with --jobs "
+                f"(it may have been that of {cells[index].case.name})"
+            ) from error
 
     # So that no long one is left alone at the end.
     dearest_first = sorted(indices, key=lambda index: -cells[index].case.volume)
