@@ -32,6 +32,8 @@ FOUND_LABS = [
     2124,
     # What had gone another way, before a movement, went again by the estimates of the new path.
     2187,
+    # An acknowledgement of nothing but an ACK was taken for a sample of the round trip, as the first one.
+    2625,
     # CLOSE came to the address that its target had moved away from.
     3571,
 ]

@@ -81,7 +81,7 @@ class Repeated(Rule):
                 rtt = at - sent.at
                 if self._latest >= 0:
                     # What is no sample to the sender (SPEC 13.4-3) can only lower what is known of its last.
-                    is_sample = bool(sent.segments) or not self._latest
+                    is_sample = bool(sent.segments)
                     self._latest = rtt if is_sample else min(self._latest, rtt)
                 self._measured = rtt if self._measured is None else min(self._measured, rtt)
         self._heard.append(at)
