@@ -67,6 +67,8 @@ class Sightings:
 
     def __init__(self, plan: DeploymentPlan, report: WireReport) -> None:
         self._plan = plan
+        #: A node's addresses, by its name: a hub of thousands of links is asked for once a link.
+        self._of_nodes: dict[str, frozenset[bytes]] = {}
         self._report = report
         self._datagrams: dict[tuple[int, Key | None, bool], Datagram] = {}
         self._ports = {node.port for node in plan.nodes}
@@ -218,25 +220,25 @@ class Sightings:
                 if interface.name == end.interface:
                     yield bytes.fromhex(interface.mac.replace(":", "")), str(end)
 
-    def _addresses(self, end: str) -> set[bytes]:
+    def _addresses(self, end: str) -> frozenset[bytes]:
         """Return the addresses of the node that an end of a link is of: what comes from there it has sent.
 
         But a NAT router's are on what others sent, and have left once already.
         """
-        node = self._plan.node(end.partition(":")[0])
-        if node.nat is not None:
-            return set()
-        return {address_bytes(host) for host in node.all_addresses}
+        name = end.partition(":")[0]
+        found = self._of_nodes.get(name)
+        if found is None:
+            node = self._plan.node(name)
+            hosts = () if node.nat is not None else node.all_addresses
+            found = self._of_nodes[name] = frozenset(address_bytes(host) for host in hosts)
+        return found
 
-    def _targets(self, link: LinkPlan) -> set[bytes]:
+    def _targets(self, link: LinkPlan) -> frozenset[bytes]:
         """Return the addresses of the link's two nodes, those of their other interfaces included.
 
         What arrives at a NAT router's own address is for somebody behind it, and not delivered yet.
         """
-        nodes = (self._plan.node(end.node) for end in (link.a, link.b))
-        return {
-            address_bytes(address) for node in nodes if node.nat is None for address in node.all_addresses
-        }
+        return self._addresses(link.a.node) | self._addresses(link.b.node)
 
 
 #: From where and to where: IP address and port.
