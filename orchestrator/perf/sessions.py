@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 from node.protocol.connection import Connection
 from node.protocol.errors import LocalProtocolError
@@ -84,7 +85,7 @@ class Sender:
 
     def __init__(self, connection: Connection, wanted: Wanted, *, now: Instant) -> None:
         self._wanted = wanted
-        self._block = memoryview(bytes(range(256)) * (wanted.length // 256 + 1))[: wanted.length]
+        self._block = _longest_block()[: wanted.length]
         self.began = now
         self.streams = [
             Sending(FlowStream(connection, connection.open_stream())) for _ in range(wanted.parallel)
@@ -117,6 +118,12 @@ class Sender:
         if rate and sending.written * 8 * SECOND > rate * (now - self.began):
             return False
         return sending.stream.wants_more()
+
+
+@cache
+def _longest_block() -> memoryview:
+    """Return what all senders write from: one each would let a peer's requests fill the server's memory."""
+    return memoryview(bytes(range(256)) * (MAX_LENGTH // 256))
 
 
 class ServerSession:
