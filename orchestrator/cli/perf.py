@@ -71,7 +71,7 @@ def command(
     from node.protocol.time import SECOND
     from orchestrator.cli.support.between import amount, inside_lab
     from orchestrator.perf import client
-    from orchestrator.perf.sessions import Wanted
+    from orchestrator.perf.sessions import MAX_LENGTH, Wanted
 
     if ends:
         click.get_current_context().exit(inside_lab("perf", lab, ends))
@@ -86,12 +86,15 @@ def command(
         return
     if seconds is not None and size is not None:
         raise click.UsageError("give a time (-t) or a number of bytes (-n), not both")
+    block = amount(length, base=1024)
+    if not 1 <= block <= MAX_LENGTH:
+        raise click.UsageError(f"-l: found {length!r}, must be from 1 to {MAX_LENGTH >> 20}M")
     wanted = Wanted(
         parallel=parallel,
         reverse=reverse,
         duration=0 if size is not None else round((seconds or 10.0) * SECOND),
         size=amount(size, base=1024) if size is not None else 0,
-        length=amount(length, base=1024),
+        length=block,
         rate=amount(bitrate, base=1000) if bitrate is not None else 0,
     )
     _run_client(str(host), port, wanted, key=key, interval=interval, congestion=congestion, as_json=as_json)

@@ -160,6 +160,8 @@ def test_ping_exits_with_1_when_nobody_answers() -> None:
         (["perf", "-s", "-c", "host"], "give one of -s, -c HOST"),
         (["perf", "-c", "127.0.0.1", "-t", "1", "-n", "1M"], "not both"),
         (["perf", "-c", "127.0.0.1", "-n", "1Q"], "must be a number with K, M, G or T"),
+        (["perf", "-c", "127.0.0.1", "-l", "0"], "from 1 to 4M"),
+        (["perf", "-c", "127.0.0.1", "-l", "5M"], "from 1 to 4M"),
         (["perf", "-c", "127.0.0.1", "-C", "vegas"], "vegas"),
         (["perf", "--lab", "x", "a"], "two hosts of the lab"),
         (["ping"], "give HOST, or two hosts"),
