@@ -76,9 +76,11 @@ def _told(error: BaseException) -> str:
     if isinstance(error, TopologyError):
         # It starts with file:line:column, where editors and terminals look for it.
         return str(error)
-    if not isinstance(error, PermissionError):
+    if not isinstance(error, OSError):
         return f"narrows: {error}"
     where = f"{error.filename}: " if error.filename else ""
+    if not isinstance(error, PermissionError):
+        return f"narrows: {where}{error.strerror or error}"
     advice = "labs belong to the user who made them, most often root: run as that user"
     return f"narrows: {where}{error.strerror}; {advice}"
 

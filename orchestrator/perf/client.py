@@ -174,9 +174,8 @@ def _conclude(node: PerfNode, session: ClientSession, result: PerfResult) -> Non
     result.retransmits = statistics.retransmitted_packets
     if session.sender is not None and session.report is not None:
         result.sent = [sending.written for sending in session.sender.streams]
-        streams, seconds = session.report.get("streams"), session.report.get("seconds")
-        result.received = [int(str(size)) for size in streams] if isinstance(streams, list) else []
-        result.received_seconds = float(str(seconds)) or result.seconds
+        result.received = list(session.report.streams)
+        result.received_seconds = session.report.seconds or result.seconds
     else:
         result.sent = result.received = session.moved()
 

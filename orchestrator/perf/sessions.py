@@ -7,7 +7,6 @@ streams, opened by whoever sends; a ping is a message, and comes back as one.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -126,6 +125,33 @@ def _longest_block() -> memoryview:
     return memoryview(bytes(range(256)) * (MAX_LENGTH // 256))
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the server says of a test that it received."""
+
+    #: Bytes of each stream.
+    streams: tuple[int, ...]
+    #: From the first data to the last.
+    seconds: float
+
+    def encode(self) -> bytes:
+        """Return it as the server sends it."""
+        return json.dumps({"streams": self.streams, "seconds": self.seconds}).encode()
+
+    @staticmethod
+    def decode(data: bytes) -> Report:
+        """Return what a server says (ValueError: it cannot be read)."""
+        fields = json.loads(data)
+        if not isinstance(fields, dict) or set(fields) != {"streams", "seconds"}:
+            raise ValueError("it is no report of narrows perf")
+        streams, seconds = fields["streams"], fields["seconds"]
+        if not isinstance(streams, list) or not all(isinstance(size, int) for size in streams):
+            raise ValueError("its streams are no list of whole numbers")
+        if not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):
+            raise ValueError("its seconds are no time")
+        return Report(tuple(streams), seconds)
+
+
 class ServerSession:
     """The server's side of one test."""
 
@@ -159,8 +185,8 @@ class ServerSession:
             self._begin(line, now)
         if ended and self._wanted is not None:
             seconds = (self._last - self._began) / SECOND
-            report = {"streams": list(self.received.values()), "seconds": seconds}
-            self._connection.write(CONTROL, json.dumps(report).encode(), end=True)
+            report = Report(tuple(self.received.values()), seconds)
+            self._connection.write(CONTROL, report.encode(), end=True)
 
     def _begin(self, line: bytes, now: Instant) -> None:
         try:
@@ -205,7 +231,7 @@ class ClientSession:
     began: Instant = 0
     received: dict[int, int] = field(default_factory=dict)
     open_streams: set[int] = field(default_factory=set)
-    report: Mapping[str, object] | None = None
+    report: Report | None = None
     #: Number of a ping → when it came back.
     answers: dict[int, Instant] = field(default_factory=dict)
     _line: bytearray = field(default_factory=bytearray)
@@ -229,8 +255,13 @@ class ClientSession:
             self.open_streams.discard(stream_id) if ended else self.open_streams.add(stream_id)
             return
         self._line += data
-        if ended:
-            self.report = json.loads(self._line)
+        try:
+            if len(self._line) > MAX_LINE_BYTES:
+                raise ValueError("it is too long")
+            if ended:
+                self.report = Report.decode(bytes(self._line))
+        except (ValueError, RecursionError) as error:
+            self.closed = f"the server's report cannot be read: {error}"
 
     def on_message(self, data: bytes, *, now: Instant) -> None:
         """Note that a ping came back."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from node.protocol.time import SECOND, Duration
 from orchestrator.errors import BackendError
+from orchestrator.results import RESULT_FILE
 from orchestrator.topology.labels import fits
 from orchestrator.wiring import cleanup
 from orchestrator.wiring.cleanup import LabSummary
@@ -20,7 +21,7 @@ from orchestrator.wiring.journal import run_directory, run_ids
 
 _RUN = re.compile(r".+-([0-9a-f]{8})")
 #: Files that a run, and nothing else, has: one of them is there from the start, or from the end.
-_MARKS = ("result.json", "run.json", "captures", "logs")
+_MARKS = (RESULT_FILE, "run.json", "captures", "logs")
 
 
 def dead_labs(older_than: Duration, labels: Mapping[str, str], *, deployed: bool) -> list[LabSummary]:
@@ -51,10 +52,19 @@ def old_runs(results: Path, older_than: Duration) -> list[Path]:
         name = _RUN.fullmatch(path.name)
         if name is None or name[1] in up or path.is_symlink() or not path.is_dir():
             continue
-        marks = [path / mark for mark in _MARKS if (path / mark).exists()]
-        if marks and max(mark.stat().st_mtime for mark in (path, *marks)) <= limit:
+        if any((path / mark).exists() for mark in _MARKS) and _last_written(path) <= limit:
             found.append(path)
     return found
+
+
+def _last_written(run: Path) -> float:
+    """Return when a run wrote last, seconds of the wall clock.
+
+    A result is the last thing written. Without one the run may still go on: then each of its files counts.
+    """
+    if (run / RESULT_FILE).exists():
+        return max(path.stat().st_mtime for path in (run, run / RESULT_FILE))
+    return max(path.lstat().st_mtime for path in (run, *run.rglob("*")))
 
 
 def remove(labs: Sequence[LabSummary], runs: Sequence[Path]) -> list[LabSummary]:

@@ -7,6 +7,7 @@ holds a lock on the journal; the kernel lets go of it when that process dies, ho
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -118,14 +119,23 @@ class Journal:
         """Write entries, each a JSON object with ``kind``, and have them on the disk on return.
 
         Raises:
-            BackendError: the journal is gone: another command has destroyed this lab.
+            BackendError: the journal is gone (another command has destroyed this lab), or its disk is full.
         """
-        if not (self.directory / JOURNAL_FILE).exists():
+        path = self.directory / JOURNAL_FILE
+        if not path.exists():
             raise BackendError(f"lab {self.run_id} has been destroyed by another command")
         data = "".join(json.dumps(entry) + "\n" for entry in entries).encode()
-        written = os.write(self._descriptor, data)
-        assert written == len(data), "the disk is full"
-        os.fsync(self._descriptor)
+        before = os.fstat(self._descriptor).st_size
+        try:
+            if os.write(self._descriptor, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._descriptor)
+        except OSError as error:
+            # Half a line would take the next one with it, and what that tells of would never be removed.
+            os.ftruncate(self._descriptor, before)
+            raise BackendError(
+                f"{path} cannot be written: {error.strerror}; make room, or set NARROWS_STATE elsewhere"
+            ) from error
 
     def entries(self) -> list[JournalEntry]:
         """Return all entries; one cut off by a crash is not among them, since nothing was made of it."""

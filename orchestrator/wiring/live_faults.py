@@ -258,7 +258,8 @@ def _is_ended_by(lab: LabRecord, fault: Fault, entry: Entry) -> bool:
 
 
 def _forward(node: NodeRecord, *, on: bool) -> None:
-    setting = {"net/ipv4/ip_forward": "1" if on else "0"}
+    forwards = "1" if on else "0"
+    setting = {"net/ipv4/ip_forward": forwards, "net/ipv6/conf/all/forwarding": forwards}
     namespaces.inside({Path(node.namespace): lambda: namespaces.write_settings(setting)})
 
 

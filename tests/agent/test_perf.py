@@ -16,7 +16,7 @@ from node.protocol.time import MILLISECOND, SECOND
 from orchestrator.cli.main import main
 from orchestrator.perf import report
 from orchestrator.perf.client import PerfError, PerfResult, PingResult, measure, ping, resolve, serve
-from orchestrator.perf.sessions import MAX_PARALLEL, Wanted
+from orchestrator.perf.sessions import MAX_PARALLEL, Report, Wanted
 
 T = TypeVar("T")
 TIME_LIMIT = 60.0
@@ -189,6 +189,23 @@ def test_wrong_command_lines_are_refused_in_words(line: list[str], said: str) ->
 def test_a_server_refuses_what_it_does_not_serve(line: bytes) -> None:
     with pytest.raises(ValueError, match=r"request|at most|neither"):
         Wanted.decode(line)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b'{"streams": 3, "seconds": 1}',
+        b'{"streams": ["3"], "seconds": 1}',
+        b'{"streams": [3], "seconds": Infinity}',
+        b'{"streams": [3], "seconds": -1}',
+        b'{"streams": [3]}',
+    ],
+)
+def test_a_server_that_reports_nonsense_is_not_believed(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"Expecting|report|streams|seconds"):
+        Report.decode(data)
 
 
 def test_a_name_that_is_none_is_told() -> None:

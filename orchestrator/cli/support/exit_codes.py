@@ -42,5 +42,7 @@ def exit_code_of(error: BaseException) -> ExitCode | None:
         (PermissionError, ExitCode.ENVIRONMENT),
         (BackendError, ExitCode.PARTLY_UP),
         (TestbedError, ExitCode.FAILED),
+        # A full disk, a directory where a file should be: the system's own words say what is wrong.
+        (OSError, ExitCode.FAILED),
     )
     return next((code for kind, code in table if isinstance(error, kind)), None)

@@ -37,6 +37,13 @@ def test_only_runs_that_are_old_and_over_are_garbage(tmp_path: Path, state: Path
     make(results / "notes", 2 * HOUR)
     (results / "photos-0123abca").mkdir()
     os.utime(results / "photos-0123abca", (0, 0))
+    # It goes on: its state is elsewhere, its result is not there, and what it writes lies deep.
+    running = results / "line-0123abc9"
+    (running / "nodes" / "a").mkdir(parents=True)
+    (running / "captures").mkdir()
+    (running / "nodes" / "a" / "film").write_bytes(b"just now")
+    for found in (running / "nodes" / "a", running / "nodes", running / "captures", running):
+        os.utime(found, (0, 0))
     (results / "link-0123abcb").symlink_to(old)
     assert garbage.old_runs(results, HOUR * SECOND) == [old]
     garbage.remove([], [old])

@@ -40,6 +40,18 @@ def test_an_entry_cut_off_by_a_crash_is_left_out(state: Path) -> None:
     assert [entry.text("name") for entry in read_entries(RUN)] == ["one"]
 
 
+def test_a_full_disk_leaves_no_half_line_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    with Journal.create(RUN) as journal:
+        journal.record({"kind": "namespace", "name": "one"})
+        monkeypatch.setattr("os.write", lambda descriptor, data: write(descriptor, data[:9]))
+        with pytest.raises(BackendError, match=r"cannot be written: No space left on device; make room"):
+            journal.record({"kind": "namespace", "name": "lost"})
+        monkeypatch.setattr("os.write", write)
+        journal.record({"kind": "namespace", "name": "two"})
+    assert [entry.text("name") for entry in read_entries(RUN)] == ["one", "two"]
+
+
 def test_one_process_owns_a_lab() -> None:
     with Journal.create(RUN) as journal:
         journal.record({"kind": "lab", "pid": os.getpid()})
