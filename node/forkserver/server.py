@@ -13,6 +13,7 @@ import selectors
 import signal
 import socket
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
@@ -94,7 +95,7 @@ class ForkServer:
         try:
             request: dict[str, Any] = json.loads(line)  # Any: it is looked at here, field by field
             if "spawn" in request:
-                return {"pids": [self._fork(order) for order in child.orders(request["spawn"])]}
+                return {"pids": self._fork_all(child.orders(request["spawn"]))}
             if "code" in request:
                 return {"code": self._code_of(int(request["code"]))}
             if "end" in request:
@@ -105,6 +106,20 @@ class ForkServer:
         except OSError as error:
             return {"error": f"{error.strerror or error}: too many processes, or too little memory"}
         return {"error": "found none of spawn, code, end"}
+
+    def _fork_all(self, orders: Iterable[child.Order]) -> list[int]:
+        """Fork all or none: of a process that nobody was told of, nobody would keep a journal."""
+        made: list[int] = []
+        try:
+            for order in orders:
+                made.append(self._fork(order))  # noqa: PERF401 (what was made so far is needed below)
+        except OSError:
+            for pid in made:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                self._children.discard(pid)
+            raise
+        return made
 
     def _fork(self, order: child.Order) -> int:
         # A thread would be missing in the fork, with whatever lock it holds.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from node.forkserver.server import ForkServer as Serving
 from orchestrator.errors import BackendError
 from orchestrator.executor import RUN_VARIABLE, Executor, Process
 from orchestrator.wiring.forkserver import ForkServer, Wanted
@@ -138,3 +140,28 @@ def await_end(processes: list[Process]) -> None:
     while any(start_of(process.pid) is not None for process in processes):
         assert time.monotonic() < deadline, "they outlive it"
         time.sleep(0.01)
+
+
+def test_a_fork_that_fails_takes_those_before_it_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of processes that nobody was told of, nobody would keep a journal."""
+    made: list[int] = []
+
+    def fork(server: Serving, order: object) -> int:
+        if len(made) == 2:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        made.append(os.posix_spawn("/bin/sleep", ["sleep", "1000"], {}))
+        return made[-1]
+
+    monkeypatch.setattr(Serving, "_fork", fork)
+    monkeypatch.setattr("node.forkserver.child.orders", lambda asked: asked)
+    serving = Serving(tmp_path / "fork.sock", attached=True)
+    answer = serving._answer(b'{"spawn": [1, 2, 3]}')
+    serving._listener.close()
+    serving._selector.close()
+    assert "too many processes" in str(answer["error"])
+    assert len(made) == 2
+    for pid in made:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
