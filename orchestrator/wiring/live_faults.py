@@ -21,7 +21,7 @@ from node.protocol.time import Duration
 from orchestrator.errors import BackendError
 from orchestrator.executor import Executor
 from orchestrator.faulted_links import FaultedLinks, Layer
-from orchestrator.faults.base import FAULTS, Fault, Flows, LinkFault, View
+from orchestrator.faults.base import FAULTS, Fault, Flows, LinkFault, Need, View
 from orchestrator.topology.model import LinkEndpoint, NodeKind
 from orchestrator.wiring import fault_book, live, namespaces, nat
 from orchestrator.wiring.fault_book import Entry, FaultBook
@@ -50,6 +50,7 @@ async def begin(lab: LabRecord, action: str, value: object, duration: Duration |
         BackendError: it cannot be done; then it is not on.
     """
     fault = FAULTS[action](value, view_of(lab))
+    _check_return(lab, fault, ends=duration is not None)
     now = time.monotonic_ns()
     with fault_book.locked(lab.run_id) as book:
         for entry in book.entries:
@@ -243,12 +244,30 @@ class LiveLab:
         if node.is_router:
             _forward(node, on=True)
         elif node.container:
+            asked = ["docker", "inspect", "--format", "{{.State.Status}}", node.container]
+            if Executor().run(asked, check=False).stdout.strip() != "paused":
+                raise BackendError(
+                    f"the container of {node.name} was killed and does not return: "
+                    f"narrows destroy {self._lab.run_id}, then deploy again"
+                )
             Executor().run(["docker", "unpause", node.container])
         else:
             try:
                 os.kill(_agent_of(self._lab, node), signal.SIGCONT)
             except BackendError:
                 _start_agent(self._lab, node)
+
+
+def _check_return(lab: LabRecord, fault: Fault, *, ends: bool) -> None:
+    """Refuse to end nodes for a while that cannot be brought back (BackendError)."""
+    if Need.NODES_RETURN not in fault.needs(ends=ends):
+        return
+    for node in map(lab.node, fault.needs_up()):
+        if node.container and not node.is_router:
+            raise BackendError(
+                f"{node.name} is a container, and one that was killed does not return: "
+                f"pause it instead, or {fault.name} it without --for"
+            )
 
 
 def _is_ended_by(lab: LabRecord, fault: Fault, entry: Entry) -> bool:
