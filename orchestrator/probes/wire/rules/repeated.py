@@ -69,7 +69,7 @@ class Repeated(Rule):
         """Take an acknowledgement."""
         if packet.ack is None:
             return
-        if self._arq == _GO_BACK_N and self._steps_back(at):
+        if self._arq == _GO_BACK_N and (self._steps_back(at) or self._may_still_step_back()):
             # What was held for lost until now goes again with all behind it, even if this acknowledges it.
             self._stepped_back = self._newest
         largest = packet.ack.intervals[0][1]
@@ -161,6 +161,10 @@ class Repeated(Rule):
                 self._looked_at = number
                 return True
         return False
+
+    def _may_still_step_back(self) -> bool:
+        """Return whether what can have been held for lost is still missing: it may be so from now on only."""
+        return self._looked_at >= 0 and self._looked_at not in self._acked
 
     def _was_lost(self, number: int, at: int) -> bool:
         sent = self.end.packet_numbered(number)
