@@ -26,7 +26,5 @@ LAB = LabRecord(
 
 
 def test_a_container_is_not_killed_for_a_while() -> None:
-    with pytest.raises(
-        BackendError, match="one that was killed does not return: pause"
-    ):
+    with pytest.raises(BackendError, match="one that was killed does not return: pause"):
         asyncio.run(live_faults.begin(LAB, "crash", ["a"], 2 * SECOND))
