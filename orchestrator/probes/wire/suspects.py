@@ -5,6 +5,7 @@ Decided when all good datagrams are known: damage is a few flipped bits in a cop
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -15,8 +16,8 @@ from orchestrator.probes.wire.sightings import Datagram
 _PARTS = 4
 #: So many bits may differ from the good copy: netem flips one on each corrupting link.
 _MAX_FLIPPED = 8
-#: Parts of different datagrams may be equal (zeros, say); so many are looked at.
-_MAX_CANDIDATES = 16
+#: Parts of different datagrams may be equal (zeros, say); so many are looked at, the latest sent before.
+_MAX_CANDIDATES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +75,17 @@ class Suspects:
 
 
 _Key = tuple[int, int, int]
+#: When a good datagram was sent, in order, and its bytes.
+_Sent = tuple[list[int], list[memoryview]]
 
 
-def _index(good: Iterable[Datagram]) -> Mapping[_Key, list[memoryview]]:
-    index: dict[_Key, list[memoryview]] = {}
-    for datagram in good:
+def _index(good: Iterable[Datagram]) -> Mapping[_Key, _Sent]:
+    index: dict[_Key, _Sent] = {}
+    for datagram in sorted(good, key=lambda datagram: datagram.at):
         for key in _keys(datagram.payload):
-            candidates = index.setdefault(key, [])
-            if len(candidates) < _MAX_CANDIDATES:
-                candidates.append(datagram.payload)
+            times, payloads = index.setdefault(key, ([], []))
+            times.append(datagram.at)
+            payloads.append(datagram.payload)
     return index
 
 
@@ -92,10 +95,12 @@ def _keys(payload: memoryview) -> list[_Key]:
     return [(size, part, hash(payload[cuts[part] : cuts[part + 1]])) for part in range(_PARTS)]
 
 
-def _is_copy(datagram: Datagram, index: Mapping[_Key, list[memoryview]]) -> bool:
+def _is_copy(datagram: Datagram, index: Mapping[_Key, _Sent]) -> bool:
     number = int.from_bytes(datagram.payload, "big")
     for key in _keys(datagram.payload):
-        for candidate in index.get(key, ()):
+        times, payloads = index.get(key, ((), ()))
+        last = bisect_right(times, datagram.at)
+        for candidate in payloads[max(0, last - _MAX_CANDIDATES) : last]:
             if (number ^ int.from_bytes(candidate, "big")).bit_count() <= _MAX_FLIPPED:
                 return True
     return False
