@@ -48,6 +48,7 @@ timeline:
 """
 BEHIND_NAT = """
 name: behind-nat
+calibrate: off
 time-limit: 60s
 topology:
   defaults: {netem: {delay: 2ms}}
