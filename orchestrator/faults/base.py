@@ -23,6 +23,7 @@ from node.registry import Registry
 from orchestrator.errors import BackendError
 from orchestrator.topology.errors import suggestion
 from orchestrator.topology.model import LinkEndpoint, NodeKind, Topology
+from orchestrator.topology.quantities import Names
 
 Ends = tuple[LinkEndpoint, LinkEndpoint]
 
@@ -223,6 +224,68 @@ class Fault:
     def __str__(self) -> str:
         """Return what it is done to, as users read it."""
         return ""
+
+
+class NodesFault(Fault):
+    """An action on nodes, which its value lists by name."""
+
+    example: ClassVar[str] = "b"
+    shape: ClassVar[Any] = Names
+
+    def __init__(self, value: Any, view: View) -> None:
+        self.nodes = tuple(self.find(view, name, (index,)) for index, name in enumerate(value))
+        #: What is held by who keeps the nodes from running.
+        self.held = tuple(f"node {name}" for name in self.nodes)
+
+    def find(self, view: View, name: str, path: tuple[int]) -> str:
+        """Return ``name`` if the action can be done to that node (FaultError: it cannot)."""
+        return view.node(name, path=path)
+
+    def lane(self) -> str:
+        """Return the nodes' lane."""
+        return self.held[0]
+
+    def __str__(self) -> str:
+        """Return the nodes."""
+        return ", ".join(self.nodes)
+
+
+class DownFault(NodesFault):
+    """An action that keeps nodes from running while it lasts."""
+
+    lasting: ClassVar[Lasting] = Lasting.MAY
+
+    def claims(self) -> tuple[str, ...]:
+        """Return the nodes, which are not there for other actions while it lasts."""
+        return self.held
+
+    def needs_up(self) -> tuple[str, ...]:
+        """Return the nodes."""
+        return self.nodes
+
+    async def end(self, lab: FaultLab) -> str:
+        """Let them run again."""
+        for node in self.nodes:
+            await lab.run(node)
+        return ""
+
+
+class FlowsFault(Fault):
+    """An action on flows, which its value lists by name."""
+
+    example: ClassVar[str] = "film"
+    shape: ClassVar[Any] = Names
+
+    def __init__(self, value: Any, view: View) -> None:
+        self.flows = tuple(view.flow(name, path=(index,)) for index, name in enumerate(value))
+
+    def lane(self) -> str:
+        """Return the flows' lane."""
+        return "flows"
+
+    def __str__(self) -> str:
+        """Return the flows."""
+        return ", ".join(self.flows)
 
 
 class LinkFault(Fault):

@@ -2,53 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from orchestrator.faults.base import FAULTS, Fault, FaultLab, Lasting, Need, View
-from orchestrator.topology.quantities import Names
+from orchestrator.faults.base import FAULTS, DownFault, FaultLab, Need
 
 
 @FAULTS.register("crash")
-class Crash(Fault):
-    """Ends the agents of nodes at once, as a power cut does; routers forward no more."""
+class Crash(DownFault):
+    """Ends the agents of nodes at once, as a power cut does; routers forward no more.
+
+    When it ends they start anew, and remember nothing.
+    """
 
     name: ClassVar[str] = "crash"
     summary: ClassVar[str] = "End nodes at once, as a power cut does; after for: they start anew."
-    example: ClassVar[str] = "b"
-    shape: ClassVar[Any] = Names
-    lasting: ClassVar[Lasting] = Lasting.MAY
-
-    def __init__(self, value: Any, view: View) -> None:
-        self._nodes = tuple(view.node(name, path=(index,)) for index, name in enumerate(value))
-
-    def claims(self) -> tuple[str, ...]:
-        """Return the nodes, which are not there for other actions while it lasts."""
-        return tuple(f"node {name}" for name in self._nodes)
-
-    def needs_up(self) -> tuple[str, ...]:
-        """Return the nodes."""
-        return self._nodes
 
     def needs(self, *, ends: bool) -> frozenset[Need]:
         """Return what back ends need to kill a node, and to bring it back."""
         return frozenset({Need.NODE_STATES, Need.NODES_RETURN} if ends else {Need.NODE_STATES})
 
-    def lane(self) -> str:
-        """Return the nodes' lane."""
-        return f"node {self._nodes[0]}"
-
     async def begin(self, lab: FaultLab) -> str:
         """Kill them."""
-        for node in self._nodes:
+        for node in self.nodes:
             await lab.crash(node)
         return ""
-
-    async def end(self, lab: FaultLab) -> str:
-        """Start them anew; they remember nothing."""
-        for node in self._nodes:
-            await lab.run(node)
-        return ""
-
-    def __str__(self) -> str:
-        """Return the nodes."""
-        return ", ".join(self._nodes)
