@@ -15,10 +15,9 @@ from typing import ClassVar
 
 from node.dissectors.protection import HEADER_BYTES, TAG_BYTES, TagError, opener, seal
 from orchestrator.backends.base import Deployment
-from orchestrator.errors import ProbeError
 from orchestrator.probes.base import PROBES, ProbeResult
 from orchestrator.probes.sniffing import framed
-from orchestrator.probes.ways import ways
+from orchestrator.probes.ways import targets
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan
 
@@ -176,12 +175,10 @@ class IntegrityProbe:
         Raises:
             ProbeError: the endpoint is not in the plan, or there is nobody to send to.
         """
-        targets = list(ways(plan, endpoint, probe=self.name))
-        if not targets:
-            raise ProbeError(f"integrity: no other node to send to from {endpoint}")
+        found = targets(plan, endpoint, probe=self.name)
         rates = measure(rng)
         for sent in range(_FRAMES):
-            source, hop, target = targets[sent % len(targets)]
+            source, hop, target = found[sent % len(found)]
             damage, *_ = DAMAGES[rng.choice(list(DAMAGES))]
             header = b"\x41" + rng.randbytes(12)
             whole = seal(rng.choice(("xor", "crc32c")), b"", header, rng.randbytes(SIZE), 0)

@@ -13,10 +13,9 @@ from typing import ClassVar
 from node.dissectors.protection import seal
 from node.dissectors.scapy_layer import SETUP_KINDS, SUITES, VERSION, Ack, Data, Frames, SetUp, Stream
 from orchestrator.backends.base import Deployment
-from orchestrator.errors import ProbeError
 from orchestrator.probes.base import PROBES, ProbeResult
 from orchestrator.probes.sniffing import framed
-from orchestrator.probes.ways import ways
+from orchestrator.probes.ways import paced, targets
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan
 
@@ -85,20 +84,12 @@ class MalformedProbe:
                 target=target.address,
                 sender=plan.node(endpoint.node).address,
             )
-            for source, destination, target in ways(plan, endpoint, probe=self.name)
+            for source, destination, target in targets(plan, endpoint, probe=self.name)
         ]
-        if not streams:
-            raise ProbeError(f"malformed: no other node to send to from {endpoint}")
-        step = 1_000_000_000 // RATE
-        start = deployment.now()
         sent = 0
-        while deployment.now() - start < duration:
-            await deployment.inject(endpoint, next(streams[sent % len(streams)]))
-            sent += 1
-            # Against the plan, not against the last frame: what one took too long the next makes up for.
-            ahead = start + sent * step - deployment.now()
-            if ahead > 0:
-                await deployment.sleep(ahead)
+        async for turn in paced(deployment, duration, RATE):
+            await deployment.inject(endpoint, next(streams[turn % len(streams)]))
+            sent = turn + 1
         return ProbeResult(self.name, passed=True, figures={"frames_sent": sent})
 
 

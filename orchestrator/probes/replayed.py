@@ -17,10 +17,11 @@ from typing import ClassVar
 from node.control.messages import Command
 from node.dissectors.scapy_layer import DATA, DATA_ODD, EARLY, SETUP_KINDS
 from node.dissectors.sealed import SEALED
+from node.protocol.time import SECOND
 from orchestrator.backends.base import Deployment
 from orchestrator.probes.base import PROBES, ProbeResult
 from orchestrator.probes.sniffing import Answers, Seen, Sniffer, framed
-from orchestrator.probes.ways import ways
+from orchestrator.probes.ways import interface_at
 from orchestrator.probes.wire.headers import address_text
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan, InterfacePlan
@@ -115,7 +116,7 @@ class ReplayedProbe:
         Raises:
             ProbeError: the endpoint is not in the plan, or its link's capture cannot be read while it runs.
         """
-        list(ways(plan, endpoint, probe=self.name))
+        interface_at(plan, endpoint, probe=self.name)
         ends = _ends(plan, endpoint)
         link = next(iter(ends.values()))[1].link
         sniffer = Sniffer(deployment, [link], probe=self.name)
@@ -133,7 +134,7 @@ class ReplayedProbe:
                 answers.sent(counted[0], source=counted[1], target=counted[2])
                 await deployment.inject(here, frame)
                 sent[kind] += 1
-                await deployment.sleep(1_000_000_000 // RATE)
+                await deployment.sleep(SECOND // RATE)
             await deployment.sleep(max(0, until - deployment.now()))
         return await self._judge(deployment, plan, answers, sent)
 

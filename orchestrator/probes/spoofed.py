@@ -26,10 +26,9 @@ from node.dissectors.scapy_layer import (
 )
 from node.dissectors.sealed import LARGEST_BYTES, SealedPacket
 from orchestrator.backends.base import Deployment
-from orchestrator.errors import ProbeError
 from orchestrator.probes.base import PROBES, ProbeResult
 from orchestrator.probes.sniffing import Answers, framed
-from orchestrator.probes.ways import ways
+from orchestrator.probes.ways import paced, targets
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan, NodePlan
 
@@ -81,9 +80,7 @@ class SpoofedProbe:
         Raises:
             ProbeError: the endpoint is not in the plan, or there is nobody to send to.
         """
-        found = list(ways(plan, endpoint, probe=self.name))
-        if not found:
-            raise ProbeError(f"spoofed: no other node to send to from {endpoint}")
+        found = targets(plan, endpoint, probe=self.name)
         hosts = [node.host for node in plan.nodes if node.host]
         addresses = [node.address for node in plan.nodes]
         streams = [
@@ -93,16 +90,12 @@ class SpoofedProbe:
         answers = Answers(deployment, plan, probe=self.name)
         names = sorted({target.name for _, _, target in found})
         before = [await _status(deployment, name) for name in names]
-        step = 1_000_000_000 // RATE
-        start, sent = deployment.now(), 0
-        while deployment.now() - start < duration:
-            payload, source, target, frame = next(streams[sent % len(streams)])
+        sent = 0
+        async for turn in paced(deployment, duration, RATE):
+            payload, source, target, frame = next(streams[turn % len(streams)])
             answers.sent(payload, source=source, target=target)
             await deployment.inject(endpoint, frame)
-            sent += 1
-            ahead = start + sent * step - deployment.now()
-            if ahead > 0:
-                await deployment.sleep(ahead)
+            sent = turn + 1
         bounded, figures, told = answers.count()
         after = [await _status(deployment, name) for name in names]
         flows = sum(name in (flow.source, flow.target) for flow in plan.workloads for name in names)

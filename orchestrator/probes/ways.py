@@ -1,9 +1,11 @@
-"""From an endpoint to the nodes that an active probe can send to: addresses and the next hop's MAC."""
+"""What active probes share: whom they can send to from an endpoint, and at what pace."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
+from node.protocol.time import SECOND, Duration
+from orchestrator.backends.base import Deployment
 from orchestrator.errors import ProbeError
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan, InterfacePlan, NodePlan
@@ -17,9 +19,9 @@ def ways(
     Raises:
         ProbeError: the endpoint is not in the plan.
     """
-    own = _interface(plan, endpoint, probe)
+    own = interface_at(plan, endpoint, probe=probe)
     link = plan.link(own.link)
-    peer = _interface(plan, link.b if link.a == endpoint else link.a, probe)
+    peer = interface_at(plan, link.b if link.a == endpoint else link.a, probe=probe)
     busy = {name for flow in plan.workloads for name in (flow.source, flow.target)}
     for node in plan.nodes:
         if node.name != endpoint.node and (node.name in busy or not busy):
@@ -27,7 +29,32 @@ def ways(
             yield (own.mac, source.partition("/")[0]), (peer.mac, target), node
 
 
-def _interface(plan: DeploymentPlan, endpoint: LinkEndpoint, probe: str) -> InterfacePlan:
+def targets(
+    plan: DeploymentPlan, endpoint: LinkEndpoint, *, probe: str
+) -> list[tuple[tuple[str, str], tuple[str, str], NodePlan]]:
+    """Return the ``ways`` (ProbeError: there is no such endpoint, or nobody to send to)."""
+    found = list(ways(plan, endpoint, probe=probe))
+    if not found:
+        raise ProbeError(f"{probe}: no other node to send to from {endpoint}")
+    return found
+
+
+async def paced(deployment: Deployment, duration: Duration, rate: int) -> AsyncIterator[int]:
+    """Yield 0, 1, 2 … at ``rate`` a second of the lab's clock, for ``duration`` ns.
+
+    Against the plan, not against the last one: what one took too long the next makes up for.
+    """
+    step, start, count = SECOND // rate, deployment.now(), 0
+    while deployment.now() - start < duration:
+        yield count
+        count += 1
+        ahead = start + count * step - deployment.now()
+        if ahead > 0:
+            await deployment.sleep(ahead)
+
+
+def interface_at(plan: DeploymentPlan, endpoint: LinkEndpoint, *, probe: str) -> InterfacePlan:
+    """Return the interface (ProbeError: it is not in the plan)."""
     for node in plan.nodes:
         for interface in node.interfaces:
             if (node.name, interface.name) == (endpoint.node, endpoint.interface):
