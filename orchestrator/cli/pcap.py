@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from orchestrator.probes.wire.decrypt import Counts
+    from orchestrator.probes.wire.decrypt import Counts, Keys
 
 
 @click.group("pcap")
@@ -45,46 +45,49 @@ def decrypt(place: Path, keys: tuple[Path, ...], output: Path | None) -> None:
         return
     if not keys:
         raise click.UsageError(f"{place} cannot be opened without keys: give the nodes' key logs with -k")
+    from orchestrator.probes.wire.decrypt import Keys
+
     written = output or place.with_name(f"{place.stem}.clear.pcapng")
-    _tell(written, *_decrypt(place, list(keys), written, {}))
+    _decrypt(place, Keys.read(keys), written, {})
 
 
 def _run(place: Path, output: Path | None) -> None:
     from orchestrator.experiment.kept import find_run
+    from orchestrator.probes.wire.decrypt import Keys
 
     run = find_run(place)
     directory = output or place / "clear"
     directory.mkdir(parents=True, exist_ok=True)
     comments = _violations(place)
+    if not run.collected.captures:
+        return
+    keys = Keys.read(run.collected.key_logs)
     for link, paths in run.collected.captures.items():
         for path in paths:
             written = directory / path.name
-            _tell(written, *_decrypt(path, run.collected.key_logs, written, comments.get(link, {})))
+            _decrypt(path, keys, written, comments.get(link, {}))
 
 
-def _decrypt(
-    path: Path, keys: list[Path], written: Path, comments: dict[int, str]
-) -> tuple[Counts, int | None]:
-    """Write a capture in clear; return counts, and where it is cut off (None: it is whole)."""
+def _decrypt(path: Path, keys: Keys, written: Path, comments: dict[int, str]) -> None:
+    """Write a capture in clear, and tell what is in it."""
     from node.capture.pcapng import Capture, CaptureError, Writer
     from orchestrator.errors import TestbedError
-    from orchestrator.probes.wire.decrypt import Keys, decrypt
+    from orchestrator.probes.wire.decrypt import decrypt
 
     if written.exists() and path.exists() and written.samefile(path):
         raise click.UsageError(f"{written} is what is read: give another place with -o")
     try:
         capture = Capture.open(path)
-        found = Keys.read(keys)
         part = written.with_name(f".{written.name}.part")
         try:
             with part.open("wb") as file:
-                counts = decrypt(capture, Writer(file, comment=f"{path.name}, in clear"), found, comments)
+                counts = decrypt(capture, Writer(file, comment=f"{path.name}, in clear"), keys, comments)
             part.replace(written)
         finally:
             part.unlink(missing_ok=True)
     except CaptureError as error:
         raise TestbedError(str(error)) from error
-    return counts, capture.truncated_at
+    _tell(written, counts, capture.truncated_at)
 
 
 def _violations(place: Path) -> dict[str, dict[int, str]]:

@@ -31,10 +31,8 @@ def command(
     what --save wrote: one file that holds all of it, for a report or a test. The nodes' own chance is
     not in captures; it comes from the seed.
     """
-    import json
-
     from orchestrator.cli.support.exit_codes import ExitCode
-    from orchestrator.cli.support.live import shown
+    from orchestrator.cli.support.reporting import Reporter
     from orchestrator.cli.support.running import run_to_end
     from orchestrator.experiment.replay import Recording, replay
     from orchestrator.results import Verdict
@@ -46,13 +44,9 @@ def command(
         lost = sum(fate == () for fates in recording.fates.values() for fate in fates)
         click.echo(f"{save}: {packets} packets on {len(recording.fates)} ways, {lost} lost")
         return
-    with shown(quiet=False) as observer:
-        work = replay(recording, directory=results, seed=seed, qlog=qlog, on_progress=observer)
+    reporter = Reporter(form=form, events=None, junit=None)
+    with reporter.watching():
+        work = replay(recording, directory=results, seed=seed, qlog=qlog, on_progress=reporter.observe)
         result = run_to_end(work)
-    if form == "json":
-        click.echo(json.dumps(result.to_json()))
-    else:
-        from orchestrator.cli.support.tables import run_tables, show_tables
-
-        show_tables(*run_tables(result))
+    reporter.finish(result)
     click.get_current_context().exit(ExitCode.OK if result.verdict is Verdict.PASS else ExitCode.FAILED)

@@ -15,14 +15,26 @@ from pathlib import Path
 from node.capture.pcapng import LINKTYPE_ETHERNET, Capture, Direction, Writer
 from node.dissectors import sealed
 from node.dissectors.protection import HEADER_BYTES, TagError, crc32c, full_packet_number, opener, seal
-from node.dissectors.scapy_layer import DATA, DATA_ODD, EARLY, MalformedError, NewConnectionId, dissect_frames
+from node.dissectors.scapy_layer import (
+    DATA,
+    DATA_ODD,
+    EARLY,
+    Frame,
+    MalformedError,
+    NewConnectionId,
+    dissect_frames,
+)
 from orchestrator.errors import ProbeError
+from orchestrator.probes.wire.headers import LAYER2_BYTES, read_headers
 from orchestrator.probes.wire.key_log import Secrets, read_key_logs
 from orchestrator.probes.wire.phases import PhaseReader
 from orchestrator.probes.wire.report import WireReport
+from orchestrator.simulation.packet import internet_checksum
 
-_ETHERNET_BYTES, _UDP_BYTES = 14, 8
-_IPV4, _IPV6, _UDP = 0x0800, 0x86DD, 17
+_UDP_BYTES = 8
+_UDP = 17
+#: IPv4, without options.
+_PLAIN_HEADER = 0x45
 _IPV6_BYTES = 40
 _EPOCH_BYTES, _KEY_BYTES = 16, 32
 
@@ -34,8 +46,8 @@ class Opened:
     payload: bytes
     #: What is in it, for people.
     comment: str
-    #: Its frames; of a SEALED packet its data.
-    clear: bytes
+    #: Its frames; None: they are malformed, or it is a SEALED packet, which has none.
+    frames: list[Frame] | None = None
 
 
 @dataclass(slots=True)
@@ -120,10 +132,10 @@ class Opener:
         except TagError:
             return None
         way.largest = max(way.largest, number)
-        names = self._frames(clear, way)
+        frames, names = self._frames(clear, way)
         sender = ("initiator", "responder")[way.direction]
         comment = f"packet {number} of the {sender} of {way.secrets.initiator_cid.hex()}: {names}"
-        return Opened(_in_clear(packet, clear, number, way.secrets.profile), comment, clear)
+        return Opened(_in_clear(packet, clear, number, way.secrets.profile), comment, frames)
 
     def _early_data(self, packet: bytes) -> Opened | None:
         secrets = self._early.get(packet[1:9])
@@ -134,9 +146,9 @@ class Opener:
             clear = bytes(opener(*secrets.early)(packet, number))
         except TagError:
             return None
-        names = self._frames(clear, None)
+        frames, names = self._frames(clear, None)
         comment = f"early packet {number} of the initiator of {secrets.initiator_cid.hex()}: {names}"
-        return Opened(_in_clear(packet, clear, number, secrets.profile), comment, clear)
+        return Opened(_in_clear(packet, clear, number, secrets.profile), comment, frames)
 
     def _datagram(self, packet: bytes) -> Opened | None:
         header = sealed.SealedPacket.of(packet)
@@ -151,18 +163,18 @@ class Opener:
         comment = (
             f"datagram packet {header.packet_number}: fragment {index + 1} of {count}, {len(data)} bytes"
         )
-        return Opened(clear + bytes(12) + crc32c(clear).to_bytes(4, "big"), comment, data)
+        return Opened(clear + bytes(12) + crc32c(clear).to_bytes(4, "big"), comment)
 
-    def _frames(self, clear: bytes, way: _Way | None) -> str:
-        """Return the names of the frames, and learn the connection IDs among them."""
+    def _frames(self, clear: bytes, way: _Way | None) -> tuple[list[Frame] | None, str]:
+        """Return the frames and their names in words, and learn the connection IDs among them."""
         try:
             frames = dissect_frames(clear)
         except MalformedError as error:
-            return f"malformed, {error}"
+            return None, f"malformed, {error}"
         for frame in frames:
             if way is not None and isinstance(frame, NewConnectionId):
                 self._learn(bytes(frame.connection_id), way)
-        return ", ".join(dict.fromkeys(frame.name for frame in frames))
+        return frames, ", ".join(dict.fromkeys(frame.name for frame in frames))
 
     def _learn(self, cid: bytes, way: _Way) -> None:
         """A new ID is for packets that go the other way, under the numbers and keys of that way."""
@@ -220,17 +232,12 @@ def _in_clear(packet: bytes, clear: bytes, number: int, profile: str) -> bytes:
 
 def _udp_payload(frame: bytes) -> int | None:
     """Return where the UDP payload of an Ethernet frame begins; None: there is none, or not all of it."""
-    kind = int.from_bytes(frame[12:14], "big")
-    if kind == _IPV4 and len(frame) >= 34 and frame[14] == 0x45 and frame[23] == _UDP:
-        start, length = 34, int.from_bytes(frame[16:18], "big") - 20
-    elif kind == _IPV6 and len(frame) >= 54 and frame[20] == _UDP:
-        start, length = 54, int.from_bytes(frame[18:20], "big")
-    else:
-        return None
+    headers = read_headers(memoryview(frame))
     # A frame that is padded to Ethernet's least size, or a fragment, is no packet of ours.
-    if length <= _UDP_BYTES or start + length != len(frame):
+    if headers is None or headers.length + LAYER2_BYTES != len(frame) or headers.start == len(frame):
         return None
-    return start + _UDP_BYTES
+    options = frame[12:14] == b"\x08\x00" and frame[LAYER2_BYTES] != _PLAIN_HEADER
+    return None if options else headers.start
 
 
 def _with_payload(headers: bytes, payload: bytes) -> bytes:
@@ -240,23 +247,17 @@ def _with_payload(headers: bytes, payload: bytes) -> bytes:
     length = len(frame) - udp
     struct.pack_into(">HH", frame, udp + 4, length, 0)
     if frame[12:14] == b"\x08\x00":
-        struct.pack_into(">H", frame, 16, len(frame) - _ETHERNET_BYTES)
+        struct.pack_into(">H", frame, 16, len(frame) - LAYER2_BYTES)
         struct.pack_into(">H", frame, 24, 0)
-        struct.pack_into(">H", frame, 24, _checksum(frame[_ETHERNET_BYTES:udp]))
+        struct.pack_into(">H", frame, 24, internet_checksum(bytes(frame[LAYER2_BYTES:udp])))
         addresses = frame[26:34]
     else:
         struct.pack_into(">H", frame, 18, length)
-        addresses = frame[22 : _ETHERNET_BYTES + _IPV6_BYTES]
+        addresses = frame[22 : LAYER2_BYTES + _IPV6_BYTES]
     pseudo = bytes(addresses) + struct.pack(">IHH", length, 0, _UDP)
     # RFC 768: a sum of zero is sent as all ones; zero says that there is none.
-    struct.pack_into(">H", frame, udp + 6, _checksum(pseudo + frame[udp:]) or 0xFFFF)
+    struct.pack_into(">H", frame, udp + 6, internet_checksum(bytes(pseudo + frame[udp:])) or 0xFFFF)
     return bytes(frame)
-
-
-def _checksum(data: bytes | bytearray) -> int:
-    """Return the Internet checksum (RFC 1071)."""
-    padded = bytes(data) + bytes(len(data) % 2)
-    return 0xFFFF - (int.from_bytes(padded, "big") % 0xFFFF or (0xFFFF if any(padded) else 0))
 
 
 def _sealed_keys(paths: Iterable[Path]) -> dict[tuple[int, int, bytes], bytes]:

@@ -20,13 +20,14 @@ from node.protocol.time import SECOND, Instant
 from orchestrator.backends.base import Collected
 from orchestrator.errors import ProbeError
 from orchestrator.measure.frames import is_probe
+from orchestrator.probes.wire.headers import read_headers
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan, LinkPlan
 
 #: What became of one packet: its copies that arrived; None: the capture ended before that could be seen.
 Fate: TypeAlias = tuple[GivenCopy, ...] | None
 
-_IPV4, _IPV6, _UDP = b"\x08\x00", b"\x86\xdd", 17
+_IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
 _CE = 3
 #: A copy with more flipped bits than this is taken for another packet.
 _MOST_FLIPPED = 8
@@ -184,10 +185,7 @@ def _udp_checksum_bits(frame: bytes) -> int:
 
 
 def _is_udp(frame: bytes) -> bool:
-    kind = frame[12:14]
-    return (kind == _IPV4 and len(frame) >= 42 and frame[23] == _UDP) or (
-        kind == _IPV6 and len(frame) >= 62 and frame[20] == _UDP
-    )
+    return read_headers(memoryview(frame)) is not None
 
 
 def _ecn(frame: bytes) -> int:

@@ -20,9 +20,7 @@ from node.dissectors.scapy_layer import (
     RETRY,
     Ack,
     Frame,
-    MalformedError,
     Stream,
-    dissect_frames,
 )
 from node.dissectors.sealed import SEALED
 from orchestrator.backends.base import Collected
@@ -109,11 +107,10 @@ def _label(datagram: Datagram, opener: Opener | None) -> str:
     number = int.from_bytes(payload[9:_HEADER_BYTES], "big") if len(payload) >= _HEADER_BYTES else -1
     if opened is None:
         return f"{name} {number}, closed"
-    try:
-        frames = dissect_frames(opened.clear)
-    except MalformedError:
+    if opened.frames is None:
         return f"{name} {number}, malformed"
-    return f"{name} {number}: " + ", ".join(_frame(frame) for frame in frames if frame.name != "PADDING")
+    shown = (_frame(frame) for frame in opened.frames if frame.name != "PADDING")
+    return f"{name} {number}: " + ", ".join(shown)
 
 
 def _frame(frame: Frame) -> str:
