@@ -52,6 +52,22 @@ topology:
 """
 
 
+def busy(name: str, size: int) -> str:
+    """A line whose bottleneck a transfer of ``size`` bytes keeps full, with a queue that holds all of it."""
+    return f"""
+name: {name}
+topology:
+  nodes: {{left: , middle: {{kind: router}}, right: }}
+  links:
+    - endpoints: ["left:eth1", "middle:eth1"]
+      netem: {{delay: 2ms, rate: 5Mbit, queue: 6000p}}
+    - endpoints: ["middle:eth2", "right:eth1"]
+      netem: {{delay: 2ms}}
+workloads:
+  film: {{kind: bulk, from: left, to: right, size: {size}B}}
+"""
+
+
 def plan_of(text: str) -> DeploymentPlan:
     """The plan of a topology."""
     return make_plan(parse(text.encode(), file="test.lab.yml"))

@@ -15,7 +15,7 @@ from orchestrator.backends.netns import NetnsDeployment
 from orchestrator.probes.malformed import MalformedProbe
 from orchestrator.probes.wire import verify
 from orchestrator.topology.model import LinkEndpoint
-from tests.netns.labs import new_run_id, plan_of
+from tests.netns.labs import busy, new_run_id, plan_of
 from tests.netns.test_backend import transfer, with_deployment
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
@@ -24,18 +24,7 @@ DURATION = 10 * SECOND
 #: More than the bottleneck can carry in that time, and less than its queue can hold, so that nothing of the
 #: transfer is lost by itself. The bad packets enter behind the bottleneck and take nothing of its rate.
 SIZE = 7_000_000
-BUSY = f"""
-name: busy
-topology:
-  nodes: {{left: , middle: {{kind: router}}, right: }}
-  links:
-    - endpoints: ["left:eth1", "middle:eth1"]
-      netem: {{delay: 2ms, rate: 5Mbit, queue: 6000p}}
-    - endpoints: ["middle:eth2", "right:eth1"]
-      netem: {{delay: 2ms}}
-workloads:
-  film: {{kind: bulk, from: left, to: right, size: {SIZE}B}}
-"""
+BUSY = busy("busy", SIZE)
 
 
 async def drops(deployment: NetnsDeployment, node: str) -> int:

@@ -18,25 +18,14 @@ from orchestrator.probes.wire.sightings import INJECTED_DSCP
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan, InterfacePlan
 from orchestrator.wiring.namespaces import inside
-from tests.netns.labs import new_run_id, plan_of
+from tests.netns.labs import busy, new_run_id, plan_of
 from tests.netns.test_backend import transfer, with_deployment
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
 SIZE = 2_500_000
 #: Four seconds, of which the forged messages take less than two.
-BUSY = f"""
-name: forged
-topology:
-  nodes: {{left: , middle: {{kind: router}}, right: }}
-  links:
-    - endpoints: ["left:eth1", "middle:eth1"]
-      netem: {{delay: 2ms, rate: 5Mbit, queue: 6000p}}
-    - endpoints: ["middle:eth2", "right:eth1"]
-      netem: {{delay: 2ms}}
-workloads:
-  film: {{kind: bulk, from: left, to: right, size: {SIZE}B}}
-"""
+BUSY = busy("forged", SIZE)
 #: Messages of each kind against each host.
 EACH = 20
 #: Least MTU that IPv4 knows, one below the least a QUIC packet needs, and one that seems plausible.
