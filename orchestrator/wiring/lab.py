@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -16,22 +14,20 @@ from node.links.settings import Impairments
 from node.protocol.time import Duration
 from orchestrator.backends.base import Impairment
 from orchestrator.errors import BackendError
-from orchestrator.executor import RUN_VARIABLE, Commands, Executor, Process, run_batch
+from orchestrator.executor import RUN_VARIABLE, Commands, Executor, Process
 from orchestrator.topology.model import LinkEndpoint, NodeKind
-from orchestrator.topology.plan import DeploymentPlan, LinkPlan, NodePlan
-from orchestrator.wiring import captures, cleanup, commands, namespaces, nat, offloads, state
+from orchestrator.topology.plan import DeploymentPlan
+from orchestrator.wiring import captures, cleanup, namespaces, nat, state
+from orchestrator.wiring.construction import Construction
 from orchestrator.wiring.forkserver import LINK_MODULES, ForkServer, Wanted
 from orchestrator.wiring.injection import Injector
 from orchestrator.wiring.journal import Journal
-from orchestrator.wiring.readiness import wait_until_running
 from orchestrator.wiring.shaping import LinkShaping, direction_from, kernel_netem_problem
-from orchestrator.wiring.state import LabRecord, LinkRecord, NodeRecord, socket_directory
+from orchestrator.wiring.state import LabRecord, record_of, socket_directory
+from orchestrator.wiring.threads import Threads
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-#: Commands under way at once: each is a process that mostly waits for the kernel.
-_THREADS = 8
 
 
 class Lab:
@@ -58,9 +54,6 @@ class Lab:
         self.impairment = Impairment(record.impairment)
         self.processes: list[Process] = []
         self._places = {node.name: Path(node.namespace) for node in record.nodes}
-        self._interfaces: dict[Path, list[str]] = {}
-        self._adopted = adopted
-        self._commands = commands_
         self._detached = detached
         self._captures: list[captures.Capture] = []
         self._injector = Injector()
@@ -73,11 +66,14 @@ class Lab:
             modules=modules,
         )
         # Of our own: `destroy` must wait for what a cancelled `build` still does in its threads.
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="lab")
+        self._threads = Threads()
         self._shaping = {
             link.name: LinkShaping(link, self.impairment, commands_, self._spawn_for_link)
             for link in record.links
         }
+        self._construction = Construction(
+            plan, journal, record, adopted, self._shaping, commands_=commands_, threads=self._threads
+        )
 
     @classmethod
     def create(
@@ -120,7 +116,7 @@ class Lab:
             # Not labelled: there is no journal yet, and a nameless namespace to try in leaves nothing.
             lacking = kernel_netem_problem(commands_ or Executor())
             impairment = Impairment.USERSPACE if lacking else Impairment.KERNEL
-        record = _record(
+        record = record_of(
             plan, run_id, backend, impairment, directory, controls=controls or {}, containers=containers or {}
         )
         journal = Journal.create(run_id)
@@ -164,7 +160,7 @@ class Lab:
             if node.kind is NodeKind.HOST and node.name not in controls:
                 controls[node.name] = socket_directory(former.run_id) / f"node{free}.sock"
                 free += 1
-        record = _record(
+        record = record_of(
             plan,
             former.run_id,
             former.backend,
@@ -189,54 +185,12 @@ class Lab:
         """
         # Here, in a thread that goes on: the server ends with the one that started it.
         self._fork_server.start()
-        await self._make_namespaces(self.plan.nodes, self.plan.links)
-        await self._make_interfaces(self.plan.links)
-        await self._in_each({node.name: commands.node_lines(node, self.plan) for node in self.plan.nodes})
-        places = {node.name: self.namespace(node.name) for node in self.plan.nodes}
-        await self.do(nat.set_up, self.plan, self._commands, places)
-        await asyncio.gather(*(self._join(link) for link in self.record.links))
-        await self._each(wait_until_running)
+        await self._construction.build()
         self.save()
 
     async def grow(self, former: DeploymentPlan, nodes: Sequence[str], links: Sequence[str]) -> None:
-        """Make nodes and links that a lab which is up does not have yet, and set the routes of all its nodes.
-
-        Args:
-            former: what was up: gives the routes that nodes have no more.
-            nodes: names of those to be made, with those of ``links`` part of this lab's plan.
-            links: names of those to be made.
-
-        Raises:
-            BackendError: something cannot be made.
-        """
-        plans = [self.plan.link(name) for name in links]
-        await self._make_namespaces([self.plan.node(name) for name in nodes], plans)
-        await self._make_interfaces(plans)
-        made = {node: commands.node_lines(self.plan.node(node), self.plan) for node in nodes}
-        stays = [node for node in self.plan.nodes if node.name not in made]
-        stale = {node.name: commands.stale_route_lines(former.node(node.name), node) for node in stays}
-        # Forced: the kernel has taken out those of interfaces that have gone.
-        await self._in_each({name: lines for name, lines in stale.items() if lines}, force=True)
-        changed = {
-            node.name: [
-                *(
-                    line
-                    for interface in node.interfaces
-                    if interface.link in links
-                    for line in commands.interface_lines(node, interface, self.plan)
-                ),
-                *commands.route_lines(node),
-            ]
-            for node in stays
-            if former.node(node.name).routes != node.routes
-            or former.node(node.name).interfaces != node.interfaces
-            or any(interface.link in links for interface in node.interfaces)
-        }
-        await self._in_each({**made, **changed})
-        translating = dataclasses.replace(self.plan, nodes=tuple(self.plan.node(name) for name in nodes))
-        await self.do(nat.set_up, translating, self._commands, {name: self.namespace(name) for name in nodes})
-        await asyncio.gather(*(self._join(link) for link in self.record.links if link.name in links))
-        await self._each(wait_until_running)
+        """Make nodes and links that a lab which is up does not have yet, as Construction.grow says."""
+        await self._construction.grow(former, nodes, links)
 
     def save(self) -> None:
         """Write down what the lab is now, for other commands."""
@@ -365,7 +319,7 @@ class Lab:
         self._injector.close()
         # Whoever waits for one of its processes in a thread stops waiting.
         await asyncio.to_thread(self._fork_server.end)
-        await asyncio.to_thread(self._threads.shutdown, wait=True, cancel_futures=True)
+        await asyncio.to_thread(self._threads.end)
         await asyncio.to_thread(cleanup.remove, self.journal)
         for process in self.processes:
             process.poll()
@@ -377,7 +331,7 @@ class Lab:
         """Let go of a detached lab: it stays up, for other commands to change and to destroy."""
         assert self._detached, "the processes of this lab end with ours"
         self._injector.close()
-        self._threads.shutdown()
+        self._threads.end()
         self._fork_server.leave()
         for process in self.processes:
             process.release()
@@ -385,114 +339,4 @@ class Lab:
 
     async def do(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Call a function that blocks, in a thread of the lab: ``destroy`` waits for its end."""
-        call = partial(function, *arguments, **named)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
-
-    async def _make_namespaces(self, nodes_: Sequence[NodePlan], links_: Sequence[LinkPlan]) -> None:
-        run_id = self.record.run_id
-        links = [namespaces.link_namespace(run_id, link.index) for link in links_]
-        nodes = {node.name: namespaces.node_namespace(run_id, node.name) for node in nodes_}
-        made = [*links, *(name for node, name in nodes.items() if node not in self._adopted)]
-        adopted = {nodes[node]: path for node, path in self._adopted.items() if node in nodes}
-        self.journal.record(
-            *({"kind": "namespace", "name": name} for name in made),
-            *({"kind": "adopted", "name": name} for name in adopted),
-        )
-        await self.do(run_batch, self._commands, "ip", commands.namespace_lines(made))
-        for name, path in adopted.items():
-            namespaces.adopt(name, path)
-        settings = {
-            self.namespace(node.name): partial(namespaces.write_settings, commands.node_settings(node))
-            for node in nodes_
-        }
-        for name in links:
-            settings[namespaces.path_of(name)] = partial(namespaces.write_settings, commands.link_settings())
-        await self.do(namespaces.inside, settings)
-
-    async def _make_interfaces(self, links: Sequence[LinkPlan]) -> None:
-        lines: list[commands.Line] = []
-        of_namespace: dict[Path, list[str]] = {}
-        for link in links:
-            a, b = self.namespace(link.a.node), self.namespace(link.b.node)
-            middle = namespaces.path_of(namespaces.link_namespace(self.record.run_id, link.index))
-            lines += commands.veth_lines(link, self.plan, a=a, middle=middle, b=b)
-            of_namespace[middle] = [commands.DEVICE_A, commands.DEVICE_B]
-            of_namespace.setdefault(a, []).append(link.a.interface)
-            of_namespace.setdefault(b, []).append(link.b.interface)
-        await self.do(run_batch, self._commands, "ip", lines)
-        self._interfaces = of_namespace
-        await self._each(_switch_off)
-
-    async def _each(self, work: Callable[[Sequence[str]], None]) -> None:
-        """Do something with all interfaces of each namespace, inside it."""
-        await self.do(
-            namespaces.inside,
-            {path: partial(work, interfaces) for path, interfaces in self._interfaces.items()},
-        )
-
-    async def _in_each(self, lines: Mapping[str, Sequence[commands.Line]], *, force: bool = False) -> None:
-        """Run ``ip`` commands in nodes, by name."""
-        await asyncio.gather(
-            *(
-                self.do(
-                    partial(
-                        run_batch, self._commands, "ip", found, namespace=self.namespace(node), force=force
-                    )
-                )
-                for node, found in lines.items()
-            )
-        )
-
-    async def _join(self, link: LinkRecord) -> None:
-        planned = self.plan.link(link.name)
-        await self.do(self._shaping[link.name].join, planned.forward, planned.reverse)
-
-
-def _record(
-    plan: DeploymentPlan,
-    run_id: str,
-    backend: str,
-    impairment: Impairment,
-    directory: Path,
-    *,
-    controls: Mapping[str, Path],
-    containers: Mapping[str, str],
-) -> LabRecord:
-    sockets = socket_directory(run_id)
-    return LabRecord(
-        name=plan.name,
-        run_id=run_id,
-        backend=backend,
-        impairment=impairment.value,
-        directory=str(directory.absolute()),
-        nodes=tuple(
-            NodeRecord(
-                name=node.name,
-                kind=node.kind.value,
-                namespace=str(namespaces.path_of(namespaces.node_namespace(run_id, node.name))),
-                ipv4=node.host,
-                control=str(controls.get(node.name, "")),
-                container=containers.get(node.name, ""),
-                nat_timeout=0 if node.nat is None else node.nat.timeout,
-            )
-            for node in plan.nodes
-        ),
-        links=tuple(
-            LinkRecord(
-                name=link.name,
-                index=link.index,
-                a=str(link.a),
-                b=str(link.b),
-                mtu=link.mtu,
-                namespace=str(namespaces.path_of(namespaces.link_namespace(run_id, link.index))),
-                control=str(sockets / f"link{link.index}.sock"),
-                seed=f"{plan.seed}/{link.name}",
-            )
-            for link in plan.links
-        ),
-    )
-
-
-def _switch_off(interfaces: Iterable[str]) -> None:
-    for interface in interfaces:
-        offloads.switch_off(interface)
+        return await self._threads.do(function, *arguments, **named)

@@ -6,14 +6,17 @@ import dataclasses
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.backends.base import Impairment
 from orchestrator.errors import BackendError
 from orchestrator.topology.model import LinkEndpoint, NodeKind
 from orchestrator.topology.plan import DeploymentPlan
 from orchestrator.topology.plan_file import plan_from_json
+from orchestrator.wiring import namespaces
 from orchestrator.wiring.journal import run_directory
 
 LAB_FILE = "lab.json"
@@ -112,6 +115,62 @@ class LabRecord:
         ) as stream:
             json.dump(dataclasses.asdict(self), stream)
         os.replace(stream.name, path)
+
+
+def record_of(
+    plan: DeploymentPlan,
+    run_id: str,
+    backend: str,
+    impairment: Impairment,
+    directory: Path,
+    *,
+    controls: Mapping[str, Path],
+    containers: Mapping[str, str],
+) -> LabRecord:
+    """Return what a lab will look like when it is up.
+
+    Args:
+        plan: what is to be made.
+        run_id: part of every name.
+        backend: who makes it, for listings.
+        impairment: who impairs.
+        directory: where the run's files go.
+        controls: node name → path of its agent's control socket.
+        containers: node name → name of its container.
+    """
+    sockets = socket_directory(run_id)
+    return LabRecord(
+        name=plan.name,
+        run_id=run_id,
+        backend=backend,
+        impairment=impairment.value,
+        directory=str(directory.absolute()),
+        nodes=tuple(
+            NodeRecord(
+                name=node.name,
+                kind=node.kind.value,
+                namespace=str(namespaces.path_of(namespaces.node_namespace(run_id, node.name))),
+                ipv4=node.host,
+                control=str(controls.get(node.name, "")),
+                container=containers.get(node.name, ""),
+                nat_timeout=0 if node.nat is None else node.nat.timeout,
+            )
+            for node in plan.nodes
+        ),
+        links=tuple(
+            LinkRecord(
+                name=link.name,
+                index=link.index,
+                a=str(link.a),
+                b=str(link.b),
+                mtu=link.mtu,
+                namespace=str(namespaces.path_of(namespaces.link_namespace(run_id, link.index))),
+                control=str(sockets / f"link{link.index}.sock"),
+                seed=f"{plan.seed}/{link.name}",
+            )
+            for link in plan.links
+        ),
+    )
 
 
 def load(run_id: str) -> LabRecord | None:
