@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import encodings.ascii  # noqa: F401 (the codec of key logs)
+
+# cryptography imports it, with all that it knows of other kinds of keys, when the first private key is made:
+# half of what an agent takes to start.
+import cryptography.hazmat.backends.openssl.backend  # noqa: F401
+
 from node.links.impairments.base import IMPAIRMENTS
 from node.protocol.arq.base import ARQ_MODES
 from node.protocol.congestion.base import CONTROLLERS
