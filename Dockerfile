@@ -34,8 +34,10 @@ COPY --from=node-packages /opt/narrows /opt/narrows
 ENV PATH=/opt/narrows/bin:$PATH
 WORKDIR /opt/narrows/app
 COPY node/ node/
-# Bytecode is compiled once here: containers start faster, and write nothing.
-RUN python -m compileall -q /opt/narrows/app /opt/narrows/lib
+# Bytecode is compiled once here: containers start faster, and write nothing. The official base image has none of
+# the standard library, without which an agent takes 0.6 s of CPU to start, not 0.25: what it imports gets some.
+RUN python -m compileall -q /opt/narrows/app /opt/narrows/lib \
+ && PYTHONDONTWRITEBYTECODE= python -c "import node.__main__, node.agent.run, node.agent.health"
 HEALTHCHECK --interval=5s --timeout=5s --start-period=10s --retries=3 CMD ["python", "-m", "node", "health"]
 ENTRYPOINT ["python", "-m", "node"]
 

@@ -8,21 +8,11 @@ directory that both sides see, so no address of the lab is used for anything but
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import socket
-import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import docker
-from docker.errors import DockerException, ImageNotFound, NotFound
-from docker.models.containers import Container
-from docker.types import Mount
-
-from node.control.client import ControlClient, ControlError
+from node.control.client import ControlClient
 from node.control.messages import Command, NodeEvent, Reply
 from node.links.impairments.base import IMPAIRMENTS
 from node.links.settings import Impairments
@@ -30,35 +20,15 @@ from node.protocol.time import Duration, Instant
 from orchestrator import doctor
 from orchestrator.agents import Agents
 from orchestrator.backends.base import BACKENDS, Capabilities, Collected, NodeState, Problem, files_below
-from orchestrator.errors import BackendError, EnvironmentMissingError
-from orchestrator.images import (
-    BASE_IMAGE,
-    LAB_LABEL,
-    NODE_IMAGE,
-    NODE_LABEL,
-    RUN_LABEL,
-    SOURCE_LABEL,
-    node_source_digest,
-    source_directory,
-)
+from orchestrator.containers.building import ensure_image, image_problems
+from orchestrator.containers.engine import connected
+from orchestrator.containers.nodes import Containers
+from orchestrator.errors import BackendError
 from orchestrator.measure.streams import Prober
 from orchestrator.topology.model import LinkEndpoint
-from orchestrator.topology.plan import DeploymentPlan, NodePlan
+from orchestrator.topology.plan import DeploymentPlan
 from orchestrator.wiring.lab import Lab
 from orchestrator.wiring.measuring import all_counters, open_prober
-from orchestrator.wiring.state import socket_directory
-
-#: Seconds for one call to the engine; starting twenty containers at once on two cores takes some.
-ENGINE_TIME_LIMIT = 120
-#: Seconds until an agent in a container that has just started listens.
-AGENT_TIME_LIMIT = 60.0
-_POLL_SECONDS = 0.02
-#: How often, and after how long, the engine is asked again whether a container of a run is left.
-_LOOKS = 2
-_LOOK_AGAIN_SECONDS = 0.2
-#: Where a container sees its configuration and control socket, and its part of the results.
-_RUNTIME = "/run/narrows"
-_RESULTS = "/results"
 
 
 @BACKENDS.register("docker")
@@ -78,16 +48,7 @@ class DockerBackend:
 
     def check(self) -> list[Problem]:
         """Return what is missing: the right to make links, an engine, an image or what it is made from."""
-        problems = doctor.namespace_problems()
-        try:
-            with _engine() as engine:
-                if _image_problem(engine) and not _has_image(engine, BASE_IMAGE):
-                    problems.append(_no_base_image())
-        except EnvironmentMissingError as error:
-            problems.append(
-                Problem(str(error), "install Docker and start it: https://docs.docker.com/engine/")
-            )
-        return problems
+        return [*doctor.namespace_problems(), *image_problems()]
 
     def files_directory(self, directory: Path, node: str) -> Path:
         """Return where, on this machine, the files lie that the agent of ``node`` may send."""
@@ -114,7 +75,7 @@ class DockerBackend:
         Raises:
             BackendError: it cannot be made; what was made so far has been removed.
         """
-        image = await asyncio.to_thread(_ensure_image)
+        image = await asyncio.to_thread(ensure_image)
         deployment = DockerDeployment(plan, run_id, directory, image, detached=detached)
         try:
             with files_below(directory):
@@ -136,8 +97,7 @@ class DockerDeployment:
         self._image = image
         self._agents = Agents()
         self._paused: set[str] = set()
-        self._containers = {node.name: f"nw-{run_id}-{node.name}" for node in plan.nodes}
-        self._sockets = {node.name: socket_directory(run_id) / node.name for node in plan.nodes}
+        self._containers = Containers(run_id, self._directory)
         # Filled in once the containers run; the journal must be there before the first of them.
         self._namespaces = {node.name: Path("/proc/0/ns/net") for node in plan.nodes}
         self._lab = Lab.create(
@@ -147,8 +107,8 @@ class DockerDeployment:
             backend="docker",
             adopted=self._namespaces,
             detached=detached,
-            containers=self._containers,
-            controls={node: path / "control.sock" for node, path in self._sockets.items()},
+            containers={node.name: self._containers.name(node.name) for node in plan.nodes},
+            controls={node.name: self._containers.control(node.name) for node in plan.nodes},
         )
         self.impairment = self._lab.impairment
 
@@ -156,12 +116,26 @@ class DockerDeployment:
         """Start the containers, wire them, start the captures, reach the agents."""
         self._lab.journal.record({"kind": "docker"})
         for node in self._plan.nodes:
-            self._write_configuration(node)
-        await asyncio.gather(*(asyncio.to_thread(self._start, node) for node in self._plan.nodes))
+            self._containers.write_configuration(self._plan, node)
+        with connected() as engine:
+            # In threads of the lab: if this is cut short, its end is waited for before all is removed.
+            started = await asyncio.gather(
+                *(
+                    self._lab.do(self._containers.start, engine, self._image, self._plan, node)
+                    for node in self._plan.nodes
+                )
+            )
+        self._namespaces.update(zip(self._namespaces, started, strict=True))
         await self._lab.build()
         if capture:
             await self._lab.start_captures()
-        await self._agents.connect({node.name: self._connect(node.name) for node in self._plan.nodes})
+        await self._containers.wait_until_listening(self._namespaces)
+        await self._agents.connect(
+            {
+                node.name: ControlClient.connect_unix(str(self._containers.control(node.name)))
+                for node in self._plan.nodes
+            }
+        )
 
     async def request(self, node: str, command: Command) -> Reply:
         """Hand a command to a node's agent and return its reply.
@@ -200,7 +174,7 @@ class DockerDeployment:
             BackendError: there is no such node, or it cannot get into that state.
         """
         self._lab.record.node(node)
-        await asyncio.to_thread(self._set_state, node, state)
+        await asyncio.to_thread(self._containers.set_state, node, state)
         (self._paused.add if state is NodeState.PAUSED else self._paused.discard)(node)
         if self._plan.node(node).kind.forwards and state is not NodeState.STOPPED:
             # A paused container's processes stand still; what forwards is the kernel.
@@ -237,8 +211,10 @@ class DockerDeployment:
     async def collect(self, directory: Path) -> Collected:
         """End the captures, and fetch the containers' logs."""
         captures = await self._lab.stop_captures()
-        logs = await asyncio.to_thread(self._fetch_logs)
-        key_logs = [found for node in self._plan.nodes if (found := self._key_log(node.name)).is_file()]
+        logs = await asyncio.to_thread(self._containers.fetch_logs)
+        key_logs = [
+            found for node in self._plan.nodes if (found := self._containers.key_log(node.name)).is_file()
+        ]
         return Collected(captures=captures, key_logs=key_logs, logs=logs)
 
     async def destroy(self) -> None:
@@ -250,210 +226,3 @@ class DockerDeployment:
         """Let go of a detached lab: it stays up, for other commands to change and to destroy."""
         await self._agents.close()
         self._lab.leave()
-
-    def _write_configuration(self, node: NodePlan) -> None:
-        runtime = self._sockets[node.name]
-        runtime.mkdir(parents=True, exist_ok=True)
-        self._node_directory(node.name).mkdir(parents=True, exist_ok=True)
-        peers = {
-            peer.name: {"public_key": peer.public_key.hex(), "host": peer.host, "port": peer.port}
-            for peer in self._plan.peers_of(node.name)
-        }
-        configuration = {
-            "name": node.name,
-            "private_key": node.private_key.hex(),
-            # Not 0.0.0.0: a node of several interfaces answers from the address that its peers know.
-            "listen": {"host": node.host, "port": node.port},
-            "peers": peers,
-            "control": {"unix": f"{_RUNTIME}/control.sock"},
-            "key_log": f"{_RESULTS}/keys.log",
-            "files_directory": f"{_RESULTS}/files",
-            "results_directory": f"{_RESULTS}/received",
-            # The kernel must not drop a damaged datagram before the transport's own check sees it.
-            "no_udp_checksum": any(link.forward.corrupt or link.reverse.corrupt for link in self._plan.links),
-            "transport": dict(node.transport),
-            **({"qlog_directory": f"{_RESULTS}/qlog"} if self._plan.qlog else {}),
-        }
-        (runtime / "agent.json").write_text(json.dumps(configuration), encoding="utf-8")
-
-    def _start(self, node: NodePlan) -> None:
-        """Start a node's container, and note its network namespace."""
-        labels = {
-            **self._plan.labels,
-            LAB_LABEL: self._plan.name,
-            RUN_LABEL: self._lab.record.run_id,
-            NODE_LABEL: node.name,
-        }
-        with _engine() as engine:
-            container = engine.containers.run(
-                self._image,
-                ["--config", f"{_RUNTIME}/agent.json"],
-                name=self._containers[node.name],
-                hostname=node.name,
-                labels=labels,
-                network_mode="none",
-                # The agent binds to the address that the wiring gives the node a moment later.
-                sysctls={
-                    "net.ipv4.ip_nonlocal_bind": "1",
-                    **({"net.ipv6.ip_nonlocal_bind": "1"} if node.ipv6 else {}),
-                },
-                init=True,
-                # The runner asks the agents itself; an engine's check starts a Python every few seconds.
-                healthcheck={"test": ["NONE"]},
-                cap_drop=["ALL"],
-                security_opt=["no-new-privileges"],
-                read_only=True,
-                tmpfs={"/tmp": ""},
-                mounts=[
-                    Mount(_RUNTIME, str(self._sockets[node.name]), type="bind"),
-                    Mount(_RESULTS, str(self._node_directory(node.name)), type="bind"),
-                ],
-                detach=True,
-            )
-            container.reload()
-            pid = int(container.attrs["State"]["Pid"])
-        if pid == 0:
-            raise BackendError(f"node {node.name}: its container ended at once: {_last_words(container)}")
-        self._namespaces[node.name] = Path(f"/proc/{pid}/ns/net")
-
-    async def _connect(self, node: str) -> ControlClient:
-        """Reach an agent as soon as it listens."""
-        path = str(self._sockets[node] / "control.sock")
-        deadline = time.monotonic() + AGENT_TIME_LIMIT
-        while True:
-            try:
-                return await ControlClient.connect_unix(path)
-            except ControlError:
-                if time.monotonic() >= deadline:
-                    raise
-            await asyncio.sleep(_POLL_SECONDS)
-
-    def _set_state(self, node: str, state: NodeState) -> None:
-        with _engine() as engine:
-            container = _labelled(engine, self._lab.record.run_id, f"{NODE_LABEL}={node}")[0]
-            match state:
-                case NodeState.STOPPED if container.status in ("running", "paused"):
-                    container.kill()
-                case NodeState.STOPPED:
-                    pass  # it is, or it ended by itself
-                case NodeState.PAUSED if container.status != "paused":
-                    container.pause()
-                case NodeState.RUNNING if container.status == "paused":
-                    container.unpause()
-                case NodeState.RUNNING if container.status != "running":
-                    raise BackendError(f"node {node} was stopped, and its links went with it: deploy again")
-
-    def _fetch_logs(self) -> list[Path]:
-        with _engine() as engine:
-            containers = _labelled(engine, self._lab.record.run_id)
-            said = {container.labels[NODE_LABEL]: container.logs() for container in containers}
-        directory = self._directory / "logs"
-        directory.mkdir(parents=True, exist_ok=True)
-        for node, text in said.items():
-            (directory / f"{node}.log").write_bytes(text)
-        return [directory / f"{node}.log" for node in said]
-
-    def _node_directory(self, node: str) -> Path:
-        return self._directory / "nodes" / node
-
-    def _key_log(self, node: str) -> Path:
-        return self._node_directory(node) / "keys.log"
-
-
-def remove_labelled(run_id: str) -> None:
-    """Remove the containers of a run, found by label; nothing happens if there are none.
-
-    Raises:
-        BackendError: one cannot be removed.
-    """
-    with _engine() as engine:
-        for _ in range(_LOOKS):
-            for container in _labelled(engine, run_id):
-                try:
-                    container.remove(force=True, v=True)
-                except NotFound:
-                    continue
-            # A killed orchestrator may have asked for one more, which the engine does not list yet.
-            time.sleep(_LOOK_AGAIN_SECONDS)
-
-
-def _labelled(engine: docker.DockerClient, run_id: str, *labels: str) -> list[Container]:
-    wanted = [f"{RUN_LABEL}={run_id}", *labels]
-    return engine.containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
-
-
-def _ensure_image() -> str:
-    """Return the id of the node image, built if there is none or its sources have changed since."""
-    with _engine() as engine:
-        if _image_problem(engine):
-            if not _has_image(engine, BASE_IMAGE):
-                engine.images.pull(BASE_IMAGE)
-            directory = source_directory()
-            labels = {SOURCE_LABEL: node_source_digest(directory)}
-            engine.images.build(path=str(directory), target="node", tag=NODE_IMAGE, labels=labels, rm=True)
-        return str(engine.images.get(NODE_IMAGE).id)
-
-
-def _image_problem(engine: docker.DockerClient) -> str:
-    """Return why the node image must be built, empty if it is good as it is."""
-    try:
-        image = engine.images.get(NODE_IMAGE)
-    except ImageNotFound:
-        return "there is none"
-    try:
-        wanted = node_source_digest(source_directory())
-    except EnvironmentMissingError:
-        return ""  # an installed package has no sources to compare with
-    return "" if image.labels.get(SOURCE_LABEL) == wanted else "its sources have changed"
-
-
-def _has_image(engine: docker.DockerClient, name: str) -> bool:
-    try:
-        engine.images.get(name)
-    except ImageNotFound:
-        return False
-    return True
-
-
-def _no_base_image() -> Problem:
-    return Problem(
-        f"the image {NODE_IMAGE} must be built, and its base {BASE_IMAGE} is not on this machine",
-        f"docker pull {BASE_IMAGE}; without a registry: tests/lanes/scripts/base-images.sh {BASE_IMAGE}",
-    )
-
-
-def _last_words(container: Container) -> str:
-    return container.logs(tail=5).decode(errors="replace").strip() or "it said nothing"
-
-
-@contextmanager
-def _engine() -> Iterator[docker.DockerClient]:
-    """Give a client of the engine; what the engine refuses becomes a BackendError.
-
-    Raises:
-        EnvironmentMissingError: no engine answers.
-        BackendError: it refused something inside the block.
-    """
-    try:
-        _knock()
-        engine = docker.from_env(timeout=ENGINE_TIME_LIMIT)
-    except (DockerException, OSError) as error:
-        raise EnvironmentMissingError(f"no Docker engine answers: {error}") from error
-    try:
-        yield engine
-    except (DockerException, OSError) as error:  # the SDK lets errors of the connection through: OSError
-        raise BackendError(f"Docker: {error}") from error
-    finally:
-        engine.close()
-
-
-def _knock() -> None:
-    """Find out whether anybody listens at the engine's Unix socket (OSError: nobody does).
-
-    The SDK leaves the socket of each failed try open until it is collected.
-    """
-    host = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
-    if host.startswith("unix://"):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knocking:
-            knocking.settimeout(ENGINE_TIME_LIMIT)
-            knocking.connect(host.removeprefix("unix://"))

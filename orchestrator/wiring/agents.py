@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from node.control.client import ControlClient, ControlError
@@ -76,7 +77,15 @@ class Agent:
         self._paused = False
         self.control.unlink(missing_ok=True)
         configuration = self.control.with_suffix(".json")
-        text = json.dumps(agent_configuration(self._lab.plan, self.node, self._directory, self.control))
+        directory = self._directory.absolute()
+        places = AgentPlaces(
+            control=str(self.control),
+            key_log=str(directory / f"{self.node.name}.keylog"),
+            files=str(directory / "files"),
+            received=str(directory / "received" / self.node.name),
+            qlog=str(directory / "qlog" / self.node.name),
+        )
+        text = json.dumps(agent_configuration(self._lab.plan, self.node, places))
         # It holds the node's private key.
         descriptor = os.open(configuration, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(descriptor, "w", encoding="utf-8") as stream:
@@ -260,12 +269,22 @@ def control_sockets(run_id: str, plan: DeploymentPlan) -> dict[str, Path]:
     }
 
 
-def agent_configuration(
-    plan: DeploymentPlan, node: NodePlan, directory: Path, control: Path
-) -> dict[str, object]:
+@dataclass(frozen=True, slots=True)
+class AgentPlaces:
+    """Where an agent finds and leaves files, as it sees them itself."""
+
+    #: Its control socket.
+    control: str
+    key_log: str
+    #: Directories: of what it sends, of what it receives, of its traces.
+    files: str
+    received: str
+    qlog: str
+
+
+def agent_configuration(plan: DeploymentPlan, node: NodePlan, places: AgentPlaces) -> dict[str, object]:
     """Return what an agent is told at its start (node.agent.configuration)."""
     corrupts = any(link.forward.corrupt or link.reverse.corrupt for link in plan.links)
-    traces = {"qlog_directory": str(directory.absolute() / "qlog" / node.name)} if plan.qlog else {}
     return {
         "name": node.name,
         "private_key": node.private_key.hex(),
@@ -275,12 +294,12 @@ def agent_configuration(
             other.name: {"public_key": other.public_key.hex(), "host": other.host, "port": other.port}
             for other in plan.peers_of(node.name)
         },
-        "control": {"unix": str(control)},
-        "key_log": str(directory.absolute() / f"{node.name}.keylog"),
-        "files_directory": str(directory.absolute() / "files"),
-        "results_directory": str(directory.absolute() / "received" / node.name),
+        "control": {"unix": places.control},
+        "key_log": places.key_log,
+        "files_directory": places.files,
+        "results_directory": places.received,
         # The kernel must not drop a damaged datagram before the transport's own check sees it.
         "no_udp_checksum": corrupts,
         "transport": dict(node.transport),
-        **traces,
+        **({"qlog_directory": places.qlog} if plan.qlog else {}),
     }

@@ -191,5 +191,4 @@ def _remove_empty(run_id: str) -> None:
 
 def _remove_containers(run_id: str) -> None:
     # Imported by name: only who made containers needs the Docker SDK.
-    docker = importlib.import_module("orchestrator.backends.docker")
-    docker.remove_labelled(run_id)
+    importlib.import_module("orchestrator.containers.nodes").remove_labelled(run_id)

@@ -12,6 +12,7 @@ import os
 import resource
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -52,13 +53,34 @@ topology:
 
 
 def _cpu(run_id: str) -> float:
-    """Seconds of CPU so far: ours, of commands that have ended, and of the lab's own processes."""
+    """Seconds of CPU so far: ours, of commands that have ended, of the lab's own processes, of containers."""
     own, ended = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     total = own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
-    for pid in processes.of_run(run_id, namespaces=(), known=()):
-        fields = Path("/proc", str(pid), "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return total
+    total += sum(_times(pid)[0] for pid in processes.of_run(run_id, namespaces=(), known=()))
+    return total + sum(_container_cpu())
+
+
+def _container_cpu() -> Iterator[float]:
+    """Seconds of CPU of all containers, and of the engine with what it has started and seen the end of."""
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            name = Path("/proc", pid, "comm").read_text(encoding="utf-8").strip()
+            contained = "/docker/" in Path("/proc", pid, "cgroup").read_text(encoding="utf-8")
+            own, ended = _times(int(pid))
+        except (OSError, IndexError):
+            continue  # it has ended
+        if contained:
+            yield own
+        elif name == "dockerd" or name.startswith("containerd"):
+            yield own + ended
+
+
+def _times(pid: int) -> tuple[float, float]:
+    """Seconds of CPU of a process, and of its children that have ended."""
+    fields = Path("/proc", str(pid), "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    user, system, ended_user, ended_system = map(int, fields[11:15])
+    ticks = os.sysconf("SC_CLK_TCK")
+    return (user + system) / ticks, (ended_user + ended_system) / ticks
 
 
 def _private_kib(run_id: str) -> int:
