@@ -32,6 +32,12 @@ DEMANDS: dict[str, Callable[[pytest.Item], str]] = {
 }
 
 
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Know the setting of the cache also where the cache is off: an unknown one is an error."""
+    if not pluginmanager.hasplugin("cacheprovider"):
+        parser.addini("cache_dir", "where the cache goes: nowhere")
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what this machine cannot run, with the reason and the remedy."""
     for marker, why_not in DEMANDS.items():
