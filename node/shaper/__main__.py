@@ -1,4 +1,4 @@
-"""``python -m node.shaper relay|nfqueue``: run a shaper until SIGTERM."""
+"""``python -m node.shaper relay|nfqueue|steps``: run a shaper, or a player of traces, until SIGTERM."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ import sys
 from pathlib import Path
 
 from node.shaper import process
-from node.shaper.configuration import NfqueueConfiguration, RelayConfiguration, ShaperError
+from node.shaper.configuration import (
+    NfqueueConfiguration,
+    RelayConfiguration,
+    ShaperError,
+    StepsConfiguration,
+)
 
 #: The environment lacks something (the exit code of the whole product for it).
 EXIT_ENVIRONMENT = 3
@@ -25,6 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
             from node.shaper.relay import run_relay
 
             run_relay(RelayConfiguration.read(parsed.config), _say_ready)
+        elif parsed.form == "steps":
+            from node.shaper.steps import run_steps
+
+            run_steps(StepsConfiguration.read(parsed.config), _say_ready)
         else:
             from node.shaper.nfqueue import run_nfqueue
 
@@ -41,7 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     relay = forms.add_parser("relay", help="join two interfaces of this network namespace")
     nfqueue = forms.add_parser("nfqueue", help="shape what one interface receives")
     nfqueue.add_argument("--interface", required=True, help="the interface, as eth0")
-    for form in (relay, nfqueue):
+    steps = forms.add_parser("steps", help="let the kernel's rates and delays follow traces")
+    for form in (relay, nfqueue, steps):
         form.add_argument("--config", type=Path, required=True, help="configuration file (JSON)")
         form.add_argument(
             "--die-with-parent", action="store_true", help="end when the starting process ends, however"

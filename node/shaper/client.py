@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -34,8 +34,8 @@ class ShaperReport:
     warnings: tuple[str, ...]
 
 
-class ShaperClient:
-    """One conversation with a running shaper; blocking, every call at most ANSWER_TIMEOUT_SECONDS.
+class LineClient:
+    """One conversation with a process of node.shaper; blocking, every call at most ANSWER_TIMEOUT_SECONDS.
 
     Args:
         path: the control socket of its configuration.
@@ -56,52 +56,39 @@ class ShaperClient:
         self._lines = self._socket.makefile("rb")
 
     @classmethod
-    def wait(cls, path: str, *, timeout_seconds: float = READY_TIMEOUT_SECONDS) -> Self:
-        """Connect as soon as the shaper at ``path`` is ready (it then already carries packets).
+    def wait(
+        cls,
+        path: str,
+        *,
+        timeout_seconds: float = READY_TIMEOUT_SECONDS,
+        ended: Callable[[], bool] = lambda: False,
+    ) -> Self:
+        """Connect as soon as the process at ``path`` is ready (a shaper then already carries packets).
+
+        Args:
+            path: the control socket of its configuration.
+            timeout_seconds: how long it may take.
+            ended: whether the process has ended: it will never be ready then, and who waits must hear of it.
 
         Raises:
-            ShaperControlError: it was not within ``timeout_seconds``.
+            ShaperControlError: it was not within ``timeout_seconds``, or it has ended.
         """
         deadline = time.monotonic() + timeout_seconds
         while True:
             try:
                 return cls(path)
             except ShaperControlError:
-                if time.monotonic() >= deadline:
+                if ended() or time.monotonic() >= deadline:
                     raise
             time.sleep(_POLL_SECONDS)
 
-    def set(self, direction: str, impairments: Impairments) -> Impairments:
-        """Replace the whole set of a direction (``forward``, ``reverse``, ``inbound``); return it read back.
-
-        Raises:
-            ShaperControlError: it was refused, or nobody answers.
-        """
-        answer = self._ask(
-            {"command": "set", "direction": direction, "impairments": impairments.to_mapping()}
-        )
-        return Impairments.parse(answer["impairments"])
-
-    def counters(self) -> ShaperReport:
-        """Return what the shaper has done so far.
-
-        Raises:
-            ShaperControlError: nobody answers.
-        """
-        answer = self._ask({"command": "counters"})
-        return ShaperReport(
-            counters=answer["counters"],
-            impairments={name: Impairments.parse(found) for name, found in answer["impairments"].items()},
-            warnings=tuple(answer["warnings"]),
-        )
-
     def begin(self) -> None:
-        """Let the run start: packets are numbered from one again.
+        """Let the run start: packets are numbered from one again, and traces begin anew.
 
         Raises:
             ShaperControlError: nobody answers.
         """
-        self._ask({"command": "begin"})
+        self.ask({"command": "begin"})
 
     def stop(self) -> None:
         """Let the shaper end in good order.
@@ -109,7 +96,7 @@ class ShaperClient:
         Raises:
             ShaperControlError: nobody answers.
         """
-        self._ask({"command": "stop"})
+        self.ask({"command": "stop"})
 
     def close(self) -> None:
         """End the conversation; the shaper goes on."""
@@ -123,7 +110,8 @@ class ShaperClient:
         self.close()
 
     # Any: an answer is JSON, of a program of the same version as ours.
-    def _ask(self, command: Mapping[str, object]) -> dict[str, Any]:
+    def ask(self, command: Mapping[str, object]) -> dict[str, Any]:
+        """Send a command and return its answer (ShaperControlError: it was refused, or there is none)."""
         try:
             self._socket.sendall(json.dumps(command).encode() + b"\n")
             line = self._lines.readline()
@@ -135,3 +123,29 @@ class ShaperClient:
         if not answer["ok"]:
             raise ShaperControlError(str(answer["error"]))
         return answer
+
+
+class ShaperClient(LineClient):
+    """A conversation with a running shaper."""
+
+    def set(self, direction: str, impairments: Impairments) -> Impairments:
+        """Replace the whole set of a direction (``forward``, ``reverse``, ``inbound``); return it read back.
+
+        Raises:
+            ShaperControlError: it was refused, or nobody answers.
+        """
+        answer = self.ask({"command": "set", "direction": direction, "impairments": impairments.to_mapping()})
+        return Impairments.parse(answer["impairments"])
+
+    def counters(self) -> ShaperReport:
+        """Return what the shaper has done so far.
+
+        Raises:
+            ShaperControlError: nobody answers.
+        """
+        answer = self.ask({"command": "counters"})
+        return ShaperReport(
+            counters=answer["counters"],
+            impairments={name: Impairments.parse(found) for name, found in answer["impairments"].items()},
+            warnings=tuple(answer["warnings"]),
+        )

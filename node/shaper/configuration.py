@@ -55,6 +55,23 @@ class RelayConfiguration:
 
 
 @dataclass(frozen=True, slots=True)
+class StepsConfiguration:
+    """A player of traces; what it plays comes over its control socket."""
+
+    #: Path of the control socket to make.
+    control: str
+
+    @classmethod
+    def read(cls, path: Path) -> StepsConfiguration:
+        """Read the file: ``control``.
+
+        Raises:
+            ShaperError: the file cannot be read, or a key is wrong.
+        """
+        return cls(_Fields(path).value("control", str))
+
+
+@dataclass(frozen=True, slots=True)
 class NfqueueConfiguration:
     """What one existing interface receives, shaped."""
 

@@ -156,7 +156,8 @@ class ComposeDeployment:
 
     async def _set_by_kernel(self, endpoint: LinkEndpoint, impairments: Impairments) -> bool:
         """Set by tc at the sender's end; return False, with nothing set, where the kernel cannot."""
-        why = kernel_lack(impairments)
+        traced = "its agent plays no traces into the kernel" if impairments.trace.steps else ""
+        why = kernel_lack(impairments) or traced
         if not why:
             try:
                 got = await self._order_tc(endpoint, impairments)

@@ -10,6 +10,7 @@ One device's egress, in the order in which a packet passes it::
             └── 21: pfifo, 22: bfifo   limit = the user's queue
              or 23: codel    limit = the user's queue, and marks by ce_threshold
              or 24: codel, 25: fq_codel, 26: red, 27: pie   with the user's queue as limit
+         or 28: htb      rate, where a trace changes it (see `traces`); below its class as below tbf
          or 30: pfifo    no rate: lets everything through
 
 Traps that this avoids, each seen in a kernel:
@@ -36,6 +37,7 @@ from __future__ import annotations
 
 from node.links.impairments.base import IMPAIRMENTS, Impairment
 from node.links.impairments.chance import DISTRIBUTIONS
+from node.links.impairments.delay import Delay
 from node.links.impairments.duplicate import Duplicate
 from node.links.impairments.netem_time import netem_time
 from node.links.queues import codel, pie
@@ -44,13 +46,14 @@ from node.links.queues.choice import red_limit
 from node.links.queues.fq_codel import QUANTUM
 from node.links.queues.red import MAX_PROBABILITY, RedThresholds
 from node.links.settings import Impairments
-from node.links.traces import NO_TRACE
 from node.links.units import format_rate
-from node.protocol.time import SECOND
+from node.protocol.time import MICROSECOND, SECOND, Duration
+from orchestrator.tc import traces
 
 ROOT_HANDLE = "1:"
 NETEM_BOTTLENECK_HANDLE = "10:"
 TBF_HANDLE = "20:"
+HTB_HANDLE = "28:"
 OPEN_HANDLE = "30:"
 SLOT_HANDLE = "40:"
 #: Handles of the queues below tbf, by kind; ``marking`` is a codel that only marks.
@@ -83,9 +86,18 @@ OPEN_QUEUE_PACKETS = 10_000
 #: tbf's bucket: as small as holds a jumbo frame, or what the rate brings in 100 µs, whichever is more.
 _FRAME_BYTES = 1_514
 _BUCKETS_PER_SECOND = 10_000
+#: A delay that no other word of a netem equals: longer than any jitter, and unlike a limit or a rate.
+_MARK: Duration = 239_999_999 * MICROSECOND
 
 
-def set_impairments(device: str, impairments: Impairments, *, mtu: int = 1500) -> list[list[str]]:
+def set_impairments(
+    device: str,
+    impairments: Impairments,
+    *,
+    mtu: int = 1500,
+    reached: tuple[int, Duration] | None = None,
+    former: Impairments | None = None,
+) -> list[list[str]]:
     """Return the commands that make ``impairments`` the whole set on a device's egress.
 
     Whatever an earlier call of this function set is replaced. Packets in the delay line stay in it,
@@ -95,20 +107,37 @@ def set_impairments(device: str, impairments: Impairments, *, mtu: int = 1500) -
         device: the interface.
         impairments: what the packets that leave it are to meet.
         mtu: of the interface, in bytes.
+        reached: rate in bit/s and delay in ns that its trace has got to; None: it is at its beginning.
+        former: what is set now, if it is known: an htb cannot be replaced, and without it, its queue is lost.
     """
+    rate, delay = reached or (impairments.rate, impairments.delay)
     if not impairments.items:
         return [["tc", "qdisc", "replace", "dev", device, "root", "noqueue"]]
     quiet = [item for item in impairments.items if not isinstance(item, Duplicate)]
-    commands = [_root(device, quiet, impairments)]
+    commands = [_root(device, quiet, impairments, delay)]
     above = root_handle(impairments)
     if impairments.slot.longest:
         commands.append(_slot(device, above, impairments))
         above = SLOT_HANDLE
-    commands += _bottleneck(device, above, impairments, mtu)
+    if not impairments.trace.sets_rate:
+        commands += _bottleneck(device, above, impairments, mtu)
+    else:
+        commands += _moving_bottleneck(device, above, impairments, rate, stands=_stays(former, impairments))
     if impairments.duplicate:
         # Only now, when the bottleneck of an earlier set is gone: it may have been a netem.
-        commands.append(_root(device, list(impairments.items), impairments))
+        commands.append(_root(device, list(impairments.items), impairments, delay))
     return commands
+
+
+def rate_line(device: str, impairments: Impairments) -> str:
+    """Return what tells tc another rate, with ``{}`` for the bits per second."""
+    return " ".join(_class(device, _at(HTB_HANDLE, impairments), "{}bit")[1:])
+
+
+def delay_line(device: str, impairments: Impairments) -> str:
+    """Return what tells tc another delay, with ``{}`` for the µs."""
+    marked = " ".join(_root(device, list(impairments.items), impairments, _MARK)[1:])
+    return marked.replace(netem_time(_MARK), "{}us")
 
 
 def clear(device: str) -> list[list[str]]:
@@ -121,9 +150,14 @@ def show(device: str) -> list[str]:
     return ["tc", "-j", "-s", "qdisc", "show", "dev", device]
 
 
+def show_classes(device: str) -> list[str]:
+    """Return the command whose output says the rate of a bottleneck that follows a trace."""
+    return ["tc", "class", "show", "dev", device]
+
+
 def delay_line_limit(impairments: Impairments) -> int:
     """Return a limit in packets that the delay line never reaches on any path we know."""
-    longest = impairments.delay + 4 * impairments.jitter
+    longest = traces.longest_delay(impairments) + 4 * impairments.jitter
     rate = max(_LINE_RATE_BPS, impairments.rate)
     return min(MAX_LIMIT, rate * longest // SECOND // _PACKET_BITS + _SLACK_PACKETS)
 
@@ -152,8 +186,8 @@ def below_slot(handle: str) -> str:
 
 def kernel_lack(impairments: Impairments) -> str:
     """Return what in a set no kernel can do, whatever its qdiscs; empty: nothing."""
-    if impairments.trace != NO_TRACE:
-        return "its queues do not follow a trace packet by packet"
+    if unfollowed := traces.lack(impairments.trace):
+        return unfollowed
     if impairments.drop.ranges:
         return "netem cannot drop packets by their number"
     if impairments.slot.longest and impairments.duplicate:
@@ -166,13 +200,14 @@ def _root_handle(distribution: str, *, ecn: bool) -> str:
     return f"{_SPECIAL_ROOTS + special:x}:" if special else ROOT_HANDLE
 
 
-def _root(device: str, items: list[Impairment], impairments: Impairments) -> list[str]:
-    present = {item.name: item for item in items}
+def _root(device: str, items: list[Impairment], impairments: Impairments, delay: Duration) -> list[str]:
+    present = {item.name: item for item in items} | {Delay.name: Delay(delay)}
     modifiers = impairments.modifiers()
     words: list[str] = []
     for name in sorted(IMPAIRMENTS.names(), key=lambda name: IMPAIRMENTS[name].stage):
         words += present.get(name, IMPAIRMENTS[name]()).netem_arguments(modifiers)
-    order = ORDER_RATE_BPS if impairments.jitter else 0
+    moves = traces.longest_delay(impairments) > 0 and impairments.trace.steps
+    order = ORDER_RATE_BPS if impairments.jitter or moves else 0
     return [
         *("tc", "qdisc", "replace", "dev", device, "root", "handle", root_handle(impairments), "netem"),
         *("limit", str(delay_line_limit(impairments))),
@@ -192,7 +227,7 @@ def _slot(device: str, above: str, impairments: Impairments) -> list[str]:
 
 def _bottleneck(device: str, above: str, impairments: Impairments, mtu: int) -> list[list[str]]:
     def at(handle: str) -> str:
-        return below_slot(handle) if above == SLOT_HANDLE else handle
+        return _at(handle, impairments)
 
     child = ["tc", "qdisc", "replace", "dev", device, "parent", f"{above}1", "handle"]
     if not impairments.rate:
@@ -208,6 +243,46 @@ def _bottleneck(device: str, above: str, impairments: Impairments, mtu: int) -> 
         [*child, at(TBF_HANDLE), "tbf", "rate", rate, "burst", f"{burst}b", "limit", f"{10 * burst}b"],
         [*below, at(QUEUE_HANDLES[kind]), "codel" if kind == "marking" else kind, *words],
     ]
+
+
+def _moving_bottleneck(
+    device: str, above: str, impairments: Impairments, rate: int, *, stands: bool
+) -> list[list[str]]:
+    def at(handle: str) -> str:
+        return _at(handle, impairments)
+
+    child = ["tc", "qdisc", "replace", "dev", device, "parent", f"{above}1", "handle"]
+    kind, words = _queue(impairments)
+    # Another htb is refused in the place of one; what stands there was made alike, but for its queue.
+    made = [[*child, at(OPEN_HANDLE), "pfifo"], [*child, at(HTB_HANDLE), "htb", "default", "1"]]
+    below = ["tc", "qdisc", "replace", "dev", device, "parent", f"{at(HTB_HANDLE)}1", "handle"]
+    return [
+        *([] if stands else made),
+        _class(device, at(HTB_HANDLE), f"{rate}bit"),
+        [*below, at(QUEUE_HANDLES[kind]), "codel" if kind == "marking" else kind, *words],
+    ]
+
+
+def _class(device: str, handle: str, rate: str) -> list[str]:
+    # The smallest bursts there are, so that a change of rate brings none; one class has no use for a quantum.
+    return [
+        *("tc", "class", "replace", "dev", device, "parent", handle, "classid", f"{handle}1", "htb"),
+        *("rate", rate, "ceil", rate, "burst", "1", "cburst", "1", "quantum", str(_FRAME_BYTES)),
+    ]
+
+
+def _stays(former: Impairments | None, impairments: Impairments) -> bool:
+    """Return whether the htb of a former set is left in place by the root and the slot of a new one."""
+    return (
+        former is not None
+        and former.trace.sets_rate
+        and root_handle(former) == root_handle(impairments)
+        and bool(former.slot.longest) == bool(impairments.slot.longest)
+    )
+
+
+def _at(handle: str, impairments: Impairments) -> str:
+    return below_slot(handle) if impairments.slot.longest else handle
 
 
 def _queue(impairments: Impairments) -> tuple[str, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -33,6 +34,7 @@ from node.links.settings import Impairments
 from node.protocol.time import MICROSECOND, SECOND
 from orchestrator.errors import BackendError
 from orchestrator.tc.commands import (
+    HTB_HANDLE,
     NETEM_BOTTLENECK_HANDLE,
     OPEN_HANDLE,
     QUEUE_HANDLES,
@@ -54,6 +56,9 @@ _RATIOS: tuple[tuple[str, str, type[Ratio], type[Ratio] | None], ...] = (
 )
 #: Digits of probabilities that were computed from what tc prints.
 _SHOWN_DIGITS = 6
+#: tc of many ages writes classes as text only, and rates with three digits at least: ``rate 12345Kbit``.
+_CLASS_RATE = re.compile(r"^class htb \S+ .*?\brate (\d+)([KMGT]?)bit", re.MULTILINE)
+_POWERS = {"": 1, "K": 1_000, "M": 1_000_000, "G": 1_000_000_000, "T": 1_000_000_000_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +77,14 @@ class QueueCounters:
     marked: int = 0
 
 
-def parse(text: str) -> Impairments:
+def parse(text: str, classes: str = "") -> Impairments:
     """Return the impairments in tc's JSON output for one device.
 
-    A seed cannot be seen, bursts are seen as what they are made of.
+    A seed cannot be seen, bursts are seen as what they are made of, and a trace as where it has got to.
+
+    Args:
+        text: what the command of ``commands.show`` wrote.
+        classes: what that of ``commands.show_classes`` wrote, if ``needs_classes``.
 
     Raises:
         BackendError: it is not tc's JSON, or not a tree that `commands` makes.
@@ -104,7 +113,13 @@ def parse(text: str) -> Impairments:
     if "reorder" in options:
         found.append(Gap(max(1, _whole(options.get("gap", 1)))))
     found += _losses(options)
-    return Impairments(_order([*found, *_bottleneck(by_handle)]))
+    return Impairments(_order([*found, *_bottleneck(by_handle, classes)]))
+
+
+def needs_classes(text: str) -> bool:
+    """Return whether the rate is that of a class, which the output for qdiscs does not show."""
+    by_handle = _qdiscs(text)
+    return HTB_HANDLE in by_handle or below_slot(HTB_HANDLE) in by_handle
 
 
 def counters(text: str) -> QueueCounters:
@@ -159,7 +174,7 @@ def _losses(options: Mapping[str, object]) -> Iterator[Impairment]:
         yield LossState(tuple(_number(states.get(name, 0)) for name in ("p13", "p31", "p32", "p23", "p14")))
 
 
-def _bottleneck(by_handle: _Qdiscs) -> Iterator[Impairment]:
+def _bottleneck(by_handle: _Qdiscs, classes: str) -> Iterator[Impairment]:
     slot = by_handle.get(SLOT_HANDLE)
     if slot is not None:
         shown = _mapping(_mapping(slot.get("options")).get("slot"))
@@ -173,19 +188,26 @@ def _bottleneck(by_handle: _Qdiscs) -> Iterator[Impairment]:
     def at(handle: str) -> Mapping[str, object] | None:
         return by_handle.get(handle if slot is None else below_slot(handle))
 
-    netem, tbf = at(NETEM_BOTTLENECK_HANDLE), at(TBF_HANDLE)
+    netem, tbf, htb = at(NETEM_BOTTLENECK_HANDLE), at(TBF_HANDLE), at(HTB_HANDLE)
     if netem is not None:
         options = _mapping(netem.get("options"))
         yield Rate(8 * _whole(_mapping(options.get("rate")).get("rate", 0)))
         yield Queue(_whole(options.get("limit", 0)))
-    elif tbf is not None:
-        yield Rate(8 * _whole(_mapping(tbf.get("options")).get("rate", 0)))
+    elif tbf is not None or htb is not None:
+        yield Rate(
+            _class_rate(classes) if tbf is None else 8 * _whole(_mapping(tbf.get("options")).get("rate", 0))
+        )
         for kind, handle in QUEUE_HANDLES.items():
             queue = at(handle)
             if queue is not None:
                 yield from _queue(kind, _mapping(queue.get("options")))
     elif at(OPEN_HANDLE) is None:
         raise BackendError(f"behind the netem stands none of our qdiscs, but {sorted(by_handle)}")
+
+
+def _class_rate(classes: str) -> int:
+    shown = _CLASS_RATE.search(classes)
+    return int(shown[1]) * _POWERS[shown[2]] if shown else 0
 
 
 def _queue(kind: str, options: Mapping[str, object]) -> Iterator[Impairment]:

@@ -21,7 +21,7 @@ from orchestrator.wiring.journal import Journal
 from orchestrator.wiring.processes import record_processes, spawn_for_run
 
 #: What the processes of links import, and what agents do.
-LINK_MODULES = ("node.capture.__main__", "node.shaper.__main__", "node.shaper.relay")
+LINK_MODULES = ("node.capture.__main__", "node.shaper.__main__", "node.shaper.relay", "node.shaper.steps")
 AGENT_MODULES = ("node.__main__", "node.agent.run", "node.agent.preload")
 
 #: Seconds until it listens: it has imported next to nothing by then, but the machine may be busy.

@@ -2,6 +2,7 @@
 
 ``kernel``: a bridge joins the two interfaces of the link namespace, netem is on the egress of each. (A
 redirect by tc instead of the bridge was no faster, and needs cls_matchall, which small kernels lack.)
+A trace is played into it step by step (`trace_player`).
 ``userspace``: the relay of node.shaper joins them and shapes; a link that nothing impairs is joined
 by a bridge until something does. A link whose impairments the kernel does not have (``kernel_problem``) is
 shaped by the relay also where the kernel shapes the others; once it is, it stays so.
@@ -11,7 +12,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from orchestrator.tc import comparison, readback
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.wiring.commands import DEVICE_A, DEVICE_B, join_lines, link_up_lines, part_lines
 from orchestrator.wiring.state import LinkRecord
+from orchestrator.wiring.trace_player import TracePlayer
 
 #: Starts a long-lived process: what it is, argv, namespace.
 Spawn = Callable[[str, list[str], Path], Process]
@@ -33,7 +34,6 @@ FORWARD = "forward"
 REVERSE = "reverse"
 #: A hundred Python processes that start at once on two busy cores take some 20 seconds.
 _RELAY_READY_SECONDS = 60.0
-_POLL_SECONDS = 0.01
 _EGRESS = {FORWARD: DEVICE_B, REVERSE: DEVICE_A}
 
 
@@ -79,7 +79,7 @@ def _tried(commands: Commands, impairments: Impairments) -> str:
 
 
 #: Impairments that kernels with netem, or their tc, may lack.
-_BEYOND_NETEM = frozenset(("aqm", "ce-threshold", "ecn", "seed", "slot", "distribution"))
+_BEYOND_NETEM = frozenset(("aqm", "ce-threshold", "ecn", "seed", "slot", "distribution", "trace"))
 #: What this machine's kernel said to a set: it does not change its mind.
 _PROBLEMS: dict[Impairments, str] = {}
 
@@ -100,6 +100,7 @@ class LinkShaping:
         self._commands = commands
         self._spawn = spawn
         self._namespace = Path(link.namespace)
+        self._player = TracePlayer(link, spawn)
         #: Why the relay impairs this link though the kernel impairs the others; empty: it does not.
         self.why = ""
 
@@ -138,11 +139,12 @@ class LinkShaping:
         return self.read(direction)
 
     def begin(self) -> None:
-        """Let the run start: packets are numbered from one. What the kernel does needs no such thing.
+        """Let the run start: packets are numbered from one, and traces begin anew.
 
         Raises:
-            BackendError: the relay does not answer.
+            BackendError: the relay, or the player of traces, does not answer.
         """
+        self._player.begin()
         if self._relay_runs():
             try:
                 with ShaperClient(self.link.control) as client:
@@ -168,7 +170,7 @@ class LinkShaping:
             BackendError: they cannot be read.
         """
         if self.impairment is Impairment.KERNEL:
-            got, asked = readback.parse(self._show(direction)), self._asked().get(direction)
+            got, asked = self._parse(direction), self._asked().get(direction)
             # Some things the kernel has and does not show (a seed), or shows otherwise (1.5bdp).
             return got if asked is None or comparison.differences(asked, got) else asked
         if not self._relay_runs():
@@ -183,9 +185,10 @@ class LinkShaping:
         """Return what happened to packets: by direction, by name.
 
         Raises:
-            BackendError: they cannot be read.
+            BackendError: they cannot be read, or a trace has not been followed.
         """
         if self.impairment is Impairment.KERNEL:
+            self._check_traces()
             found = {name: readback.counters(self._show(name)) for name in (FORWARD, REVERSE)}
             return {
                 name: {
@@ -205,21 +208,38 @@ class LinkShaping:
             raise BackendError(f"link {self.link.name}: {error}") from error
 
     def _set_kernel(self, wanted: dict[str, Impairments]) -> None:
+        former, halted = self._asked(), self._player.halt(wanted)
+        goes_on = {
+            name: halted[name] for name in halted if former.get(name, NONE).trace == wanted[name].trace
+        }
         lines = [
             line[1:]
             for direction, impairments in wanted.items()
-            for line in tc.set_impairments(_EGRESS[direction], impairments, mtu=self.link.mtu)
+            for line in tc.set_impairments(
+                _EGRESS[direction],
+                impairments,
+                mtu=self.link.mtu,
+                reached=goes_on[direction].reached if direction in goes_on else None,
+                former=former.get(direction),
+            )
         ]
         run_batch(self._commands, "tc", lines, namespace=self._namespace)
         for direction, impairments in wanted.items():
-            text = self._show(direction)
-            problems = comparison.differences(impairments, readback.parse(text))
-            limit = readback.limit_problem(text)
+            problems = comparison.differences(impairments, self._parse(direction))
+            limit = readback.limit_problem(self._show(direction))
             if limit is not None:
                 problems.append(limit)
             self._complain(direction, problems)
-        told = {name: found.to_mapping() for name, found in {**self._asked(), **wanted}.items()}
+        told = {name: found.to_mapping() for name, found in {**former, **wanted}.items()}
         self._asked_file.write_text(json.dumps(told), encoding="utf-8")
+        for direction, impairments in wanted.items():
+            if impairments.trace.steps:
+                self._player.play(direction, _EGRESS[direction], impairments, goes_on.get(direction))
+
+    def _check_traces(self) -> None:
+        for direction, asked in self._asked().items():
+            if asked.trace.steps:
+                self._player.check(direction, asked, self._parse(direction))
 
     @property
     def _asked_file(self) -> Path:
@@ -235,6 +255,13 @@ class LinkShaping:
 
     def _show(self, direction: str) -> str:
         return self._commands.run(tc.show(_EGRESS[direction]), namespace=self._namespace).stdout
+
+    def _parse(self, direction: str) -> Impairments:
+        text, classes = self._show(direction), ""
+        if readback.needs_classes(text):
+            shown = tc.show_classes(_EGRESS[direction])
+            classes = self._commands.run(shown, namespace=self._namespace).stdout
+        return readback.parse(text, classes)
 
     def _set_relay(self, direction: str, impairments: Impairments) -> None:
         try:
@@ -270,20 +297,13 @@ class LinkShaping:
         argv = [sys.executable, "-m", "node.shaper", "relay", "--config", str(configuration)]
         process = self._spawn(f"shaper of {self.link.name}", argv, self._namespace)
         try:
-            with self._wait_for_relay(process) as client:
+            with ShaperClient.wait(
+                self.link.control,
+                timeout_seconds=_RELAY_READY_SECONDS,
+                ended=lambda: process.poll() is not None,
+            ) as client:
                 report = client.counters()
         except ShaperControlError as error:
             raise BackendError(f"link {self.link.name}: {error}\n{process.tail()}") from error
         for direction, impairments in wanted.items():
             self._complain(direction, comparison.differences(impairments, report.impairments[direction]))
-
-    def _wait_for_relay(self, process: Process) -> ShaperClient:
-        deadline = time.monotonic() + _RELAY_READY_SECONDS
-        while True:
-            try:
-                return ShaperClient(self.link.control)
-            except ShaperControlError:
-                # One that has ended will never be ready: whoever waits must hear of it now.
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise
-            time.sleep(_POLL_SECONDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node.links.settings import Impairments
-from orchestrator.tc.commands import clear, set_impairments
+from orchestrator.tc.commands import clear, delay_line, rate_line, set_impairments
 from tests.golden import golden
 
 SETS: tuple[dict[str, object], ...] = (
@@ -55,6 +55,15 @@ SETS: tuple[dict[str, object], ...] = (
     {"rate": "10Mbit", "aqm": "fq_codel", "ecn": True},
     {"rate": "10Mbit", "aqm": "red", "queue": "150kB"},
     {"rate": "10Mbit", "aqm": "pie", "ecn": True},
+    {"trace": "steps 0s 10Mbit; 400ms 5Mbit 20ms", "queue": "100p"},
+    {
+        "trace": "steps 1s 5Mbit",
+        "rate": "10Mbit",
+        "aqm": "codel",
+        "slot": "2ms",
+        "jitter": "1ms",
+        "delay": "9ms",
+    },
 )
 
 
@@ -65,3 +74,26 @@ def test_commands_are_as_reviewed() -> None:
         blocks += [f"  {' '.join(argv)}" for argv in set_impairments("eth1", Impairments.parse(given))]
         blocks.append("")
     golden.check("tc/commands.txt", "\n".join(blocks))
+
+
+def test_steps_of_a_trace_keep_all_else() -> None:
+    """What is told at a step says rate or delay, and everything that the set has besides."""
+    asked = Impairments.parse(
+        {"trace": "steps 0s 1Mbit 5ms; 1s 2Mbit 9ms", "loss": "1%", "jitter": "1ms", "delay": "5ms"}
+    )
+    lines = [" ".join(argv[1:]) for argv in set_impairments("eth1", asked)]
+    assert rate_line("eth1", asked).replace("{}", "1000000") in lines
+    assert delay_line("eth1", asked).replace("{}us", "5ms") in lines
+
+
+def test_a_bottleneck_that_follows_a_trace_stays_when_another_set_has_one() -> None:
+    """Its queue would be lost; and a second htb in the same place is refused."""
+    asked = Impairments.parse({"trace": "steps 0s 10Mbit; 1s 2Mbit"})
+    lossy, ecn = asked.replace({"loss": "1%"}), asked.replace({"ecn": "true", "loss": "1%"})
+    assert any("htb default 1" in " ".join(argv) for argv in set_impairments("eth1", asked))
+    assert not any("htb default 1" in " ".join(argv) for argv in set_impairments("eth1", lossy, former=asked))
+    # Another root has nothing below it yet.
+    assert any("htb default 1" in " ".join(argv) for argv in set_impairments("eth1", ecn, former=asked))
+    reached = set_impairments("eth1", lossy, former=asked, reached=(2_000_000, 7_000_000))
+    assert " delay 7ms " in " ".join(reached[0])
+    assert "rate 2000000bit" in " ".join(reached[1])

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from node.links.frames import ETHERNET_BYTES, ecn_capable, flow_of, mark_frame
 from node.links.model import Delivery, LinkModel
 from node.links.settings import Impairments
 from node.protocol.time import MILLISECOND, SECOND, Instant
-from node.shaper.client import ShaperClient
+from node.shaper.client import LineClient, ShaperClient
 from node.shaper.frames import flip_bit
 
 #: Not in Python's socket module: Linux's numbers.
@@ -194,15 +194,28 @@ def veths(*pairs: tuple[str, str]) -> Iterator[None]:
 @contextmanager
 def relay(near: str, far: str, directory: Path) -> Iterator[ShaperClient]:
     """Run the shaper between two interfaces."""
-    control, configuration = directory / "relay.sock", directory / "relay.json"
-    configuration.write_text(
-        json.dumps({"interfaces": [near, far], "control": str(control), "seed": "parity"}), encoding="utf-8"
-    )
-    argv = [sys.executable, "-m", "node.shaper", "relay", "--config", str(configuration)]
+    control = directory / "relay.sock"
+    told = {"interfaces": [near, far], "control": str(control), "seed": "parity"}
+    with _shaper("relay", told, directory), ShaperClient.wait(str(control), timeout_seconds=60) as client:
+        yield client
+
+
+@contextmanager
+def player(directory: Path) -> Iterator[LineClient]:
+    """Run what plays traces into the kernel."""
+    control = str(directory / "steps.sock")
+    with _shaper("steps", {"control": control}, directory), LineClient.wait(control) as client:
+        yield client
+
+
+@contextmanager
+def _shaper(form: str, told: Mapping[str, object], directory: Path) -> Iterator[None]:
+    configuration = directory / f"{form}.json"
+    configuration.write_text(json.dumps(told), encoding="utf-8")
+    argv = [sys.executable, "-m", "node.shaper", form, "--config", str(configuration)]
     process = subprocess.Popen(argv)
     try:
-        with ShaperClient.wait(str(control), timeout_seconds=60) as client:
-            yield client
+        yield
     finally:
         process.terminate()
         process.wait(timeout=60)

@@ -16,11 +16,12 @@ import pytest
 from node.links.impairments.base import IMPAIRMENTS
 from node.links.settings import Impairments
 from node.protocol.time import MICROSECOND, MILLISECOND
-from node.shaper.client import ShaperClient
+from node.shaper.client import LineClient, ShaperClient
 from orchestrator.executor import Executor
 from orchestrator.tc import commands, comparison, readback
 from orchestrator.wiring.shaping import kernel_problem
-from tests.parity.probes import Figures, Stream, relay, veths
+from orchestrator.wiring.trace_player import play_command
+from tests.parity.probes import Figures, Stream, player, relay, veths
 
 pytestmark = [pytest.mark.netem, pytest.mark.timetravel]
 
@@ -92,6 +93,25 @@ KINDS: dict[str, Case] = {
     "fq_codel that is full": Case({**RATE, "aqm": "fq_codel", "queue": "40p"}, BUSY, 30, 0.1, 0.01),
     "red": Case({**RATE, "aqm": "red", "queue": "200kB"}, LOADED, 30, 0.1, 0.02),
     "pie": Case({**RATE, "aqm": "pie", "queue": "1000p"}, LOADED, 30, 0.1, 0.02),
+    "trace of fine steps": Case(
+        {
+            "trace": "steps "
+            + "; ".join(f"{20 * step}ms {rate}Mbit" for step, rate in enumerate((10, 2, 6, 1) * 18)),
+            "queue": "50p",
+            "delay": "5ms",
+            "loss": "1%",
+        },
+        BUSY,
+        2,
+        delay_slack=0.02,
+        share_slack=0.005,
+    ),
+    "trace of the delay alone": Case(
+        {"trace": "steps 0s 20ms; 300ms 60ms; 800ms 1ms; 1200ms 20ms", "jitter": "1ms", "delay": "20ms"},
+        Stream(gap=MILLISECOND, count=1_500),
+        together=4,
+        delay_slack=0.005,
+    ),
     "mahimahi": Case(
         {"trace": "mahimahi 1x2 3 4x3 9 12", "queue": "40p"}, BUSY, 2, delay_slack=0.04, share_slack=0.005
     ),
@@ -123,7 +143,13 @@ KINDS: dict[str, Case] = {
 }
 ALL = {**CASES, **KINDS}
 #: What no kernel does; the shaper does it in its place.
-NOT_BY_KERNEL = ("drop", "mahimahi", "trace")
+NOT_BY_KERNEL = ("drop", "mahimahi")
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LineClient]:
+    with player(tmp_path_factory.mktemp("steps")) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
@@ -135,14 +161,31 @@ def links(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShaperClient]:
         yield client
 
 
-def by_kernel(case: Case, impairments: Impairments) -> Figures:
+def by_kernel(case: Case, impairments: Impairments, steps: LineClient) -> Figures:
     """Return what the kernel makes of it."""
     for argv in commands.set_impairments("np-k0", impairments):
         subprocess.run(argv, check=True)
-    shown = subprocess.run(commands.show("np-k0"), check=True, capture_output=True, text=True).stdout
-    assert comparison.differences(impairments, readback.parse(shown)) == []
-    assert readback.limit_problem(shown) is None
-    return Figures.of(case.stream.through_wire("np-k0", "np-k1"), case.stream)
+    assert comparison.differences(impairments, read_back("np-k0")) == []
+    assert readback.limit_problem(said(commands.show("np-k0"))) is None
+    if impairments.trace.steps:
+        steps.ask(play_command("forward", "np-k0", impairments))
+    found = Figures.of(case.stream.through_wire("np-k0", "np-k1"), case.stream)
+    if impairments.trace.steps:
+        state = steps.ask({"command": "state"})
+        assert (state["error"], state["tracks"]["forward"]["done"]) == ("", True)
+        assert comparison.at_end(impairments, read_back("np-k0"))
+        steps.ask({"command": "halt", "direction": "forward"})
+    return found
+
+
+def read_back(device: str) -> Impairments:
+    """Return what the kernel has on a device."""
+    return readback.parse(said(commands.show(device)), said(commands.show_classes(device)))
+
+
+def said(argv: list[str]) -> str:
+    """Return what a command writes."""
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
 
 
 def by_relay(case: Case, impairments: Impairments, client: ShaperClient) -> Figures:
@@ -186,7 +229,7 @@ def test_every_impairment_has_a_case() -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_kernel_relay_and_model_mean_the_same(name: str, links: ShaperClient) -> None:
+def test_kernel_relay_and_model_mean_the_same(name: str, links: ShaperClient, steps: LineClient) -> None:
     case = ALL[name]
     impairments = Impairments.parse(case.words)
     model = Figures.of(case.stream.through_model(impairments), case.stream)
@@ -198,5 +241,5 @@ def test_kernel_relay_and_model_mean_the_same(name: str, links: ShaperClient) ->
     elif problem:
         pytest.skip(f"relay and model agree; this kernel, or its tc, has it not: {problem}")
     else:
-        kernel = by_kernel(case, impairments)
+        kernel = by_kernel(case, impairments, steps)
         assert apart(model, kernel, case) == [], f"the kernel: {model} {kernel}"

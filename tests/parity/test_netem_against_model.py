@@ -140,8 +140,11 @@ def set_on(device: str, impairments: Impairments) -> None:
     """Set, and read back."""
     for argv in commands.set_impairments(device, impairments):
         subprocess.run(argv, check=True)
-    shown = subprocess.run(commands.show(device), check=True, capture_output=True, text=True).stdout
-    assert comparison.differences(impairments, readback.parse(shown)) == []
+    shown, classes = (
+        subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+        for argv in (commands.show(device), commands.show_classes(device))
+    )
+    assert comparison.differences(impairments, readback.parse(shown, classes)) == []
     assert readback.limit_problem(shown) is None
 
 
@@ -161,6 +164,8 @@ STRUCTURES: tuple[dict[str, object], ...] = (
     {"loss": "1%", "ecn": True, "rate": "10Mbit"},
     {"rate": "10Mbit", "aqm": "fq_codel"},
     {"rate": "10Mbit", "queue": "150kB"},
+    {"trace": "steps 0s 10Mbit 5ms; 1s 2Mbit", "queue": "100p"},
+    {"trace": "steps 0s 10Mbit; 1s 2Mbit", "slot": "2ms"},
 )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from node.links.settings import NONE, Impairments
 from orchestrator.errors import BackendError
-from orchestrator.tc import comparison, readback
+from orchestrator.tc import comparison, readback, traces
 from orchestrator.tc.commands import clear, delay_line_limit, set_impairments
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "tc"
@@ -98,3 +98,46 @@ def test_a_duplicating_netem_has_no_netem_beside_it() -> None:
     assert "duplicate 0%" in words[0]
     assert "tbf" in words[1]
     assert "duplicate 1%" in words[-1]
+
+
+HTB = [
+    {"kind": "netem", "handle": "1:", "root": True, "options": {"limit": 90_000, "delay": {"delay": 0.02}}},
+    {"kind": "htb", "handle": "28:", "parent": "1:1", "options": {"default": "0x1"}},
+    {"kind": "pfifo", "handle": "21:", "parent": "28:1", "options": {"limit": 100}},
+]
+CLASSES = """class netem 1:1 parent 1: leaf 28:
+class htb 28:1 root leaf 21: prio 0 rate 12345Kbit ceil 12345Kbit burst 0b cburst 0b
+"""
+
+
+def test_a_trace_is_read_back_as_where_it_has_got_to() -> None:
+    assert readback.needs_classes(json.dumps(HTB))
+    got = readback.parse(json.dumps(HTB), CLASSES)
+    assert (got.rate, got.delay, got.queue) == (12_345_000, 20_000_000, 100)
+    asked = Impairments.parse({"trace": "steps 0s 1Mbit; 1s 12345678bit 20ms; 2s 3Mbit", "queue": "100p"})
+    assert comparison.differences(asked, got) == []
+    assert not comparison.at_end(asked, got)
+    ends_here = Impairments.parse({"trace": "steps 0s 1Mbit; 1s 12345678bit 20ms", "queue": "100p"})
+    assert comparison.at_end(ends_here, got)
+
+
+def test_a_trace_that_never_got_there_is_told() -> None:
+    got = readback.parse(json.dumps(HTB), CLASSES)
+    elsewhere = Impairments.parse({"trace": "steps 0s 1Mbit; 1s 12Mbit 20ms", "queue": "100p"})
+    said = comparison.differences(elsewhere, got)
+    assert [line.split(":")[0] for line in said] == ["delay", "rate"]
+
+
+@pytest.mark.parametrize(
+    ("trace", "why"),
+    [
+        ("steps 0s 1Mbit; 10ms 2Mbit; 20ms 1Mbit", ""),
+        ("steps 0s 1Mbit; 9999us 2Mbit", "apart"),
+        ("steps 0s 1Mbit; 10ms 240s", ""),
+        ("steps 0s 1Mbit; 10ms 241s", "hold back"),
+        ("mahimahi 1 12", "opportunities"),
+    ],
+)
+def test_what_the_kernel_cannot_follow_is_said(trace: str, why: str) -> None:
+    lack = traces.lack(Impairments.parse({"trace": trace}).trace)
+    assert (why in lack) if why else lack == ""
