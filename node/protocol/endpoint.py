@@ -8,12 +8,13 @@ from itertools import islice
 from random import Random
 
 from node.protocol.arena import Arena
+from node.protocol.attempts import Attempts
 from node.protocol.configuration import MAX_HALF_OPEN, Configuration
 from node.protocol.connection import Connection
 from node.protocol.connection_table import ConnectionTable
 from node.protocol.datagrams import Burst, SocketAddress, Transmit
 from node.protocol.drops import Drops
-from node.protocol.errors import LocalProtocolError
+from node.protocol.errors import ErrorCode, LocalProtocolError
 from node.protocol.events import DatagramReceived, Event
 from node.protocol.handshake import new_connection_id
 from node.protocol.identity import Identity, Peer
@@ -72,7 +73,8 @@ class Endpoint:
         self._work: deque[Connection] = deque()
         self._reporting: deque[Connection] = deque()
         self._paths = PathMemory()
-        self._setting_up = SettingUp(self, rng, key_log)
+        self._attempts = Attempts()
+        self._setting_up = SettingUp(self, self._attempts, rng, key_log)
 
     # -- what the world did
 
@@ -145,11 +147,11 @@ class Endpoint:
 
         Windows and delays are each end's own, so a responder must know what is wanted of it.
         """
-        self._setting_up.expect(peer_address, configuration)
+        self._attempts.expect(peer_address, configuration)
 
     def expect_no_more(self, peer_address: int, configuration: Configuration) -> None:
-        """Take back one ``expect``, if its connection has not come."""
-        self._setting_up.expect_no_more(peer_address, configuration)
+        """Take back one ``expect``, if its connection has not come, or came and was not confirmed."""
+        self._attempts.expect_no_more(peer_address, configuration)
 
     def send_datagram(self, peer: Peer, data: bytes | bytearray | memoryview) -> None:
         """Send a connectionless datagram: sealed, at most once, and nothing tells whether it arrives.
@@ -339,6 +341,8 @@ class Endpoint:
         key = connection.connection_id
         if key in self._half_open and connection.state is not ConnectionState.RESPONDING:
             self._timed[key] = self._half_open.pop(key)
+            for other in self._attempts.confirm(connection):  # SPEC 3-9
+                self._give_up(other, "the initiator went on with another handshake")
 
     def _drop_oldest_half_open(self) -> None:
         """Forget the oldest half-open connection, unless it was confirmed a moment ago."""
@@ -346,7 +350,13 @@ class Endpoint:
         self._sort(oldest)
         if oldest.connection_id in self._half_open:
             self.drops.count("half-open for too long")
-            self._forget(oldest)
+            self._give_up(oldest, "too many half-open connections")
+
+    def _give_up(self, half_open: Connection, reason: str) -> None:
+        """End a half-open connection; its application knows of it if early data came (SPEC 15-6)."""
+        half_open.life.give_up(ErrorCode.HANDSHAKE_TIMEOUT, reason)
+        self.report(half_open)
+        self._forget(half_open)
 
     def _forget(self, connection: Connection) -> None:
         for value in connection.paths.issued.values:

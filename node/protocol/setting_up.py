@@ -7,7 +7,8 @@
                ◄─────────────────── RESPONSE
     [COMPLETION] and DATA ───────────────────► established
 
-Checks go from cheap to dear (SPEC 3.4-5): CRC, target address, cookie, and only then a key exchange.
+Checks go from cheap to dear (SPEC 3.4-5): CRC, target address, cookie, and only then a key exchange. Which
+handshake an INITIATION belongs to is found in ``attempts.py``.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
-from node.protocol.configuration import Configuration
+from node.protocol.attempts import Attempts
 from node.protocol.cookies import Cookies
 from node.protocol.datagrams import SocketAddress, Transmit
-from node.protocol.errors import ErrorCode, LocalProtocolError
+from node.protocol.errors import ErrorCode
 from node.protocol.handshake import (
     Accepted,
     Agreed,
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
     from node.protocol.connection import Connection
     from node.protocol.endpoint import Endpoint
 
-#: Connections awaited from one peer with a configuration of their own.
-MAX_EXPECTED = 1024
 #: Answers waiting to go out. Each stands for one datagram received, so this bounds one burst.
 MAX_REPLIES = 256
 
@@ -62,8 +61,6 @@ class _Half:
     #: At the initiator, when COMPLETION is to be repeated.
     agreed: Agreed | None = None
     accepted: Accepted | None = None
-    #: SPEC 3.1-6: what was awaited from the peer, to be given back if the claim proves false.
-    reserved: Configuration | None = None
     #: When the first INITIATION (the first with this cookie) went out, and how many since.
     first_sent: Instant = 0
     sent: int = 0
@@ -76,20 +73,21 @@ class SettingUp:
 
     Args:
         endpoint: whose connections they make.
+        attempts: finds what peers began.
         rng: connection IDs, ephemeral keys and cookie secrets come from here.
         key_log: called with each line of the key log (SPEC 11).
     """
 
-    def __init__(self, endpoint: Endpoint, rng: Random, key_log: Callable[[str], None] | None) -> None:
-        self._endpoint = endpoint
+    def __init__(
+        self, endpoint: Endpoint, attempts: Attempts, rng: Random, key_log: Callable[[str], None] | None
+    ) -> None:
+        self._endpoint, self._attempts = endpoint, attempts
         self._drops = endpoint.drops
         self._rng = rng
         self._key_log = key_log
         self._cookies = Cookies(rng)
         self._resumption = Resumption(rng, self._drops.add, key_log)
         self._half: dict[bytes, _Half] = {}
-        self._by_initiation: dict[tuple[int, bytes], Connection] = {}
-        self._expected: dict[int, deque[Configuration]] = {}
         #: Answers to go out, oldest first.
         self.replies: deque[tuple[SocketAddress, bytes]] = deque()
 
@@ -107,7 +105,7 @@ class SettingUp:
         elif packet.kind == RESPONSE:
             self._take_response(packet, now)
         elif packet.kind == COMPLETION:
-            self._take_completion(packet, source, now)
+            self._take_completion(packet, now)
         else:
             self._take_retry(packet, now)
 
@@ -136,35 +134,12 @@ class SettingUp:
             self._resumption.begin(connection, initiator, held)
         connection.timers.set(Timer.INITIATION, now)
 
-    def expect(self, peer_address: int, configuration: Configuration) -> None:
-        """Take the next connection from this peer with a configuration of its own.
-
-        Raises:
-            LocalProtocolError: too many are awaited from it.
-        """
-        waiting = self._expected.setdefault(peer_address, deque())
-        if len(waiting) >= MAX_EXPECTED:
-            raise LocalProtocolError(f"{MAX_EXPECTED} connections from one peer are awaited already")
-        waiting.append(configuration)
-
-    def expect_no_more(self, peer_address: int, configuration: Configuration) -> None:
-        """Take back one ``expect``, if its connection has not come."""
-        waiting = self._expected.get(peer_address, deque())
-        if configuration in waiting:
-            waiting.remove(configuration)
-        if not waiting:
-            self._expected.pop(peer_address, None)
-
     def forget(self, connection: Connection) -> None:
         """Forget the handshake of a connection that is over."""
+        self._attempts.forget(connection)
         half = self._half.pop(connection.connection_id, None)
-        if half is None or half.accepted is None:
-            return
-        accepted = half.accepted
-        self._resumption.forget(connection, accepted.peer.connection_id)
-        self._by_initiation.pop((accepted.peer_address, accepted.peer.connection_id), None)
-        if half.reserved is not None:
-            self._expected.setdefault(accepted.peer_address, deque()).appendleft(half.reserved)
+        if half is not None and half.accepted is not None:
+            self._resumption.forget(connection, half.accepted.peer.connection_id)
 
     # -- what to do now
 
@@ -200,9 +175,11 @@ class SettingUp:
     # -- the responder
 
     def _take_initiation(self, packet: SetupPacket, source: SocketAddress, now: Instant) -> None:
-        key = (packet.source_address, packet.source_connection_id)
-        known = self._by_initiation.get(key)
+        known = self._attempts.find(packet, source)
         if known is None:
+            if self._attempts.is_confirmed(packet):
+                self._drops.add("INITIATION of a connection that is confirmed")  # SPEC 3-9
+                return
             if self._needs_cookie(packet) and not self._cookies.verifies(packet, source, now=now):
                 self._drops.add("INITIATION without a cookie that verifies")
                 cookie = self._cookies.make(packet, source, now=now)
@@ -211,9 +188,6 @@ class SettingUp:
             known = self._accept(packet, source, now)
             if known is None:
                 return
-            self._by_initiation[key] = known
-        elif known.remote != source:
-            return  # SPEC 3-6
         if known.observer is not None:
             known.observer.setup_received("initiation", packet, now)
         half = self._half[known.connection_id]
@@ -237,8 +211,7 @@ class SettingUp:
             self._drops.add("too many connections")
             return None
         connection_id = new_connection_id(self._rng)
-        waiting = self._expected.get(packet.source_address)
-        configuration = waiting[0] if waiting else self._endpoint.configuration
+        configuration = self._attempts.configuration(packet) or self._endpoint.configuration
         accepted = answer(
             packet, self._endpoint.identity, configuration, connection_id, self._rng,
             redeem=self._resumption.redeemer(packet, configuration, now=now),
@@ -250,22 +223,19 @@ class SettingUp:
             configuration, source, initiator=False, now=now, connection_id=connection_id,
             traced_as=packet.source_connection_id,
         )  # fmt: skip
+        self._attempts.add(packet, source, connection)
         connection.peer_address = accepted.peer_address
         if connection.observer is not None:
             connection.observer.started()
-        half = self._half[connection_id] = _Half(accepted=accepted)
-        if waiting:
-            waiting.popleft()
-            if not waiting:
-                del self._expected[packet.source_address]
-            half.reserved = None if accepted.keys is not None else configuration
+        self._half[connection_id] = _Half(accepted=accepted)
         if accepted.keys is not None:
             self._start(connection, accepted, accepted.keys)
         if accepted.early_key:
             self._resumption.take(connection, accepted)
         return connection
 
-    def _take_completion(self, packet: SetupPacket, source: SocketAddress, now: Instant) -> None:
+    def _take_completion(self, packet: SetupPacket, now: Instant) -> None:
+        """Take what proves that RESPONSE arrived, wherever it comes from: it moves nothing (SPEC 3-10)."""
         connection = self._endpoint.connection_of(packet.target_connection_id)
         half = self._half.get(packet.target_connection_id)
         if connection is None or half is None or half.accepted is None:
@@ -273,16 +243,12 @@ class SettingUp:
             return
         if half.accepted.noise is None or connection.state is not ConnectionState.RESPONDING:
             return  # a repeated COMPLETION
-        if source != connection.remote:
-            self._drops.add("COMPLETION from elsewhere")
-            return
         keys = take_completion(packet, half.accepted)
         if isinstance(keys, str):
             self._drops.add(keys)
             return
         if connection.observer is not None:
             connection.observer.setup_received("completion", packet, now)
-        half.reserved = None
         self._start(connection, half.accepted, keys)
         sent = connection.timers.responded_at
         connection.establish(rtt=None if sent is None else max(1, now - sent), ping=True, now=now)

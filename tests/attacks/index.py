@@ -151,6 +151,24 @@ ENTRIES = (
         ),
     ),
     Entry(
+        "copied and forged initiations",
+        (
+            _SET_UP + "test_a_copy_of_an_initiation_from_elsewhere_keeps_nobody_out",
+            _SET_UP + "test_another_message_under_the_same_connection_id_keeps_nobody_out",
+            _SET_UP + "test_a_copied_completion_moves_nothing",
+            _SET_UP + "test_copies_from_everywhere_are_as_few_as_any_half_open_connections",
+            _SET_UP + "test_what_was_awaited_outlives_an_initiation_of_before",
+            _EARLY + "test_early_data_copied_to_elsewhere_first_is_lost_to_nobody",
+        ),
+    ),
+    Entry(
+        "rebinding during set-up",
+        (
+            _SET_UP + "test_a_nat_that_forgets_its_mapping_during_set_up_keeps_nobody_out",
+            _SET_UP + "test_a_nat_that_forgets_its_mapping_before_completion_keeps_nobody_out",
+        ),
+    ),
+    Entry(
         "GSO failing half-way",
         (
             _UDP + "test_gso_that_fails_half_way_loses_nothing_and_is_said_once",

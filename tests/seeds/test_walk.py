@@ -100,4 +100,4 @@ def test_what_an_endpoint_holds_is_seen_whatever_it_is_called() -> None:
     endpoint = Endpoint(Identity(bytes(range(32))), Configuration(), rng=Random(1))
     assert held(endpoint) == {}
     endpoint.expect(1, Configuration())
-    assert list(held(endpoint)) == ["_setting_up._expected"]
+    assert list(held(endpoint)) == ["_attempts._expected"]

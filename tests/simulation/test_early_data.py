@@ -15,7 +15,13 @@ from node.protocol.datagrams import Burst
 from node.protocol.early_data import MAX_EARLY_BYTES
 from node.protocol.endpoint import Endpoint
 from node.protocol.errors import ErrorCode, LocalProtocolError
-from node.protocol.events import ConnectionEstablished, MessageReceived, StreamDataReceived, StreamOpened
+from node.protocol.events import (
+    ConnectionClosed,
+    ConnectionEstablished,
+    MessageReceived,
+    StreamDataReceived,
+    StreamOpened,
+)
 from node.protocol.suites import CIPHER_CODES
 from node.protocol.tickets import TICKET_LIFETIME
 from node.protocol.time import MILLISECOND, SECOND
@@ -314,6 +320,23 @@ def test_a_flight_replayed_before_the_true_one_costs_the_true_one_nothing() -> N
     assert [e for e in pair.right_events if isinstance(e, StreamDataReceived)] == [
         StreamDataReceived(stream, ended=True, early=True)
     ]
+
+
+def test_early_data_copied_to_elsewhere_first_is_lost_to_nobody() -> None:
+    """SPEC 3-9, 15-4, 15-6: the copy has the ticket and is told of; what it brought comes again, whole."""
+    pair = acquainted()
+    connection, stream = ask(pair)
+    for datagram in [datagram for _, left, datagram in pair.wire if left]:
+        pair.inject(datagram, to_right=True, source=("elsewhere", 1))
+    assert pair.right_events == [StreamOpened(stream), StreamDataReceived(stream, ended=True, early=True)]
+    pair.run_until(lambda: pair.closed(right=True) is not None)
+    pair.run_for(SECOND)
+    assert pair.closed(right=True) == ConnectionClosed(
+        ErrorCode.HANDSHAKE_TIMEOUT, "the initiator went on with another handshake", remote=False
+    )
+    assert pair.right_events.count(StreamDataReceived(stream, ended=True)) == 1
+    assert [c.remote for c in pair.right.connections] == [LEFT]
+    assert not connection.closed
 
 
 def test_a_flight_replayed_to_a_restarted_responder_delivers_nothing() -> None:

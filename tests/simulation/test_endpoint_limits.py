@@ -8,12 +8,13 @@ import pytest
 
 from node.dissectors.protection import crc32c
 from node.protocol import endpoint as endpoint_module
+from node.protocol.attempts import MAX_EXPECTED
 from node.protocol.configuration import Configuration
 from node.protocol.datagrams import Burst
 from node.protocol.errors import LocalProtocolError
 from node.protocol.handshake import Initiator
 from node.protocol.identity import Identity
-from node.protocol.setting_up import MAX_EXPECTED, MAX_REPLIES
+from node.protocol.setting_up import MAX_REPLIES
 from node.protocol.time import MILLISECOND, SECOND
 from node.protocol.wire.setup import INITIATION, SetupPacket
 from tests.seeds.leftovers import held

@@ -149,14 +149,18 @@ def test_an_initiation_that_proves_something_else_is_dropped(datagram: bytes, re
 
 
 def test_a_repeated_initiation_gets_one_response_each_and_only_where_it_came_from() -> None:
-    """SPEC 3-3, 3-6."""
+    """SPEC 3-3, 3-6: from each source they are repetitions of one handshake, with keys of its own."""
     pair = Pair(seed=SEED, to_left=lambda datagram, rng: [])
-    for _ in range(3):
-        pair.inject(initiation(), to_right=True, source=("there", 1))
-    pair.inject(initiation(), to_right=True, source=("elsewhere", 2))
+    there, elsewhere = ("there", 1), ("elsewhere", 2)
+    for source in (there, there, elsewhere, there, elsewhere):
+        pair.inject(initiation(), to_right=True, source=source)
+    assert pair.destinations == [there, there, elsewhere, there, elsewhere]
     responses = [parse_setup(memoryview(datagram)) for _, _, datagram in pair.wire]
-    assert [r.packet_number for r in responses if isinstance(r, SetupPacket)] == [0, 1, 2]
-    assert len(pair.right.connections) == 1
+    found = [(r.source_connection_id, r.packet_number) for r in responses if isinstance(r, SetupPacket)]
+    one, other = found[0][0], found[2][0]
+    assert found == [(one, 0), (one, 1), (other, 0), (one, 2), (other, 1)]
+    messages = {r.message for r in responses if isinstance(r, SetupPacket)}
+    assert len(pair.right.connections) == len(messages) == 2
 
 
 def test_initiations_are_repeated_after_one_two_and_then_every_three_seconds() -> None:

@@ -93,10 +93,11 @@ def _challenges(end: End) -> dict[bytes, Address]:
 
 
 def _of_handshake(end: End) -> Iterator[Address]:
-    """Yield where the peer was during the handshake, which validates that (SPEC 13.2-3)."""
-    initiation = end.connection.initiation
-    for datagram in initiation.by_number.values() if initiation is not None else ():
-        if end.is_initiator:
-            yield datagram.destination, datagram.destination_port
-        else:
-            yield datagram.arrived_from
+    """Yield where the peer was during the handshake, which validates that (SPEC 13.2-3).
+
+    For a responder that is where its RESPONSE went (SPEC 3-6, 3-10): INITIATION may come from elsewhere too.
+    """
+    connection = end.connection
+    attempt = connection.initiation if end.is_initiator else connection.response
+    for datagram in attempt.by_number.values() if attempt is not None else ():
+        yield datagram.destination, datagram.destination_port
