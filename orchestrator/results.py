@@ -191,6 +191,16 @@ class ExpectationResult:
     #: The same as users read it: ``4.21s``; or why there is nothing.
     shown: str
 
+    @property
+    def name(self) -> str:
+        """The expectation as a topology writes it about this flow alone."""
+        return self.text if self.flow is None else f"{self.flow}: {self.text}"
+
+    @property
+    def reason(self) -> str:
+        """Why it did not hold, as a sentence."""
+        return f"{f'{self.flow}: ' if self.flow else ''}expected {self.text}, found {self.shown}"
+
     def to_json(self) -> dict[str, object]:
         """Return it as JSON-able data."""
         return {
@@ -339,11 +349,7 @@ class RunResult:
     @property
     def reasons(self) -> tuple[str, ...]:
         """Return why the verdict is FAIL, one sentence each; empty for PASS."""
-        missed = (
-            f"{e.flow + ': ' if e.flow else ''}expected {e.text}, found {e.shown}"
-            for e in self.expectations
-            if not e.passed
-        )
+        missed = (found.reason for found in self.expectations if not found.passed)
         return (*self.failures, *missed)
 
     def to_json(self) -> dict[str, object]:

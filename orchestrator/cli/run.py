@@ -109,6 +109,7 @@ def command(
             qlog=qlog,
             keep=keep,
             calibrate=None if calibrate is None else Calibrate(calibrate),
+            judge_aggregates=times == 1,
             on_progress=reporter.observe,
         )
         reporter.take(result)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.experiment.expectations import AGGREGATE_FUNCTIONS, compare, measure
+from orchestrator.experiment.expectations import AGGREGATE_FUNCTIONS, compare, measure, show_value
 from orchestrator.experiment.manifest import new_run_id
 from orchestrator.measure.intervals import mean_interval
 from orchestrator.results import ExpectationResult, RunResult, Verdict, make_run_directory, write_atomically
@@ -89,11 +89,7 @@ class RepeatResult:
     def reasons(self) -> tuple[str, ...]:
         """Return why the verdict is FAIL, one sentence each."""
         of_runs = (f"seed {run.manifest.seed}: {reason}" for run in self.runs for reason in run.reasons)
-        of_all = (
-            f"{found.flow + ': ' if found.flow else ''}expected {found.text}, found {found.shown}"
-            for found in self.expectations
-            if not found.passed
-        )
+        of_all = (found.reason for found in self.expectations if not found.passed)
         return (*of_runs, *of_all)
 
     def to_json(self) -> dict[str, object]:
@@ -137,7 +133,8 @@ async def run_repeatedly(
     Args:
         topology: expectations of it that are about all runs together are judged at the end.
         repeats: at least 1.
-        run_once: runs a topology with a seed, its files below a directory.
+        run_once: runs a topology with a seed, its files below a directory; it judges no expectation
+            that is about all runs.
         seed: the first one; None: the topology's.
         directory: the results directory.
 
@@ -147,9 +144,7 @@ async def run_repeatedly(
     first = topology.seed if seed is None else seed
     place = make_run_directory(directory, topology.name, f"x{repeats}-{new_run_id()}")
     apart = [found for found in topology.expectations if found.aggregate]
-    each = tuple(found for found in topology.expectations if not found.aggregate)
-    alone = dataclasses.replace(topology, expectations=each)
-    runs = [await run_once(alone, first + number, place) for number in range(repeats)]
+    runs = [await run_once(topology, first + number, place) for number in range(repeats)]
     result = RepeatResult(
         runs=tuple(runs),
         statistics=tuple(statistics_of(runs, topology.expectations)),
@@ -162,11 +157,30 @@ async def run_repeatedly(
 
 def judge_together(expectation: Expectation, runs: Sequence[RunResult]) -> Iterator[ExpectationResult]:
     """Yield whether an expectation about all runs held, for each flow or link that it concerns."""
-    missing = "not measured in every run"
-    for subject, values in _values(expectation, runs).items():
-        whole = [value for value in values if value is not None]
-        together = AGGREGATE_FUNCTIONS[expectation.aggregate](whole) if len(whole) == len(runs) else None
-        yield compare(expectation, subject, together, missing)
+    for subject, values in values_of(expectation, runs).items():
+        yield judge_values(expectation, subject, values)
+
+
+def judge_values(
+    expectation: Expectation, subject: str | None, values: Sequence[float | None]
+) -> ExpectationResult:
+    """Return whether an expectation about all runs held; with a mean, its interval is told.
+
+    Args:
+        expectation: it has an aggregate.
+        subject: the flow or link.
+        values: of each run; None: it was not measured there, so that the expectation does not hold.
+    """
+    whole = [value for value in values if value is not None]
+    if len(whole) < len(values):
+        return compare(expectation, subject, None, "not measured in every run")
+    found = compare(expectation, subject, AGGREGATE_FUNCTIONS[expectation.aggregate](whole))
+    if expectation.aggregate != "mean" or len(whole) < 2:
+        return found
+    unit = EXPECTATION_KINDS[expectation.kind].unit
+    low, high = (show_value(unit, end) for end in mean_interval(whole, confidence=CONFIDENCE))
+    told = f"{found.shown} ({CONFIDENCE:.0%} interval of {len(whole)} runs: {low} to {high})"
+    return dataclasses.replace(found, shown=told)
 
 
 def statistics_of(runs: Sequence[RunResult], expected: Iterable[Expectation]) -> Iterator[Statistic]:
@@ -178,14 +192,14 @@ def statistics_of(runs: Sequence[RunResult], expected: Iterable[Expectation]) ->
         if kind.unit == "ok":
             continue
         every = asked.get(name) or Expectation(name, None, kind.operators[0], 0.0, name)
-        for subject, values in _values(dataclasses.replace(every, flow=None), runs).items():
+        for subject, values in values_of(dataclasses.replace(every, flow=None), runs).items():
             whole = tuple(value for value in values if value is not None)
             if whole:
                 yield Statistic(subject, name, kind.unit, whole, len(values) - len(whole))
 
 
-def _values(expectation: Expectation, runs: Sequence[RunResult]) -> dict[str | None, list[float | None]]:
-    """Return what each run measured, by subject."""
+def values_of(expectation: Expectation, runs: Sequence[RunResult]) -> dict[str | None, list[float | None]]:
+    """Return what each run measured of what an expectation is about, by subject."""
     found: dict[str | None, list[float | None]] = {}
     for run in runs:
         flows = {flow.name: flow for flow in run.flows}

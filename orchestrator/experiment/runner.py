@@ -55,6 +55,7 @@ async def run(
     qlog: bool | None = None,
     keep: bool = False,
     calibrate: Calibrate | None = None,
+    judge_aggregates: bool = True,
     on_progress: Observer = ignore,
 ) -> RunResult:
     """Run a topology and return its result, which has been written to the run's directory too.
@@ -67,6 +68,7 @@ async def run(
         qlog: whether the nodes trace their connections; None: as the topology says.
         keep: leave the lab up.
         calibrate: how the links are measured first, whatever the topology says; None: as it says.
+        judge_aggregates: judge expectations about all runs, by this one; False: it is one of several.
         on_progress: called with each new snapshot.
 
     Raises:
@@ -84,6 +86,7 @@ async def run(
         capture=capture,
         keep=keep,
         calibrate=calibrate or topology.calibrate,
+        judge_aggregates=judge_aggregates,
         on_progress=on_progress,
     )
 
@@ -96,6 +99,7 @@ async def run_plan(
     capture: bool = True,
     keep: bool = False,
     calibrate: Calibrate | None = None,
+    judge_aggregates: bool = True,
     on_progress: Observer = ignore,
 ) -> RunResult:
     """Run a plan on a back end that can do it; arguments and errors as of ``run``.
@@ -108,7 +112,16 @@ async def run_plan(
     place = make_run_directory(directory, plan.name, run_id)
     if calibrate is None:
         calibrate = Calibrate.OFF if backend.capabilities().virtual_time else Calibrate.WARN
-    experiment = _Experiment(plan, backend, run_id, place, on_progress, capture=capture, calibrate=calibrate)
+    experiment = _Experiment(
+        plan,
+        backend,
+        run_id,
+        place,
+        on_progress,
+        capture=capture,
+        calibrate=calibrate,
+        judge_aggregates=judge_aggregates,
+    )
     result = await experiment.run(keep=keep)
     result.write()
     return result
@@ -127,6 +140,7 @@ class _Experiment:
         *,
         capture: bool,
         calibrate: Calibrate,
+        judge_aggregates: bool,
     ) -> None:
         self._plan = plan
         #: The same, but its files are where agents may read them.
@@ -136,6 +150,7 @@ class _Experiment:
         self._directory = directory
         self._observer = observer
         self._capture = capture
+        self._judge_aggregates = judge_aggregates
         self._mode = calibrate
         self._calibration = CalibrationResult(calibrate.value)
         self._counters: Counters = {}
@@ -333,12 +348,13 @@ class _Experiment:
 
     def _judged(self) -> list[Expectation]:
         """Return the expectations to judge: those of the wire only when there was to be a capture."""
+        mine = [each for each in self._plan.expectations if self._judge_aggregates or not each.aggregate]
         if self._capture:
-            return list(self._plan.expectations)
-        for expectation in self._plan.expectations:
+            return mine
+        for expectation in mine:
             if needs_captures(expectation):
                 self._findings.note(f"{expectation.text}: not judged, since nothing was captured")
-        return [found for found in self._plan.expectations if not needs_captures(found)]
+        return [found for found in mine if not needs_captures(found)]
 
     # Telling.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -23,6 +24,8 @@ timeline:
 expect:
   - integrity == ok
   - film: median(completion) <= 10s
+  - film: mean(goodput) >= 1Mbit
+  - mean(queue drops(a:eth1)) <= 100
 """
 )
 
@@ -45,8 +48,11 @@ def test_statistics_over_seeds_and_files_for_programs(file: Path, tmp_path: Path
     goodput = next(found for found in result["statistics"] if found["quantity"] == "goodput")
     assert goodput["low"] < goodput["mean"] < goodput["high"]
     assert goodput["median"] == sorted(goodput["values"])[1]
-    (together,) = result["expectations"]
-    assert (together["expectation"], together["passed"]) == ("median(completion) <= 10s", True)
+    median, mean, drops = result["expectations"]
+    assert (median["expectation"], median["passed"]) == ("median(completion) <= 10s", True)
+    assert re.fullmatch(r"\S+Mbit \(95% interval of 3 runs: \S+Mbit to \S+Mbit\)", mean["shown"])
+    # Links count, though no run is judged by it alone.
+    assert (drops["passed"], drops["measured"]) == (True, 0)
     kept = json.loads((Path(result["directory"]) / "repeats.json").read_text())
     assert kept == result
     for run in result["runs"]:
@@ -57,7 +63,7 @@ def test_statistics_over_seeds_and_files_for_programs(file: Path, tmp_path: Path
         *("line seed 7", "line seed 8", "line seed 9"),
         "all runs",
     ]
-    assert (suites.get("tests"), suites.get("failures")) == ("10", "0")
+    assert (suites.get("tests"), suites.get("failures")) == ("12", "0")
     told = [json.loads(line) for line in events.read_text().splitlines()]
     names = [event["event"] for event in told]
     assert names.count("run_started") == names.count("verdict") == 3
