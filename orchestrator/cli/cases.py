@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from orchestrator.cli.support.options import (
-    BACKENDS,
-    format_option,
-    results_option,
-    seed_option,
-    set_option,
-    verbose_option,
-)
+from orchestrator.cli.support.options import BACKENDS, set_option, table_options
 
 
 @click.command("cases")
@@ -40,20 +34,11 @@ from orchestrator.cli.support.options import (
 @set_option
 @click.option("--broken", is_flag=True, help="Run the cases with the wrong settings that they must notice.")
 @click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(min=1),
-    help="Simulations at once (default: one for each CPU); real labs run one after the other.",
-)
-@click.option(
     "--directory",
     type=click.Path(file_okay=False, path_type=Path),
     help="Directory of the cases (default: topologies/cases of this checkout).",
 )
-@seed_option
-@results_option
-@format_option
-@verbose_option
+@table_options
 def command(
     names: tuple[str, ...],
     listing: bool,
@@ -61,25 +46,34 @@ def command(
     transports: tuple[str, ...],
     parameters: dict[str, str],
     broken: bool,
-    jobs: int | None,
     directory: Path | None,
-    seed: int | None,
-    results: Path,
     form: str,
+    results: Path,
+    resume: Path | None,
+    **options: Any,
 ) -> None:
     """Run the cases that are named, by name or letter, or all of them.
 
     Each case is a topology of its own that shows one thing: those of the QUIC interop runner in their Strait
-    form, and ours on top. A case passes, fails with the reasons, or is not supported by the back end or
-    the transport. Several back ends or transports make a table with a column for each.
+    form, and ours on top. A case passes (P), fails (F), or is not supported (U) by the back end or the
+    transport; M is what this machine lacks, E what could not be tried. Several back ends or transports make
+    a table with a column for each. The table is written as HTML and as JSON too.
     """
     import json
 
-    from orchestrator.cli.support.case_tables import case_tables, list_tables, suite_exit_code, told
-    from orchestrator.cli.support.running import run_to_end
+    from orchestrator.cli.support.run_tables import case_figure, case_parts, list_tables
+    from orchestrator.cli.support.table_page import Page
+    from orchestrator.cli.support.table_runs import Kind, make_place, run_and_show
     from orchestrator.cli.support.tables import show_tables
-    from orchestrator.experiment.cases import DIRECTORY, Setting, find_cases
-    from orchestrator.experiment.suite import run_suite
+    from orchestrator.experiment.cases import (
+        DIRECTORY,
+        CaseCell,
+        Setting,
+        cells_of_cases,
+        find_cases,
+        suite_json,
+    )
+    from orchestrator.experiment.cell_table import Table
 
     found = find_cases(directory or DIRECTORY, names)
     if listing:
@@ -89,22 +83,18 @@ def command(
             show_tables(*list_tables(found))
         return
     settings = [
-        Setting(backend, transport, tuple(parameters.items()), seed)
+        Setting(backend, transport, tuple(parameters.items()))
         for backend in dict.fromkeys(backends)
         for transport in dict.fromkeys(transports)
     ]
-    suite = run_to_end(
-        run_suite(
-            found,
-            settings,
-            directory=results,
-            broken=broken,
-            jobs=jobs,
-            on_result=lambda result: click.echo(told(result), err=True),
-        )
+    cells = cells_of_cases(found, settings, broken=broken, repeats=options.pop("repeat"))
+    page: Page[CaseCell] = Page(
+        "Wrong settings that cases must notice" if broken else "Cases",
+        about=lambda cell: cell.case.about,
+        figure=case_figure,
+        legend="A figure is the time that the run took on the lab's clock; a curve is the rate of all flows "
+        "over that time.",
     )
-    if form == "json":
-        click.echo(json.dumps(suite.to_json()))
-    else:
-        show_tables(*case_tables(suite))
-    click.get_current_context().exit(suite_exit_code(suite))
+    kind = Kind("cases", suite_json, case_parts, page)
+    table = Table(cells, make_place("cases", results, resume))
+    click.get_current_context().exit(run_and_show(kind, table, form=form, **options))

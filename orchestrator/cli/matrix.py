@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from orchestrator.cli.support.options import format_option, results_option, seed_option, verbose_option
+from orchestrator.cli.support.options import table_options
 
 
 def _axes(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> dict[str, list[str]]:
@@ -65,68 +66,39 @@ def _words(ctx: click.Context, parameter: click.Parameter, text: str | None) -> 
     show_default=True,
     help="Back ends, each of them.",
 )
-@click.option(
-    "--repeat", type=click.IntRange(1, 1000), default=1, show_default=True, help="Runs of each combination."
-)
-@seed_option
-@results_option
-@click.option(
-    "--resume",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Go on with the matrix of this directory: what is finished there is not run again.",
-)
-@click.option("--no-capture", is_flag=True, help="Capture nothing, so check no frames: for fast links.")
-@format_option
-@verbose_option
+@table_options
 def command(
     files: tuple[str, ...],
     settings: dict[str, list[str]],
     parameters: dict[str, list[str]],
     transports: list[str],
     backends: list[str],
-    repeat: int,
-    seed: int | None,
+    form: str,
     results: Path,
     resume: Path | None,
-    no_capture: bool,
-    form: str,
+    **options: Any,
 ) -> None:
     """Run topologies with all combinations of settings, and make a table of it.
 
-    Each cell is P (passed), F (failed), U (not supported) or E (could not be tried), with the goodput of
-    its flows. Repetitions go in turns, and what fails stops nothing. The table is written as HTML and as
-    JSON too.
+    Each cell is P (passed), F (failed), U (not supported), M (this machine lacks something) or E (could
+    not be tried), with the goodput of its flows. Repetitions go in turns, and what fails stops nothing.
+    The table is written as HTML and as JSON too.
     """
-    import json
-
-    from orchestrator.cli.support.exit_codes import ExitCode
-    from orchestrator.cli.support.matrix_page import matrix_page
-    from orchestrator.cli.support.matrix_runs import shown_turn, single_run, table_of
-    from orchestrator.cli.support.running import run_to_end
-    from orchestrator.experiment.manifest import new_run_id
-    from orchestrator.experiment.matrix import MATRIX_FILE, PAGE_FILE, Matrix, cells_of, run_matrix
-    from orchestrator.results import Verdict, make_run_directory, write_atomically
+    from orchestrator.cli.support.run_tables import goodput_figure, matrix_parts
+    from orchestrator.cli.support.table_page import Page
+    from orchestrator.cli.support.table_runs import Kind, make_place, run_and_show
+    from orchestrator.experiment.cell_table import Table
+    from orchestrator.experiment.matrix import MatrixCell, cells_of, matrix_json
 
     axes = {**({"protocol": transports} if transports else {}), **settings}
-    cells = cells_of(files, backends, parameters, axes)
-    directory = resume or make_run_directory(results, "matrix", new_run_id())
-    matrix = Matrix(cells, repeat, directory)
-    try:
-        run_to_end(
-            run_matrix(matrix, single_run(capture=not no_capture), seed=seed, on_turn=shown_turn(len(cells)))
-        )
-    finally:
-        # What is there is shown, even of a matrix that was interrupted.
-        directory.mkdir(parents=True, exist_ok=True)
-        write_atomically(directory / MATRIX_FILE, json.dumps(matrix.to_json(), indent=1) + "\n")
-        page = matrix_page(matrix, title="Matrix", place=directory)
-        write_atomically(directory / PAGE_FILE, page)
-    if form == "json":
-        click.echo(json.dumps(matrix.to_json()))
-    else:
-        from orchestrator.cli.support.tables import show_tables
-
-        show_tables(*table_of(matrix))
-    code = ExitCode.OK if matrix.verdict is Verdict.PASS else ExitCode.FAILED
-    click.get_current_context().exit(code if matrix.supported else ExitCode.NOT_SUPPORTED)
+    cells = cells_of(files, backends, parameters, axes, repeats=options.pop("repeat"))
+    page: Page[MatrixCell] = Page(
+        "Matrix",
+        about=lambda cell: "",
+        figure=goodput_figure,
+        legend="A figure is the goodput of all flows together, the mean of the runs with its 95 % interval; "
+        "a curve is the rate over the time of each run.",
+    )
+    kind = Kind("matrix", matrix_json, matrix_parts, page)
+    table = Table(cells, make_place("matrix", results, resume))
+    click.get_current_context().exit(run_and_show(kind, table, form=form, **options))

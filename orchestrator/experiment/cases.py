@@ -6,21 +6,23 @@ it must fail. Cases are the files of one directory: whoever adds a file adds a c
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
 from node.transports.base import STRAIT
-from orchestrator.errors import EnvironmentMissingError, NotSupportedError, TestbedError
-from orchestrator.experiment.runner import run
-from orchestrator.results import RunResult, Verdict
-from orchestrator.topology.errors import TopologyError, suggestion
+from orchestrator.errors import NotSupportedError, TestbedError
+from orchestrator.experiment.cell_table import Table
+from orchestrator.experiment.cells import CellResult, Outcome, volume_of
+from orchestrator.topology.errors import suggestion
 from orchestrator.topology.load import load
-from orchestrator.topology.model import Case, CaseBreak, Topology, WorkloadSpec
+from orchestrator.topology.model import Case, CaseBreak, Topology
 
+#: Version of the JSON below; it changes when a key changes its meaning or goes.
+_VERSION = 1
 #: Where the cases of a checkout are.
 DIRECTORY = Path(__file__).parents[2] / "topologies" / "cases"
 SUFFIX = ".lab.yml"
@@ -44,17 +46,6 @@ class CaseError(TestbedError):
     """There is no such case, or its file is none; the message says what to do."""
 
 
-class Outcome(Enum):
-    """What became of a case."""
-
-    PASSED = "pass"
-    FAILED = "fail"
-    #: The back end or the transport cannot do it, on any machine (exit code 127).
-    UNSUPPORTED = "unsupported"
-    #: This machine lacks something for it (exit code 3).
-    MISSING = "missing"
-
-
 @dataclass(frozen=True, slots=True)
 class CaseFile:
     """One case, as it stands in its directory."""
@@ -67,6 +58,8 @@ class CaseFile:
     volume: int
     #: Names of the parameters that it has.
     parameters: tuple[str, ...]
+    #: How often it is run.
+    repeats: int = 1
 
     def to_json(self) -> dict[str, object]:
         """Return it as JSON-able data."""
@@ -77,6 +70,7 @@ class CaseFile:
             "shows": self.about,
             "file": str(self.path),
             "parameters": list(self.parameters),
+            "repeats": self.repeats,
             "breaks": [{"set": dict(each.parameters), "misses": each.misses} for each in self.case.breaks],
         }
 
@@ -89,8 +83,6 @@ class Setting:
     transport: str = STRAIT
     #: Parameters that take the place of the cases' own, where a case has them.
     parameters: tuple[tuple[str, str], ...] = ()
-    seed: int | None = None
-    capture: bool = True
 
     @property
     def title(self) -> str:
@@ -100,45 +92,73 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class CaseResult:
-    """What became of one case in one setting."""
+class CaseCell:
+    """One case in one setting."""
 
-    name: str
-    letter: str
+    case: CaseFile
     setting: Setting
-    outcome: Outcome
-    #: Why it did not pass, one sentence each.
-    reasons: tuple[str, ...] = ()
-    #: Worth knowing.
-    notes: tuple[str, ...] = ()
-    #: On the lab's clock; 0 where it did not run.
-    seconds: float = 0.0
-    #: Who impaired the packets: kernel, userspace or simulated; empty where it did not run.
-    impairment: str = ""
-    #: Where its files are; None: it did not run.
-    directory: str | None = None
-    #: Expectations: (text, flow, measured as people read it, held).
-    expectations: tuple[tuple[str, str | None, str, bool], ...] = ()
+    #: The wrong setting of it that it must notice; None: it runs as it is.
+    wrong: CaseBreak | None = None
+    repeats: int = 1
 
-    def to_json(self) -> dict[str, object]:
-        """Return it as JSON-able data."""
-        return {
-            "case": self.name,
-            "letter": self.letter,
-            "backend": self.setting.backend,
-            "transport": self.setting.transport,
-            "parameters": dict(self.setting.parameters),
-            "outcome": self.outcome.value,
-            "reasons": list(self.reasons),
-            "notes": list(self.notes),
-            "seconds": self.seconds,
-            "impairment": self.impairment,
-            "directory": self.directory,
-            "expectations": [
-                {"expectation": text, "flow": flow, "shown": shown, "passed": passed}
-                for text, flow, shown, passed in self.expectations
-            ],
-        }
+    @property
+    def row(self) -> str:
+        """Its row: letter, name, and what is wrong with it."""
+        return f"{self.case.case.letter} {self.case.name}{f' {told(self.wrong)}' if self.wrong else ''}"
+
+    @property
+    def column(self) -> str:
+        """Its column: where and how it runs."""
+        return self.setting.title
+
+    @property
+    def backend(self) -> str:
+        """Name of its back end."""
+        return self.setting.backend
+
+    @property
+    def volume(self) -> int:
+        """Bytes that its flows move."""
+        return self.case.volume
+
+    def prepared(self) -> tuple[Topology, tuple[str, ...]]:
+        """Return what runs, and which expectations are not judged; errors as of ``prepared``."""
+        topology, left = prepared(self.case, self.setting, self.wrong)
+        return topology, (f"Strait's own, so not judged: {', '.join(left)}",) if left else ()
+
+    def judged(self, result: CellResult) -> CellResult:
+        """Turn the result of a wrong setting around: to miss just what it must is to pass."""
+        return result if self.wrong is None else judge_broken(result, self.wrong)
+
+
+def cells_of_cases(
+    cases: Sequence[CaseFile],
+    settings: Sequence[Setting],
+    *,
+    broken: bool = False,
+    repeats: int | None = None,
+) -> list[CaseCell]:
+    """Return each case in each setting.
+
+    Args:
+        cases: the rows.
+        settings: the columns.
+        broken: with each wrong setting that they must notice instead; once shows that.
+        repeats: of each; None: as its file says.
+
+    Raises:
+        TopologyError: a parameter that was given does not fit.
+    """
+    cells = [
+        CaseCell(case, setting, wrong, repeats or (1 if broken else case.repeats))
+        for case in cases
+        for setting in settings
+        for wrong in (case.case.breaks if broken else (None,))
+    ]
+    for cell in cells:  # What was given wrongly is for whoever gave it: before anything runs.
+        with contextlib.suppress(NotSupportedError):
+            cell.prepared()
+    return cells
 
 
 def find_cases(directory: Path = DIRECTORY, names: Sequence[str] = ()) -> list[CaseFile]:
@@ -173,15 +193,14 @@ def _read(path: Path) -> CaseFile:
     if topology.case is None:
         raise CaseError(f"{path} is no case: add case: to it, or move it to another directory")
     name = path.name.removesuffix(SUFFIX)
-    volume = sum(_volume(flow) for flow in topology.workloads)
-    return CaseFile(name, path, topology.description, topology.case, volume, topology.parameters)
-
-
-def _volume(flow: WorkloadSpec) -> int:
-    sizes = flow.options.get("sizes")
-    size = flow.options.get("size", 0)
-    return flow.connections * (
-        sum(sizes) if isinstance(sizes, list) else size if isinstance(size, int) else 0
+    return CaseFile(
+        name,
+        path,
+        topology.description,
+        topology.case,
+        volume_of(topology),
+        topology.parameters,
+        topology.repeats,
     )
 
 
@@ -215,50 +234,58 @@ def prepared(
     return dataclasses.replace(topology, expectations=kept), left
 
 
-async def run_case(
-    case: CaseFile, setting: Setting, directory: Path, broken: CaseBreak | None = None
-) -> CaseResult:
-    """Run a case and return what became of it; arguments as of ``prepared``.
-
-    Args:
-        directory: the results directory; the run makes its own below it.
-    """
-    try:
-        topology, left = prepared(case, setting, broken)
-        result = await run(
-            topology, setting.backend, directory=directory, seed=setting.seed, capture=setting.capture
-        )
-    except NotSupportedError as error:
-        return CaseResult(case.name, case.case.letter, setting, Outcome.UNSUPPORTED, (str(error),))
-    except EnvironmentMissingError as error:
-        return CaseResult(case.name, case.case.letter, setting, Outcome.MISSING, (str(error),))
-    except TopologyError:
-        raise  # a parameter that does not fit: for whoever gave it
-    except TestbedError as error:
-        return CaseResult(case.name, case.case.letter, setting, Outcome.FAILED, (str(error),))
-    notes = (f"Strait's own, so not judged: {', '.join(left)}",) if left else ()
-    return _told(case, setting, result, notes)
+def judge_broken(result: CellResult, wrong: CaseBreak) -> CellResult:
+    """Turn the result of a broken case around: to miss just what it must is to pass."""
+    if result.outcome not in (Outcome.PASSED, Outcome.FAILED):
+        return result
+    missed = [found for found in result.expectations if not found.passed]
+    if any(wrong.misses in (found.text, found.name) for found in missed):
+        note = f"{told(wrong)}: {wrong.misses} is missed, as it must"
+        return dataclasses.replace(result, outcome=Outcome.PASSED, reasons=(), notes=(note,))
+    what = ", ".join(found.text for found in missed) or "nothing"
+    why = f"with {told(wrong)} it had to miss {wrong.misses!r}, and missed {what}"
+    return dataclasses.replace(result, outcome=Outcome.FAILED, reasons=(why, *result.reasons))
 
 
-def run_case_alone(
-    case: CaseFile, setting: Setting, directory: Path, broken: CaseBreak | None = None
-) -> CaseResult:
-    """Do what ``run_case`` does, in a process that does nothing else."""
-    return asyncio.run(run_case(case, setting, directory, broken))
+def told(wrong: CaseBreak) -> str:
+    """Return a wrong setting in short."""
+    return ", ".join(f"{name}={value}" for name, value in wrong.parameters.items())
 
 
-def _told(case: CaseFile, setting: Setting, result: RunResult, notes: tuple[str, ...]) -> CaseResult:
-    return CaseResult(
-        name=case.name,
-        letter=case.case.letter,
-        setting=setting,
-        outcome=Outcome.PASSED if result.verdict is Verdict.PASS else Outcome.FAILED,
-        reasons=tuple(result.reasons),
-        notes=(*notes, *result.notes),
-        seconds=result.duration / 1e9,
-        impairment=result.manifest.impairment,
-        directory=str(result.directory),
-        expectations=tuple(
-            (found.text, found.flow, found.shown, found.passed) for found in result.expectations
-        ),
-    )
+def suite_json(table: Table[CaseCell]) -> dict[str, object]:
+    """Return a table of cases as JSON-able data; docs/cases.md says what each key is."""
+    results = table.results()
+    by_setting: dict[Setting, Counter[Outcome]] = {}
+    for cell, result in zip(table.cells, results, strict=True):
+        by_setting.setdefault(cell.setting, Counter())[result.outcome] += 1
+    return {
+        "version": _VERSION,
+        "verdict": table.verdict.value,
+        "broken": any(cell.wrong is not None for cell in table.cells),
+        "settings": [
+            {"title": setting.title, **{outcome.value: counted[outcome] for outcome in Outcome}}
+            for setting, counted in by_setting.items()
+        ],
+        "results": [_json(cell, result) for cell, result in zip(table.cells, results, strict=True)],
+        "directory": str(table.directory),
+    }
+
+
+def _json(cell: CaseCell, result: CellResult) -> dict[str, object]:
+    return {
+        "case": cell.case.name,
+        "letter": cell.case.case.letter,
+        "backend": cell.setting.backend,
+        "transport": cell.setting.transport,
+        "parameters": dict(cell.setting.parameters),
+        "breaks": None if cell.wrong is None else dict(cell.wrong.parameters),
+        "outcome": result.outcome.value,
+        "reasons": list(result.reasons),
+        "notes": list(result.notes),
+        "seconds": result.seconds,
+        "impairment": result.impairment,
+        "directory": next((turn.directory for turn in result.turns if turn.directory), None),
+        "repeats": result.repeats,
+        "expectations": [found.to_json() for found in result.expectations],
+        "runs": [turn.to_json() for turn in result.turns],
+    }

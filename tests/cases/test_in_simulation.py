@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.experiment.cases import CaseFile, Outcome, Setting
-from orchestrator.experiment.suite import run_broken
+from orchestrator.experiment.cases import CaseCell, CaseFile, Setting
+from orchestrator.experiment.cells import Outcome, cell_result, run_turn
 from orchestrator.pytest_plugin import Lab
 from orchestrator.topology.model import CaseBreak
 from tests.cases.suite import CASES, broken, case_on
@@ -28,5 +28,6 @@ def test_the_case_passes(lab: Lab, case: CaseFile) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("case", "wrong"), broken())
 def test_the_case_notices_a_wrong_setting(case: CaseFile, wrong: CaseBreak, tmp_path: Path) -> None:
-    result = asyncio.run(run_broken(case, Setting(), tmp_path, wrong))
+    cell = CaseCell(case, Setting(), wrong)
+    result = cell_result(cell, [asyncio.run(run_turn(cell, 0, tmp_path))])
     assert result.outcome is Outcome.PASSED, result.reasons

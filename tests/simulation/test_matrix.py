@@ -106,7 +106,7 @@ def test_every_combination_is_a_cell_and_failures_stop_nothing(file: Path, tmp_p
 
 def test_what_is_finished_is_not_run_again(file: Path, tmp_path: Path) -> None:
     place = tmp_path / "kept"
-    words = ("matrix", file, "--backend", "simulation", "--resume", place)
+    words = ("matrix", file, "--backend", "simulation", "--resume", place, "-j", "1")
     first = narrows(*words, "--with", "congestion=cubic", "-f", "json")
     again = narrows(*words, "--with", "congestion=cubic,bbr", "--repeat", "2", "-f", "json")
     assert (first.code, again.code) == (0, 0)
@@ -143,6 +143,17 @@ def test_nothing_that_can_run_is_127(file: Path, tmp_path: Path) -> None:
     (cell,) = ended.json()["cells"]
     assert (cell["column"], cell["letter"]) == ("tcp", "U")
     assert cell["runs"][0]["reasons"]
+
+
+def test_two_files_of_one_name_are_two_rows(file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / file.name
+    other.parent.mkdir()
+    other.write_text(_LAB)
+    ended = narrows(
+        "matrix", file, other, "--backend", "simulation", "--transport", "tcp", "--resume", tmp_path / "kept"
+    )
+    assert ended.code == 127
+    assert len(page_of(tmp_path / "kept").classes) == 2
 
 
 def test_axis_that_varies_nothing_is_refused(file: Path) -> None:

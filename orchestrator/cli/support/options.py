@@ -129,3 +129,50 @@ verbose_option = click.option(
     callback=_set_up_logging,
     help="Tell more on stderr; -vv tells all.",
 )
+
+
+def table_options(function: F) -> F:
+    """Give a verb that runs a table of cells the options that all such verbs have."""
+    from orchestrator.cli.support.durations import DURATION
+
+    options = (
+        click.option(
+            "--repeat",
+            type=click.IntRange(1, 1000),
+            metavar="N",
+            help="Runs of each cell, with one seed after the other; whatever the topologies say.",
+        ),
+        seed_option,
+        results_option,
+        click.option(
+            "--resume",
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="DIR",
+            help="Go on with the table of this directory: what is finished there is not run again.",
+        ),
+        click.option(
+            "-j",
+            "--jobs",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Simulations at once (default: one for each CPU); real labs run one after the other.",
+        ),
+        click.option(
+            "--limit",
+            type=DURATION,
+            default="1h",
+            show_default=True,
+            help="Give a run up after so much real time, as one that hangs.",
+        ),
+        click.option(
+            "--no-capture", is_flag=True, help="Capture nothing, so check no frames: for fast links."
+        ),
+        click.option(
+            "--strict", is_flag=True, help="Fail too if a cell is not supported, or cannot run here."
+        ),
+        format_option,
+        verbose_option,
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function

@@ -13,13 +13,13 @@ from orchestrator.cli.support.exit_codes import ExitCode
 from orchestrator.experiment.cases import (
     PORTABLE,
     CaseError,
-    CaseResult,
-    Outcome,
     Setting,
     find_cases,
+    judge_broken,
     prepared,
 )
-from orchestrator.experiment.suite import judge_broken
+from orchestrator.experiment.cells import CellResult, Outcome
+from orchestrator.results import ExpectationResult
 from orchestrator.topology.errors import TopologyError
 from orchestrator.topology.expectations import EXPECTATION_KINDS
 from orchestrator.topology.model import CaseBreak
@@ -143,14 +143,13 @@ def test_a_break_must_name_an_expectation_of_the_file(directory: Path) -> None:
 
 def test_a_broken_case_that_misses_something_else_is_not_noticed() -> None:
     wrong = CaseBreak({"delay": "300ms"}, "file: completion <= 200ms")
-    result = CaseResult(
-        "tiny",
-        "T",
-        Setting(),
+    result = CellResult(
         Outcome.FAILED,
+        1,
+        (),
         expectations=(
-            ("handshakes == 1", None, "0", False),
-            ("completion <= 200ms", "file", "100ms", True),
+            ExpectationResult("handshakes == 1", None, passed=False, measured=0, shown="0"),
+            ExpectationResult("completion <= 200ms", "file", passed=True, measured=1e8, shown="100ms"),
         ),
     )
     judged = judge_broken(result, wrong)
@@ -158,3 +157,45 @@ def test_a_broken_case_that_misses_something_else_is_not_noticed() -> None:
     assert judged.reasons[0] == (
         "with delay=300ms it had to miss 'file: completion <= 200ms', and missed handshakes == 1"
     )
+
+
+def test_the_page_escapes_what_a_topology_says(directory: Path) -> None:
+    hostile = "</title><script>alert(1)</script><img src=x onerror=alert(1)>"
+    text = CASE.replace("A file crosses a link.", json.dumps(hostile)).replace("delay: 10ms", "delay: 300ms")
+    (directory / "<b>&'\".lab.yml").write_text(text.replace("letter: T", "letter: X1"))
+    result = cases(directory, "X1", "--resume", str(directory / "kept"))
+    assert result.exit_code == ExitCode.FAILED
+    page = (directory / "kept" / "cases.html").read_text()
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "X1 &lt;b&gt;&amp;&#x27;&quot;" in page
+    assert "expected completion &lt;= 200ms" in page
+
+
+def test_a_case_is_judged_by_the_mean_of_its_runs(directory: Path) -> None:
+    path = directory / "tiny.lab.yml"
+    text = CASE.replace("  - file: completion", "  - file: mean(completion)")
+    path.write_text(text.replace('"file: completion', '"file: mean(completion)') + "repeats: 3\n")
+    result = cases(directory, "-f", "json")
+    assert result.exit_code == ExitCode.OK
+    (found,) = json.loads(result.stdout)["results"]
+    assert [run["seed"] for run in found["runs"]] == [1, 2, 3]
+    assert found["expectations"][-1]["expectation"] == "mean(completion) <= 200ms"
+    assert "95% interval of 3 runs" in found["expectations"][-1]["shown"]
+    slow = cases(directory, "--set", "delay=300ms")
+    assert slow.exit_code == ExitCode.FAILED
+    assert slow.stdout.count("file: expected mean(completion) <= 200ms") == 1
+    assert cases(directory, "--broken").exit_code == ExitCode.OK
+
+
+def test_strict_counts_what_could_not_run_as_a_failure(directory: Path) -> None:
+    (directory / "second.lab.yml").write_text(
+        CASE.replace("letter: T", "letter: T2")
+        .replace(", transport: strait}", "}")
+        .replace('"${transport}"', "tcp")
+        .replace("  - handshakes == 1\n", "")
+    )
+    lenient = cases(directory, "--resume", str(directory / "kept"))
+    assert lenient.exit_code == ExitCode.OK
+    assert "1 of 2 passed, 1 not supported (127)" in lenient.stdout
+    assert cases(directory, "--resume", str(directory / "kept"), "--strict").exit_code == ExitCode.FAILED
