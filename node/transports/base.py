@@ -27,6 +27,8 @@ class Transport(Protocol):
     virtual_time: ClassVar[bool]
     #: Its settings beside ``protocol``, as a topology names them → what is allowed.
     settings: ClassVar[Mapping[str, tuple[object, ...]]]
+    #: Whether what is missing is the kernel's: then it is not supported, and not merely to be installed.
+    needs_kernel: ClassVar[bool]
 
     @staticmethod
     def missing(settings: Mapping[str, object]) -> str | None:

@@ -54,6 +54,7 @@ class Quic:
         "congestion": ("cubic", "reno"),
         "max_datagram_size": (),
     }
+    needs_kernel: ClassVar[bool] = False
 
     @staticmethod
     def missing(settings: Mapping[str, object]) -> str | None:

@@ -38,6 +38,7 @@ class Tcp:
     workloads: ClassVar[tuple[str, ...]] = STREAM_WORKLOADS
     virtual_time: ClassVar[bool] = False
     settings: ClassVar[Mapping[str, tuple[object, ...]]] = {"congestion": CONTROLLERS}
+    needs_kernel: ClassVar[bool] = True
 
     @staticmethod
     def missing(settings: Mapping[str, object]) -> str | None:

@@ -44,6 +44,7 @@ def select_backend(name: str, plan: DeploymentPlan) -> Backend:
             f"back end {name} has no transport {', '.join(lacking)}; take another with --backend, "
             "or take it out of the topology"
         )
+    _refuse_what_the_kernel_lacks(plan)
     problems = [*backend.check(), *transport_problems(plan)]
     if problems:
         listed = "\n".join(f"  - {problem.what}\n    {problem.remedy}" for problem in problems)
@@ -64,15 +65,28 @@ def missing_transports(backend: Backend, plan: DeploymentPlan) -> list[str]:
     return sorted(asked - backend.capabilities().transports)
 
 
-def transport_problems(plan: DeploymentPlan) -> list[Problem]:
-    """Return, by trying, what this machine lacks for the transports that flows ask for."""
+def transport_problems(plan: DeploymentPlan, *, of_kernel: bool = False) -> list[Problem]:
+    """Return, by trying, what this machine lacks for the transports that flows ask for.
+
+    Args:
+        plan: has the flows.
+        of_kernel: what its kernel cannot do; else what can be installed.
+    """
     found: dict[str, None] = {}
     for flow in plan.workloads:
         protocol = str(flow.transport.get("protocol", STRAIT))
-        missing = None if protocol == STRAIT else TRANSPORTS[protocol].missing(flow.transport)
+        if protocol == STRAIT or TRANSPORTS[protocol].needs_kernel != of_kernel:
+            continue
+        missing = TRANSPORTS[protocol].missing(flow.transport)
         if missing is not None:
             found[missing] = None
     return [Problem(*_halves(text)) for text in found]
+
+
+def _refuse_what_the_kernel_lacks(plan: DeploymentPlan) -> None:
+    lacking = transport_problems(plan, of_kernel=True)
+    if lacking:
+        raise NotSupportedError("; ".join(f"{problem.what}: {problem.remedy}" for problem in lacking))
 
 
 def _halves(text: str) -> tuple[str, str]:
@@ -100,6 +114,7 @@ def _most_real(plan: DeploymentPlan) -> Backend:
             able = not missing_impairments(backend, plan) and not missing_abilities(backend, plan)
             able = able and not missing_transports(backend, plan)
             if able and not backend.check():
+                _refuse_what_the_kernel_lacks(plan)
                 problems = transport_problems(plan)
                 if problems:
                     raise EnvironmentMissingError(

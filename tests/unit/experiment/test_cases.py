@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from node.transports.tcp import Tcp
 from orchestrator.cli.main import main
 from orchestrator.cli.support.exit_codes import ExitCode
 from orchestrator.experiment.cases import (
@@ -199,3 +200,14 @@ def test_strict_counts_what_could_not_run_as_a_failure(directory: Path) -> None:
     assert lenient.exit_code == ExitCode.OK
     assert "1 of 2 passed, 1 not supported (127)" in lenient.stdout
     assert cases(directory, "--resume", str(directory / "kept"), "--strict").exit_code == ExitCode.FAILED
+
+
+def test_what_the_kernel_lacks_is_not_supported(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As TCP's BBR, which many kernels do not have: the reason is told, and the totals add up."""
+    why = "the kernel lets no socket use TCP congestion control cubic: try modprobe tcp_cubic"
+    monkeypatch.setattr(Tcp, "missing", staticmethod(lambda settings: why))
+    result = cases(directory, "--backend", "netns", "--transport", "tcp", "-f", "json")
+    assert result.exit_code == ExitCode.NOT_SUPPORTED
+    told = json.loads(result.stdout)
+    assert told["results"][0]["reasons"] == [why]
+    assert told["settings"][0]["unsupported"] == sum(told["settings"][0][each.value] for each in Outcome) == 1
