@@ -1,6 +1,7 @@
 """``python -m node``: the agent of one node, or its health check.
 
 python -m node [--config FILE]           run; without a file, configured by NARROWS_* variables
+                                         SIGHUP: start anew, with what the file says by then
 python -m node health [--config FILE]    exit code 0 if the agent so configured answers, else 1
 """
 
@@ -26,6 +27,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("action", nargs="?", choices=["run", "health"], default="run")
     parser.add_argument("--config", type=Path, help="JSON file; without it, NARROWS_* variables count")
     options = parser.parse_args(arguments)
+    while (code := _act(options)) is None:
+        pass
+    return code
+
+
+def _act(options: argparse.Namespace) -> int | None:
+    """Do what is asked once; return the exit code; None: again, as the configuration is by now."""
     # What imports make stays: to look through it for garbage again and again is a sixth of an agent's start.
     gc.disable()
     try:

@@ -47,6 +47,7 @@ class Agent:
         self._configuration = configuration
         self._stop = asyncio.Event()
         self._crashed = False
+        self._starts_anew = False
         self._key_log = KeyLog(configuration.key_log) if configuration.key_log is not None else None
         self._traces = (
             TraceFiles(
@@ -82,11 +83,12 @@ class Agent:
         self._traffic = Traffic(host)
         self._control: ControlServer | None = None
 
-    async def run(self) -> int:
+    async def run(self) -> int | None:
         """Run until told to stop by a signal or a command, or until a callback raises.
 
         Returns:
             The exit code: EXIT_OK, or EXIT_CRASHED after an error that nothing expected.
+            None: it is to be started anew, with the configuration as it is by now.
 
         Raises:
             OSError: the control address is taken.
@@ -95,6 +97,7 @@ class Agent:
         loop.set_exception_handler(self._on_exception)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._start_anew)
         try:
             if self._configuration.control is not None:
                 self._control = ControlServer(self._configuration.control, self._obey)
@@ -107,7 +110,14 @@ class Agent:
             await self._stop.wait()
         finally:
             await self._shut_down()
-        return EXIT_CRASHED if self._crashed else EXIT_OK
+        if self._crashed:
+            return EXIT_CRASHED
+        return None if self._starts_anew else EXIT_OK
+
+    def _start_anew(self) -> None:
+        """End in good order, to be started with what the configuration says by then: SIGHUP."""
+        self._starts_anew = True
+        self._stop.set()
 
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
         """End the agent when a callback of the event loop raised.
@@ -212,8 +222,8 @@ def _place(error: BaseException) -> str:
     return f" (in {frames[-1].name}, {frames[-1].filename}:{frames[-1].lineno})" if frames else ""
 
 
-def run_agent(configuration: AgentConfiguration) -> int:
-    """Run an agent until it is stopped; return the exit code of its process."""
+def run_agent(configuration: AgentConfiguration) -> int | None:
+    """Run an agent until it is stopped; return the exit code of its process; None: it is to start anew."""
     logging.basicConfig(
         level=configuration.log_level.upper(),
         stream=sys.stderr,
@@ -229,5 +239,5 @@ def run_agent(configuration: AgentConfiguration) -> int:
             return EXIT_CANNOT_START
 
 
-async def _run(configuration: AgentConfiguration) -> int:
+async def _run(configuration: AgentConfiguration) -> int | None:
     return await Agent(configuration).run()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from orchestrator.topology.model import LinkEndpoint, NodeKind
@@ -93,6 +93,47 @@ def difference(old: DeploymentPlan, new: DeploymentPlan) -> Difference:
         agents,
         tuple(changes),
         tuple(_impossible(old, new, kept)),
+    )
+
+
+def with_lost(
+    found: Difference, old: DeploymentPlan, new: DeploymentPlan, lost: Collection[str]
+) -> Difference:
+    """Return a difference in which nodes that have ended, and their links, are made anew.
+
+    Args:
+        found: the difference of the two plans.
+        old: what the lab was made of.
+        new: what it is to be.
+        lost: names of nodes that have ended.
+    """
+    nodes = [node.name for node in new.nodes if node.name in lost and node.name not in found.nodes_added]
+    links = [
+        link.name
+        for link in new.links
+        if link.name not in found.links_added and (link.a.node in lost or link.b.node in lost)
+    ]
+    ends = {end for name in links for end in (new.link(name).a, new.link(name).b)}
+    changes = [
+        change
+        for change in found.changes
+        if not (change.what == "impairments" and change.name in map(str, ends))
+        and not (change.what in ("agent", "routes") and change.name in nodes)
+    ]
+    return dataclasses.replace(
+        found,
+        nodes_added=(*found.nodes_added, *nodes),
+        nodes_removed=(*found.nodes_removed, *nodes),
+        links_added=(*found.links_added, *links),
+        links_removed=(*found.links_removed, *links),
+        impairments=tuple(end for end in found.impairments if end not in ends),
+        routes=tuple(name for name in found.routes if name not in nodes),
+        agents=tuple(name for name in found.agents if name not in nodes),
+        changes=(
+            *changes,
+            *(Change("add", "node", name) for name in nodes),
+            *(Change("add", "link", name) for name in links),
+        ),
     )
 
 

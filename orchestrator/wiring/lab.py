@@ -144,7 +144,17 @@ class Lab:
         return cls(plan, journal, record, adopted or {}, doer, detached=detached, modules=modules)
 
     @classmethod
-    def resume(cls, plan: DeploymentPlan, journal: Journal, former: LabRecord, modules: Sequence[str]) -> Lab:
+    def resume(
+        cls,
+        plan: DeploymentPlan,
+        journal: Journal,
+        former: LabRecord,
+        modules: Sequence[str],
+        *,
+        adopted: Mapping[str, Path] | None = None,
+        controls: Mapping[str, Path] | None = None,
+        containers: Mapping[str, str] | None = None,
+    ) -> Lab:
         """Take up a lab that was left up, to change it; its fork server is started anew.
 
         Args:
@@ -152,8 +162,14 @@ class Lab:
             journal: of the lab, locked.
             former: what it is now.
             modules: as ``create``.
+            adopted: as ``create``, for nodes that are to be made.
+            controls: as ``create``, for nodes that are to be made; hosts get one if none is given.
+            containers: as ``create``, for nodes that are to be made.
         """
-        controls = {node.name: Path(node.control) for node in former.nodes if node.control}
+        controls = {
+            **(controls or {}),
+            **{node.name: Path(node.control) for node in former.nodes if node.control},
+        }
         numbers = [path.stem.removeprefix("node") for path in controls.values()]
         free = 1 + max((int(number) for number in numbers if number.isdecimal()), default=-1)
         for node in plan.nodes:
@@ -167,10 +183,13 @@ class Lab:
             Impairment(former.impairment),
             Path(former.directory),
             controls=controls,
-            containers={node.name: node.container for node in former.nodes if node.container},
+            containers={
+                **(containers or {}),
+                **{node.name: node.container for node in former.nodes if node.container},
+            },
         )
         doer = Executor({RUN_VARIABLE: former.run_id})
-        return cls(plan, journal, record, {}, doer, detached=True, modules=modules)
+        return cls(plan, journal, record, adopted or {}, doer, detached=True, modules=modules)
 
     def start_server(self) -> None:
         """Start what forks the processes of a lab that was taken up."""

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import importlib
 import signal
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from node.control.messages import NodeEvent
 from node.links.settings import Impairments
 from orchestrator.errors import BackendError, NotSupportedError
 from orchestrator.executor import Executor, run_batch
 from orchestrator.tc import comparison
-from orchestrator.topology.difference import Change, Difference, difference, with_indexes_of
+from orchestrator.topology.difference import Change, Difference, difference, with_indexes_of, with_lost
 from orchestrator.topology.model import LinkEndpoint, NodeKind
 from orchestrator.topology.plan import DeploymentPlan, LinkPlan
 from orchestrator.wiring import fault_book, namespaces, processes, state
@@ -49,35 +51,35 @@ async def compare(lab: LabSummary, new: DeploymentPlan) -> tuple[Difference, Dep
             f"lab {lab.name} ({lab.run_id}) is only partly up: making or changing it was cut short; "
             f"remove it with narrows destroy {lab.run_id}, and deploy again"
         )
+    lost = _nodes_of(record).lost()
     with Journal.open(lab.run_id) as journal:
         present = Lab.resume(old, journal, record, LINK_MODULES)
-        links = await asyncio.gather(*(_as_it_is(present, link) for link in old.links))
+        links = await asyncio.gather(
+            *(_as_it_is(present, link) for link in old.links if not _touches(link, lost))
+        )
         present.leave()
         entries = journal.entries()
-    old = dataclasses.replace(old, links=tuple(links))
-    found = difference(old, new)
+    now = {link.name: link for link in links}
+    old = dataclasses.replace(old, links=tuple(now.get(link.name, link) for link in old.links))
+    found = with_lost(difference(old, new), old, new, lost)
     running = {
         entry.text("what").removeprefix("agent of ")
         for entry in entries
         if entry.kind == "process" and processes.start_of(entry.number("pid")) == entry.number("start")
     }
-    ended = (
-        ()
-        if lab.backend != "netns"
-        else [
-            node.name
-            for node in new.nodes
-            if node.kind is NodeKind.HOST and node.name not in (*running, *found.agents, *found.nodes_added)
-        ]
-    )
+    ended = [
+        node.name
+        for node in new.nodes
+        # An agent in a container ends with it.
+        if lab.backend == "netns"
+        and node.kind is NodeKind.HOST
+        and node.name not in (*running, *found.agents, *found.nodes_added)
+    ]
     found = dataclasses.replace(
         found,
         agents=(*found.agents, *ended),
         changes=(*found.changes, *(Change("add", "agent", name) for name in ended)),
     )
-    if lab.backend != "netns" and not found.only_impairments:
-        why = f"of a lab of {lab.backend} only impairments can change: nodes and links are its containers'"
-        found = dataclasses.replace(found, impossible=(*found.impossible, why))
     return found, old, record
 
 
@@ -104,10 +106,11 @@ async def apply(
     plan = with_indexes_of(old, new, found)
     with Journal.open(record.run_id) as journal:
         _forget_faults(record.run_id)
-        lab = Lab.resume(plan, journal, record, (*LINK_MODULES, *AGENT_MODULES))
+        nodes = _nodes_of(record)
+        lab = nodes.take_up(plan, journal, found.nodes_added)
         state.forget_plan(record.run_id)
         try:
-            await _change(lab, found, old, record, capture=capture)
+            await _change(lab, nodes, found, old, record, capture=capture)
         except BackendError as error:
             raise BackendError(
                 f"the lab is only partly changed: {error}\nremove it with narrows destroy {record.run_id}"
@@ -117,9 +120,11 @@ async def apply(
 
 
 async def _change(
-    lab: Lab, found: Difference, old: DeploymentPlan, record: LabRecord, *, capture: bool
+    lab: Lab, nodes: Nodes, found: Difference, old: DeploymentPlan, record: LabRecord, *, capture: bool
 ) -> None:
     await asyncio.to_thread(_remove, lab.journal, found, old, record)
+    await nodes.remove(found.nodes_removed)
+    await nodes.make(lab, found.nodes_added)
     if found.nodes_added or found.links_added or found.agents:
         lab.start_server()
     if not found.only_impairments:
@@ -128,20 +133,85 @@ async def _change(
         await lab.set_impairments(end, _wanted(lab.plan, end))
     if capture and found.links_added:
         await lab.start_captures(found.links_added)
-    hosts = [name for name in found.nodes_added if lab.plan.node(name).kind is NodeKind.HOST]
-    await _start_agents(lab, [*hosts, *found.agents])
+    await nodes.start_agents(lab, found.nodes_added, found.agents)
     lab.save()
 
 
-async def _start_agents(lab: Lab, names: Sequence[str]) -> None:
-    directory, events = Path(lab.record.directory), asyncio.Queue[NodeEvent | None]()
-    for name in names:
-        (directory / "received" / name).mkdir(parents=True, exist_ok=True)
-    agents = [Agent(lab.plan.node(name), lab, directory, events) for name in names]
-    await lab.do(start_all, agents)
-    await wait_all_ready(agents)
-    for agent in agents:
-        await agent.disconnect()
+class Nodes(Protocol):
+    """How nodes of a lab that is up are made and removed, and their agents started."""
+
+    def lost(self) -> list[str]:
+        """Return the nodes that have ended, and whose links went with them."""
+        ...
+
+    def take_up(self, plan: DeploymentPlan, journal: Journal, added: Sequence[str]) -> Lab:
+        """Return the lab as it is to be, before the nodes ``added`` are made."""
+        ...
+
+    async def remove(self, names: Sequence[str]) -> None:
+        """Remove what is more than a namespace of nodes that go.
+
+        Raises:
+            BackendError: something is left.
+        """
+        ...
+
+    async def make(self, lab: Lab, names: Sequence[str]) -> None:
+        """Make what is more than a namespace of nodes that come.
+
+        Raises:
+            BackendError: something cannot be made.
+        """
+        ...
+
+    async def start_agents(self, lab: Lab, made: Sequence[str], told_anew: Sequence[str]) -> None:
+        """Start the agents of nodes that were made, and anew those of others; wait until all answer.
+
+        Raises:
+            BackendError: one does not.
+        """
+        ...
+
+
+class NamespaceNodes:
+    """Nodes that are namespaces and no more."""
+
+    def __init__(self, record: LabRecord) -> None:
+        self._record = record
+
+    def lost(self) -> list[str]:
+        """Return none: a namespace does not end."""
+        return []
+
+    def take_up(self, plan: DeploymentPlan, journal: Journal, added: Sequence[str]) -> Lab:
+        """Return the lab as it is to be."""
+        return Lab.resume(plan, journal, self._record, (*LINK_MODULES, *AGENT_MODULES))
+
+    async def remove(self, names: Sequence[str]) -> None:
+        """Do nothing: their namespaces are removed."""
+
+    async def make(self, lab: Lab, names: Sequence[str]) -> None:
+        """Do nothing: their namespaces are made."""
+
+    async def start_agents(self, lab: Lab, made: Sequence[str], told_anew: Sequence[str]) -> None:
+        """Start agents, and wait until they answer."""
+        directory, events = Path(lab.record.directory), asyncio.Queue[NodeEvent | None]()
+        names = [*(name for name in made if lab.plan.node(name).kind is NodeKind.HOST), *told_anew]
+        for name in names:
+            (directory / "received" / name).mkdir(parents=True, exist_ok=True)
+        agents = [Agent(lab.plan.node(name), lab, directory, events) for name in names]
+        await lab.do(start_all, agents)
+        await wait_all_ready(agents)
+        for agent in agents:
+            await agent.disconnect()
+
+
+def _nodes_of(record: LabRecord) -> Nodes:
+    if record.backend == "netns":
+        return NamespaceNodes(record)
+    # Imported by name: only who made containers needs the Docker SDK.
+    nodes: Nodes = importlib.import_module("orchestrator.containers.changing").ContainerNodes(record)
+    return nodes
 
 
 def _remove(journal: Journal, found: Difference, old: DeploymentPlan, record: LabRecord) -> None:
@@ -153,7 +223,9 @@ def _remove(journal: Journal, found: Difference, old: DeploymentPlan, record: La
         run_batch(Executor(), "ip", lines, namespace=namespaces.path_of(name), force=True)
     inner = [namespaces.node_namespace(run_id, name) for name in found.nodes_removed]
     gone = [*middles.values(), *inner]
-    identities = {seen for name in gone if (seen := namespaces.identity(namespaces.path_of(name)))}
+    # An adopted one is not ours, and by now may be anybody's: its path has a process's number in it.
+    paths = [path for name in gone if not (path := namespaces.path_of(name)).is_symlink()]
+    identities = {seen for path in paths if (seen := namespaces.identity(path))}
     replaced = {f"agent of {name}" for name in found.agents}
     known = [
         processes.ProcessIdentity(entry.number("pid"), entry.number("start"))
@@ -179,6 +251,10 @@ def _end(identities: Collection[tuple[int, int]], known: Collection[processes.Pr
         time.sleep(_POLL_SECONDS)
     for pid in processes.found_in(identities, known):
         processes.send(pid, signal.SIGKILL)
+
+
+def _touches(link: LinkPlan, nodes: Sequence[str]) -> bool:
+    return link.a.node in nodes or link.b.node in nodes
 
 
 async def _as_it_is(lab: Lab, link: LinkPlan) -> LinkPlan:
