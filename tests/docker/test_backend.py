@@ -33,6 +33,8 @@ pytestmark = [pytest.mark.docker, pytest.mark.netns, pytest.mark.slow]
 LINE_FILE = ROOT / "topologies" / "line.lab.yml"
 #: Building the image on a machine that has none of its layers takes a minute.
 PATIENCE_SECONDS = 180.0
+#: Nodes of LINE_FILE.
+CONTAINERS = 4
 
 
 @pytest.fixture(autouse=True)
@@ -132,17 +134,15 @@ def test_a_stopped_node_does_not_answer_and_does_not_come_back(tmp_path: Path) -
     assert left_over(run_id) == []
 
 
-@pytest.mark.parametrize("containers", [1, 4])
-def test_nothing_is_left_after_a_kill_of_the_orchestrator(
-    tmp_path: Path, engine: docker.DockerClient, state: Path, containers: int
+def test_nothing_is_left_after_a_kill_of_a_run(
+    tmp_path: Path, engine: docker.DockerClient, state: Path
 ) -> None:
-    """Killed when its first container is there, and when all are."""
     argv = [sys.executable, "-m", "orchestrator", "run", str(LINE_FILE), "--backend", "docker"]
     argv += ["--results", str(tmp_path / "results")]
     process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + PATIENCE_SECONDS
     run_id = ""
-    while not run_id or len(containers_of(engine, run_id)) < containers:
+    while not run_id or len(containers_of(engine, run_id)) < CONTAINERS:
         assert time.monotonic() < deadline, "no containers come up"
         assert process.poll() is None, "the run ended before it could be killed"
         run_id = next(iter(run_ids()), "")

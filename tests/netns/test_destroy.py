@@ -6,10 +6,7 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,11 +15,11 @@ from orchestrator.executor import Executor
 from orchestrator.wiring import cleanup, namespaces
 from orchestrator.wiring.journal import Journal, read_entries
 from orchestrator.wiring.processes import start_of
-from tests.netns.labs import LINE, PATIENCE_SECONDS, left_over, new_run_id
+from tests.netns.labs import PATIENCE_SECONDS, left_over, new_run_id
+from tests.netns.orchestrate import await_line, orchestrate
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 #: A lab comes up in about a second; more kills come from the environment, for a night's run.
 KILLS = int(os.environ.get("NARROWS_KILLS", "6"))
 LONGEST_LIFE_SECONDS = 1.5
@@ -32,37 +29,6 @@ LONGEST_LIFE_SECONDS = 1.5
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("NARROWS_STATE", str(tmp_path / "state"))
     return tmp_path / "state"
-
-
-@contextmanager
-def orchestrate(run_id: str, directory: Path, mode: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that deploys a lab; killed at the end if it was not before."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.netns.orchestrate", run_id, str(directory), mode],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
-    assert process.stdin is not None
-    process.stdin.write(LINE)
-    process.stdin.close()
-    assert process.stdout is not None
-    with process.stdout:
-        try:
-            yield process
-        finally:
-            kill(process)
-
-
-def kill(process: subprocess.Popen[str]) -> None:
-    process.kill()
-    process.wait()
-
-
-def await_line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
 
 
 @pytest.mark.parametrize("number", range(KILLS))

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.wiring import cleanup, state
 from tests.netns.labs import left_over, new_run_id
-from tests.netns.test_destroy import await_line, orchestrate
+from tests.netns.orchestrate import await_line, orchestrate
 from tests.support.command import narrows
 from tests.unit.topology.test_difference import BASE
 

@@ -19,7 +19,7 @@ from orchestrator.topology.model import LinkEndpoint
 from orchestrator.wiring import cleanup, live
 from orchestrator.wiring.state import LabRecord
 from tests.netns.labs import left_over, new_run_id
-from tests.netns.test_destroy import await_line, orchestrate
+from tests.netns.orchestrate import await_line, orchestrate
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 

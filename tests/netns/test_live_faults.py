@@ -19,7 +19,7 @@ from orchestrator.wiring.fault_words import read_words
 from orchestrator.wiring.journal import read_entries
 from orchestrator.wiring.state import LabRecord
 from tests.netns.labs import left_over, new_run_id
-from tests.netns.test_destroy import await_line, orchestrate
+from tests.netns.orchestrate import await_line, orchestrate
 from tests.support.command import PATIENCE_SECONDS, narrows
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
