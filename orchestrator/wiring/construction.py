@@ -10,7 +10,7 @@ from pathlib import Path
 
 from orchestrator.executor import Commands, run_batch
 from orchestrator.topology.plan import DeploymentPlan, LinkPlan, NodePlan
-from orchestrator.wiring import commands, namespaces, nat, offloads
+from orchestrator.wiring import commands, namespaces, nat, offloads, rtnetlink
 from orchestrator.wiring.journal import Journal
 from orchestrator.wiring.readiness import wait_until_running
 from orchestrator.wiring.shaping import LinkShaping
@@ -148,14 +148,13 @@ class Construction:
         )
 
     async def _in_each(self, lines: Mapping[str, Sequence[commands.Line]], *, force: bool = False) -> None:
-        """Run ``ip`` commands in nodes, by name."""
-        await asyncio.gather(
-            *(
-                self._do(
-                    partial(run_batch, self._commands, "ip", found, namespace=self._places[node], force=force)
-                )
+        """Obey lines of ``ip`` in nodes, by name."""
+        await self._do(
+            namespaces.inside,
+            {
+                self._places[node]: partial(rtnetlink.obey, found, force=force)
                 for node, found in lines.items()
-            )
+            },
         )
 
     async def _join(self, link: LinkRecord) -> None:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from node.links.settings import NONE, Impairments
@@ -23,7 +24,8 @@ from orchestrator.executor import Commands, Process, run_batch
 from orchestrator.tc import commands as tc
 from orchestrator.tc import comparison, readback
 from orchestrator.topology.model import LinkEndpoint
-from orchestrator.wiring.commands import DEVICE_A, DEVICE_B, join_lines, link_up_lines, part_lines
+from orchestrator.wiring import namespaces, rtnetlink
+from orchestrator.wiring.commands import DEVICE_A, DEVICE_B, Line, join_lines, link_up_lines, part_lines
 from orchestrator.wiring.state import LinkRecord
 from orchestrator.wiring.trace_player import TracePlayer
 
@@ -112,13 +114,12 @@ class LinkShaping:
         """
         wanted = {FORWARD: forward, REVERSE: reverse}
         if not self._kernel_can(forward, reverse) and (forward.items or reverse.items):
-            run_batch(self._commands, "ip", link_up_lines(), namespace=self._namespace)
+            self._obey(link_up_lines())
             self._start_relay(wanted)
             return
         if self._impairment is Impairment.KERNEL:
             self._set_kernel({name: set_ for name, set_ in wanted.items() if set_.items})
-        lines = [*link_up_lines(), *join_lines()]
-        run_batch(self._commands, "ip", lines, namespace=self._namespace)
+        self._obey([*link_up_lines(), *join_lines()])
 
     def set(self, direction: str, impairments: Impairments) -> Impairments:
         """Replace the whole set of a direction; return what was read back.
@@ -133,7 +134,7 @@ class LinkShaping:
         elif impairments.items:
             kept = {name: self.read(name) for name in (FORWARD, REVERSE)}
             self._start_relay({**kept, direction: impairments})
-            run_batch(self._commands, "ip", part_lines(), namespace=self._namespace)
+            self._obey(part_lines())
             if self._impairment is Impairment.KERNEL:
                 self._set_kernel({FORWARD: NONE, REVERSE: NONE})
         return self.read(direction)
@@ -156,6 +157,9 @@ class LinkShaping:
     def impairment(self) -> Impairment:
         """Who impairs this link: it may be the relay where the kernel impairs the others."""
         return Impairment.USERSPACE if self._relay_runs() else self._impairment
+
+    def _obey(self, lines: Sequence[Line]) -> None:
+        namespaces.inside({self._namespace: partial(rtnetlink.obey, lines)})
 
     def _kernel_can(self, *sets: Impairments) -> bool:
         if self._impairment is not Impairment.KERNEL:
