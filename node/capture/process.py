@@ -155,7 +155,7 @@ class _Process:
     def _drain(self, ring: PacketRing) -> None:
         assert self._output is not None
         # One round of the ring at most, so that no interface keeps the others waiting for ever.
-        for _ in range(self._settings.ring_mib):
+        for _ in range(ring.blocks):
             taken = ring.next_block()
             if taken is None:
                 return

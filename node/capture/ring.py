@@ -23,8 +23,10 @@ _PACKET_IGNORE_OUTGOING = 23
 _TPACKET_V3 = 2
 _SO_ATTACH_FILTER = 26
 
-#: One block: large enough for a few hundred full frames, so that the cost of a wake-up is shared by them.
+#: One block at most: large enough for a few hundred full frames, so that the cost of a wake-up is shared.
 BLOCK_BYTES = 1 << 20
+#: Blocks of a ring at least: while we read one, the kernel fills the others.
+_BLOCKS = 8
 #: A block that is not full is handed over after this long.
 RETIRE_MS = 20
 _FRAME_BYTES = 2048
@@ -75,6 +77,11 @@ class PacketRing:
             self._socket.close()
             raise CaptureError(f"interface {interface} cannot be captured: {error.strerror}") from error
 
+    @property
+    def blocks(self) -> int:
+        """How many blocks it has."""
+        return len(self._blocks)
+
     def fileno(self) -> int:
         """Return the socket's descriptor, readable when a block is ready."""
         return self._socket.fileno()
@@ -115,11 +122,12 @@ class PacketRing:
         self._socket.close()
 
     def _map(self, ring_bytes: int) -> list[memoryview]:
-        count = -(-ring_bytes // BLOCK_BYTES)
-        size = count * BLOCK_BYTES
+        block_bytes = min(BLOCK_BYTES, ring_bytes // _BLOCKS // mmap.PAGESIZE * mmap.PAGESIZE)
+        count = -(-ring_bytes // block_bytes)
+        size = count * block_bytes
         frames = size // _FRAME_BYTES
         self._socket.setsockopt(_SOL_PACKET, _PACKET_VERSION, _TPACKET_V3)
-        request = struct.pack("=IIIIIII", BLOCK_BYTES, count, _FRAME_BYTES, frames, RETIRE_MS, 0, 0)
+        request = struct.pack("=IIIIIII", block_bytes, count, _FRAME_BYTES, frames, RETIRE_MS, 0, 0)
         try:
             self._socket.setsockopt(_SOL_PACKET, _PACKET_RX_RING, request)
         except OSError as error:
@@ -128,7 +136,7 @@ class PacketRing:
                 raise CaptureError(text) from error
             raise
         ring = memoryview(mmap.mmap(self._socket.fileno(), size))
-        return [ring[start : start + BLOCK_BYTES] for start in range(0, size, BLOCK_BYTES)]
+        return [ring[start : start + block_bytes] for start in range(0, size, block_bytes)]
 
     def _filter(self, keep: int) -> None:
         # One BPF instruction, "ret #keep": the kernel cuts each frame to it, or drops all at 0.

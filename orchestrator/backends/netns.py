@@ -89,8 +89,10 @@ class NetnsBackend:
             with files_below(directory):
                 await lab.build()
                 if capture:
-                    await lab.start_captures()
+                    await lab.spawn_captures()
+                # They come up together; nobody sends before a flow is asked for.
                 await deployment.start_agents()
+                await lab.wait_for_captures()
         except BaseException:
             # Cancellation too: Ctrl-C in the middle leaves nothing behind.
             await deployment.destroy()

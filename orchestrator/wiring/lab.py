@@ -315,9 +315,25 @@ class Lab:
         Raises:
             BackendError: a capture does not come up.
         """
+        await self.spawn_captures(links)
+        await self.wait_for_captures()
+
+    async def spawn_captures(self, links: Collection[str] | None = None) -> None:
+        """Start the captures of every link, or of those named; ``wait_for_captures`` follows.
+
+        Raises:
+            BackendError: they cannot be started.
+        """
         directory = Path(self.record.directory)
         chosen = [link for link in self.record.links if links is None or link.name in links]
         self._captures = await self.do(captures.start, chosen, directory, self.spawn)
+
+    async def wait_for_captures(self) -> None:
+        """Wait until every capture that was started sees packets.
+
+        Raises:
+            BackendError: one does not come up.
+        """
         await captures.wait_ready(self._captures)
 
     def running_captures(self) -> dict[str, list[Path]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from node.capture.pcapng import Capture, Direction
+from node.capture.ring import RETIRE_MS
 
 pytestmark = pytest.mark.netns
 
@@ -118,6 +119,24 @@ def test_every_frame_is_recorded_once_where_it_comes_in(veth: tuple[str, str], t
         "frames": FRAMES,
         "interfaces": {"near": {"received": 0, "dropped": 0}, "far": {"received": FRAMES, "dropped": 0}},
     }
+
+
+def test_the_smallest_ring_takes_frames_while_the_capture_gets_no_turn(
+    veth: tuple[str, str], tmp_path: Path
+) -> None:
+    """Each group ends in a block of its own, since the kernel hands over what has waited long enough."""
+    namespace, near = veth
+    output = tmp_path / "c.pcapng"
+    frames = _frames(50)
+    with _capturing(namespace, output, "--interface", "far", "--ring-mib", "1") as process:
+        process.send_signal(signal.SIGSTOP)
+        for start in range(0, len(frames), 10):
+            _send(namespace, near, frames[start : start + 10])
+            time.sleep(3 * RETIRE_MS / 1000)
+        process.send_signal(signal.SIGCONT)
+        report = _ended(process)
+    assert [bytes(frame.data) for frame in Capture.open(output)] == frames
+    assert report["interfaces"] == {"far": {"received": len(frames), "dropped": 0}}
 
 
 def test_both_directions_carry_their_flag(veth: tuple[str, str], tmp_path: Path) -> None:
