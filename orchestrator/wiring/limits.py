@@ -14,6 +14,7 @@ from pathlib import Path
 from orchestrator.errors import EnvironmentMissingError
 from orchestrator.topology.model import NodeKind
 from orchestrator.topology.plan import DeploymentPlan
+from orchestrator.wiring import cgroups
 from orchestrator.wiring.captures import ring_mib
 
 #: Descriptors that the orchestrator holds for each agent (its process, twice, and its control connection),
@@ -46,9 +47,11 @@ class Room:
 #: What is short → how to get more.
 _REMEDIES: Mapping[str, str] = {
     "open_files": "raise it with `ulimit -Hn` as root, or LimitNOFILE= of the service that starts this",
-    "processes": "raise kernel.pid_max and kernel.threads-max with sysctl",
+    "processes": "raise kernel.pid_max and kernel.threads-max with sysctl, and of a container or a service "
+    "that this runs in its own limit (docker run --pids-limit, TasksMax=)",
     "namespaces": "raise user.max_net_namespaces with sysctl",
-    "memory_mib": "end what else runs, leave captures off, or take --backend simulation",
+    "memory_mib": "end what else runs, leave captures off (--no-capture), take --backend simulation, "
+    "or raise the limit of the container or service that this runs in",
 }
 _WORDS: Mapping[str, str] = {
     "open_files": "open files",
@@ -109,11 +112,12 @@ def room() -> Room:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     used = sum(1 for path in Path("/proc").iterdir() if path.name.isdecimal())
     processes = min(_number("/proc/sys/kernel/pid_max"), _number("/proc/sys/kernel/threads-max"))
+    allowed, memory = cgroups.processes_left(), cgroups.memory_left()
     return Room(
         open_files=_UNKNOWN if hard == resource.RLIM_INFINITY else hard,
-        processes=processes - used,
+        processes=min(processes - used, _UNKNOWN if allowed is None else allowed),
         namespaces=_number("/proc/sys/user/max_net_namespaces"),
-        memory_mib=_available_mib(),
+        memory_mib=min(_available_mib(), _UNKNOWN if memory is None else memory >> 20),
     )
 
 
