@@ -2,8 +2,8 @@
 
 Each round starts ``narrows deploy``, ``narrows run`` or ``narrows destroy`` as a user does, kills it at a
 moment drawn from the whole time that the verb was seen to take, and has ``narrows destroy --all`` clean up.
-Prints one JSON object; the exit code is 1 if anything was left over: namespaces, devices, processes,
-sockets, journals.
+Prints one JSON object, and on stderr how far it is; the exit code is 1 if anything was left over:
+namespaces, devices, processes, sockets, journals.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ class Walk:
         process.kill()
         process.wait()
         self._clean_up(f"{verb}, killed after {moment:.2f} s", verb)
+        print(json.dumps({**self.kills, "left": len(self.left)}), file=sys.stderr, flush=True)
 
     def _whole(self, verb: str) -> float:
         """Let a verb come to its end; return how many seconds it took."""
