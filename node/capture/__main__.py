@@ -9,6 +9,7 @@ from pathlib import Path
 
 from node.capture.pcapng import MAX_SNAPLEN, CaptureError
 from node.capture.process import RING_MIB, CaptureSettings, run_capture
+from node.capture.ring import RETIRE_MS
 from node.shaper.process import die_with_parent
 
 DESCRIPTION = """\
@@ -39,6 +40,9 @@ def _arguments() -> tuple[CaptureSettings, bool]:
     parser.add_argument("--snaplen", type=_positive, default=MAX_SNAPLEN, help="bytes kept of each frame")
     parser.add_argument("--direction", choices=("in", "both"), default="in")
     parser.add_argument("--ring-mib", type=_positive, default=RING_MIB, help="memory for each interface")
+    parser.add_argument(
+        "--retire-ms", type=_positive, default=RETIRE_MS, help="frames reach the file after so long at most"
+    )
     parser.add_argument("--comment", default="", help="text stored in the file")
     parser.add_argument("--die-with-parent", action="store_true", help="end when the starter has ended")
     given = parser.parse_args()
@@ -49,6 +53,7 @@ def _arguments() -> tuple[CaptureSettings, bool]:
         snaplen=given.snaplen,
         direction=given.direction,
         ring_mib=given.ring_mib,
+        retire_ms=given.retire_ms,
         comment=given.comment,
     )
     return settings, given.die_with_parent

@@ -17,7 +17,7 @@ from node.capture.ring import RETIRE_MS, PacketRing
 #: Enough for 0.12 s of a link at 1 Gbit/s while we are not scheduled.
 RING_MIB = 16
 #: At the end the kernel hands over the last block within its retire time; this is that, with a wide margin.
-_LAST_BLOCK_SECONDS = 10 * RETIRE_MS / 1000
+_LAST_BLOCK_MARGIN_SECONDS = 9 * RETIRE_MS / 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ class CaptureSettings:
     direction: str = "in"
     #: Memory of each interface's ring, in MiB.
     ring_mib: int = RING_MIB
+    #: A block that is not full is handed over after so many milliseconds.
+    retire_ms: int = RETIRE_MS
     #: Stored in the file as its comment.
     comment: str = ""
     #: End by itself after this long; None: when it is told to.
@@ -85,6 +87,7 @@ class _Process:
                     snaplen=settings.snaplen,
                     ring_bytes=settings.ring_mib << 20,
                     outgoing=settings.direction == "both",
+                    retire_ms=settings.retire_ms,
                 )
             )
         self._output = _Stdout() if settings.output is None else _OutputFile(settings.output)
@@ -166,7 +169,7 @@ class _Process:
     def _drain_last(self) -> None:
         for ring in self._rings:
             ring.stop()
-        deadline = time.monotonic() + _LAST_BLOCK_SECONDS
+        deadline = time.monotonic() + self._settings.retire_ms / 1000 + _LAST_BLOCK_MARGIN_SECONDS
         while time.monotonic() < deadline:
             for ring in self._rings:
                 self._drain(ring)

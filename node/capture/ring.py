@@ -50,12 +50,22 @@ class PacketRing:
         snaplen: bytes kept of each frame.
         ring_bytes: memory for frames that wait for us, in bytes; rounded up to whole blocks.
         outgoing: whether frames that this machine sends through the interface are taken, too.
+        retire_ms: a block that is not full is handed over after so many milliseconds.
 
     Raises:
         CaptureError: the interface, the right, or the memory is missing.
     """
 
-    def __init__(self, interface: str, number: int, *, snaplen: int, ring_bytes: int, outgoing: bool) -> None:
+    def __init__(
+        self,
+        interface: str,
+        number: int,
+        *,
+        snaplen: int,
+        ring_bytes: int,
+        outgoing: bool,
+        retire_ms: int = RETIRE_MS,
+    ) -> None:
         self.interface = interface
         self.received = 0
         self.dropped = 0
@@ -68,7 +78,7 @@ class PacketRing:
             raise CaptureError("capturing needs CAP_NET_RAW: run it as root") from error
         try:
             self._filter(snaplen)
-            self._blocks = self._map(ring_bytes)
+            self._blocks = self._map(ring_bytes, retire_ms)
             if not outgoing:
                 self._socket.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
             # Bound last: until then, protocol 0 keeps other interfaces' frames out.
@@ -98,7 +108,7 @@ class PacketRing:
         return encoded, count
 
     def stop(self) -> None:
-        """Take no further frame; what the ring holds is ready within :data:`RETIRE_MS`."""
+        """Take no further frame; what the ring holds is ready within ``retire_ms``."""
         self._filter(0)
 
     def clear_error(self) -> bool:
@@ -121,13 +131,13 @@ class PacketRing:
         """Give the ring back."""
         self._socket.close()
 
-    def _map(self, ring_bytes: int) -> list[memoryview]:
+    def _map(self, ring_bytes: int, retire_ms: int) -> list[memoryview]:
         block_bytes = min(BLOCK_BYTES, ring_bytes // _BLOCKS // mmap.PAGESIZE * mmap.PAGESIZE)
         count = -(-ring_bytes // block_bytes)
         size = count * block_bytes
         frames = size // _FRAME_BYTES
         self._socket.setsockopt(_SOL_PACKET, _PACKET_VERSION, _TPACKET_V3)
-        request = struct.pack("=IIIIIII", block_bytes, count, _FRAME_BYTES, frames, RETIRE_MS, 0, 0)
+        request = struct.pack("=IIIIIII", block_bytes, count, _FRAME_BYTES, frames, retire_ms, 0, 0)
         try:
             self._socket.setsockopt(_SOL_PACKET, _PACKET_RX_RING, request)
         except OSError as error:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node.capture.process import RING_MIB
+from node.capture.ring import RETIRE_MS
 from orchestrator.errors import BackendError
 from orchestrator.executor import Process
 from orchestrator.wiring.commands import DEVICE_A, DEVICE_B
@@ -21,6 +22,9 @@ _POLL_SECONDS = 0.01
 #: a capture sees its first frame: with four times as much, that was two thirds of what a lab of a hundred
 #: captured links cost to bring up. Up to 16 links have RING_MIB each.
 RINGS_MIB = 512
+#: For each ring the kernel has a timer that looks whether a block has waited long enough: those of a thousand
+#: links, 50 times a second each, took a core and a half before a single packet was sent.
+_LOOKS_PER_SECOND = 10_000
 #: Time to write what the ring still holds.
 _FLUSH_SECONDS = 20.0
 
@@ -45,12 +49,13 @@ def start(
     """Start the captures of links."""
     paths = [capture_path(link, directory) for link in links]
     (directory / "captures").mkdir(parents=True, exist_ok=True)
-    ring = str(ring_mib(len(links)))
+    ring, retire = str(ring_mib(len(links))), str(retire_ms(len(links)))
     wanted = []
     for link, path in zip(links, paths, strict=True):
         # Where frames come in and where they go out, behind the queueing discipline: so what the link lost
         # or damaged is seen even on the last link of a path. It doubles the files, and costs hardly any time.
-        arguments = ("--output", str(path.absolute()), "--direction", "both", "--ring-mib", ring)
+        memory = ("--ring-mib", ring, "--retire-ms", retire)
+        arguments = ("--output", str(path.absolute()), "--direction", "both", *memory)
         ends = ("--interface", DEVICE_A, "--interface", DEVICE_B)
         log = directory / "logs" / f"capture-{path.stem}.log"
         title = f"capture {link.index}"
@@ -72,6 +77,11 @@ def start(
 def ring_mib(links: int) -> int:
     """Return the size of each interface's ring in MiB: all rings of a lab share RINGS_MIB."""
     return max(1, min(RING_MIB, RINGS_MIB // (2 * links)))
+
+
+def retire_ms(links: int) -> int:
+    """Return after how many milliseconds a frame is written at the latest: longer where links are many."""
+    return max(RETIRE_MS, 2 * links * 1000 // _LOOKS_PER_SECOND)
 
 
 async def wait_ready(captures: list[Capture]) -> None:
