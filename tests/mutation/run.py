@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def run(mutation: Mutation, directory: Path) -> Outcome:
         for change in mutation.changes:
             path = directory / change.file
             path.write_text(applied(change, path.read_text()))
-        status, said = run_test(mutation.test, directory)
+        status, said = run_tests([mutation.test], directory)
     finally:
         for file, text in before.items():
             (directory / file).write_text(text)
@@ -65,9 +66,10 @@ def run(mutation: Mutation, directory: Path) -> Outcome:
     return Outcome(mutation, status == 1, words[0] if words else said.strip()[-200:])
 
 
-def run_test(test: str, directory: Path) -> tuple[int, str]:
-    """Return pytest's status and output for a test in the copy."""
-    argv = [sys.executable, "-B", "-m", "pytest", "-q", "-x", "--no-header", f"tests/{test}"]
+def run_tests(tests: Sequence[str], directory: Path) -> tuple[int, str]:
+    """Return pytest's status and output for tests in the copy, all in one process."""
+    argv = [sys.executable, "-B", "-m", "pytest", "-q", "-x", "--no-header"]
+    argv += [f"tests/{test}" for test in tests]
     environment = {**os.environ, "PYTHONPATH": str(directory), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         argv,

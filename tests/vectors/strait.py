@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -300,6 +301,7 @@ def fec() -> list[dict[str, Any]]:
     return made
 
 
+@cache
 def texts() -> dict[str, str]:
     """The files by name, as they must be."""
     made = {

@@ -8,15 +8,21 @@ from random import Random
 from node.protocol.recovery.skipping import FIRST_DISTANCE, LAST_DISTANCE, MAX_REMEMBERED, SkippedNumbers
 
 
-def skipped(seed: int, count: int) -> list[int]:
-    """The numbers skipped of a sender that sends so many single packets."""
-    numbers, following, found = SkippedNumbers(Random(seed)), 0, []
-    for _ in range(count):
-        after = numbers.after(following + 1)
-        if after != following + 1:
-            found.append(following + 1)
-        following = after
+def skipped(seed: int, end: int) -> list[int]:
+    """The numbers below ``end`` that a sender skips, who asks only where it must."""
+    numbers, found = SkippedNumbers(Random(seed)), []
+    while (number := numbers.next) < end:
+        assert numbers.after(number) == number + 1
+        found.append(number)
     return found
+
+
+def test_a_sender_that_asks_for_each_packet_skips_the_same_and_no_other() -> None:
+    numbers, following, sent = SkippedNumbers(Random(1)), 0, []
+    while following < 20_000:
+        sent.append(following)
+        following = numbers.after(following + 1)
+    assert sorted({*range(following)} - {*sent}) == skipped(1, following)
 
 
 def test_the_first_windows_hold_a_skipped_number_and_later_ones_are_rarer() -> None:
@@ -46,10 +52,9 @@ def test_a_skipped_number_is_recognised_in_any_range_and_its_neighbours_are_not(
 
 
 def test_only_the_newest_are_remembered() -> None:
-    numbers, following = SkippedNumbers(Random(1)), 0
-    found = skipped(1, 2_000_000)
+    numbers, found = SkippedNumbers(Random(1)), skipped(1, 2_000_000)
     assert len(found) > MAX_REMEMBERED
-    for _ in range(2_000_000):
-        following = numbers.after(following + 1)
+    for number in found:
+        numbers.after(number)
     assert not numbers.any_in(0, found[-MAX_REMEMBERED])
     assert all(numbers.any_in(number, number + 1) for number in found[-MAX_REMEMBERED:])
