@@ -14,182 +14,28 @@ report says where they are, with which seed, and how to do the run again. See do
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import shutil
-from collections.abc import Coroutine, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import dedent
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-if TYPE_CHECKING:
-    from node.control.messages import Reply
-    from node.links.settings import Impairments
-    from orchestrator.backends.base import Deployment
-    from orchestrator.results import RunResult
-    from orchestrator.topology.model import Topology
-    from orchestrator.topology.plan import DeploymentPlan
+from orchestrator.pytest_labs import DeployedLab, Lab, LabUsageError
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from orchestrator.topology.model import Topology
+
+__all__ = ["DeployedLab", "Lab", "LabUsageError"]
 
 _DEFAULT_BACKEND = "simulation"
-_LABS = pytest.StashKey[list["Lab"]]()
-
-
-class LabUsageError(Exception):
-    """A test uses the plugin wrongly; the message says how to use it."""
-
-
-@dataclass(slots=True)
-class DeployedLab:
-    """A lab that is up, for tests that are no coroutines.
-
-    Attributes:
-        plan: what it was made from.
-        deployment: the interface of its back end, all coroutines: hand these to ``do``.
-    """
-
-    plan: DeploymentPlan
-    deployment: Deployment
-    _runner: asyncio.Runner
-    _set: dict[str, Impairments] = field(default_factory=dict)
-
-    def do(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine to its end on the lab's own event loop, and return what it returns."""
-        return self._runner.run(coroutine)
-
-    def request(self, node: str, command: str, **arguments: object) -> Reply:
-        """Hand a command to a node's agent and return its reply (node.control.messages)."""
-        from node.control.messages import Command
-
-        return self.do(self.deployment.request(node, Command(command, arguments)))
-
-    def netem(self, endpoint: str, **changes: str | None) -> Impairments:
-        """Change the named impairments of what leaves ``endpoint``, leave the others; return all, read back.
-
-        ``netem("left:eth1", loss="5%", delay=None)`` takes the delay out; ``_`` in a name stands for ``-``.
-        """
-        links = {str(end): link for link in self.plan.links for end in (link.a, link.b)}
-        if endpoint not in links:
-            raise LabUsageError(f"no link ends at {endpoint!r}: use one of {', '.join(links)}")
-        link = links[endpoint]
-        ours, end = (link.forward, link.a) if endpoint == str(link.a) else (link.reverse, link.b)
-        wanted = self._set.get(endpoint, ours).replace(
-            {name.replace("_", "-"): value for name, value in changes.items()}
-        )
-        found = self.do(self.deployment.set_impairments(end, wanted))
-        self._set[endpoint] = found
-        return found
-
-    def sleep(self, seconds: float) -> None:
-        """Let the lab's clock advance: virtual time in simulation."""
-        self.do(self.deployment.sleep(round(seconds * 1_000_000_000)))
-
-
-@dataclass(slots=True)
-class Lab:
-    """What a test does with its topology.
-
-    Attributes:
-        topology: as loaded, with the marker's parameters.
-        backend: name of the back end.
-        seed: of the run; None: the topology's own.
-        directory: where runs keep their files.
-        results: of the runs so far.
-    """
-
-    topology: Topology
-    backend: str
-    seed: int | None
-    directory: Path
-    qlog: bool = True
-    #: How to load the topology again, for people.
-    source: str = ""
-    results: list[RunResult] = field(default_factory=list)
-
-    def run(self, *, seed: int | None = None, capture: bool = True, qlog: bool | None = None) -> RunResult:
-        """Make the lab, run its flows, remove it, and return the result; nothing is asserted.
-
-        Args:
-            seed: for this run.
-            capture: whether every link is captured and every frame checked.
-            qlog: whether connections are traced; None: as ``--narrows-no-qlog`` says.
-
-        Raises:
-            TestbedError: the lab could not be made. Where this machine lacks something for it, or the
-                back end cannot do what the topology asks, the test is skipped with that reason.
-        """
-        from orchestrator.errors import EnvironmentMissingError, NotSupportedError
-        from orchestrator.experiment.runner import run
-
-        chosen = seed if seed is not None else self.seed
-        try:
-            result = asyncio.run(
-                run(
-                    self.topology,
-                    self.backend,
-                    directory=self.directory,
-                    seed=chosen,
-                    capture=capture,
-                    qlog=self.qlog if qlog is None else qlog,
-                )
-            )
-        except (EnvironmentMissingError, NotSupportedError) as error:
-            pytest.skip(str(error))
-        self.results.append(result)
-        return result
-
-    def passes(self, **options: Any) -> RunResult:
-        """Run, and fail the test with the reasons unless the verdict is PASS; options as of ``run``."""
-        from orchestrator.results import Verdict
-
-        result = self.run(**options)
-        if result.verdict is not Verdict.PASS:
-            pytest.fail("the run ended with FAIL:\n" + "\n".join(f"  - {why}" for why in result.reasons))
-        return result
-
-    @contextmanager
-    def deployed(self) -> Iterator[DeployedLab]:
-        """Make the lab without running its flows; remove it at the end of the block. Errors as of ``run``."""
-        from orchestrator.errors import EnvironmentMissingError, NotSupportedError
-        from orchestrator.experiment.manifest import new_run_id
-        from orchestrator.experiment.selection import select_backend
-        from orchestrator.topology.planning import make_plan
-
-        plan = make_plan(self.topology, seed=self.seed)
-        try:
-            backend = select_backend(self.backend, plan)
-        except (EnvironmentMissingError, NotSupportedError) as error:
-            pytest.skip(str(error))
-        run_id = new_run_id()
-        place = self.directory / f"{plan.name}-{run_id}"
-        place.mkdir(parents=True)
-        with asyncio.Runner() as runner:
-            deployment = runner.run(backend.deploy(plan, run_id=run_id, directory=place, capture=False))
-            try:
-                yield DeployedLab(plan, deployment, runner)
-            finally:
-                runner.run(deployment.destroy())
-
-    def told(self) -> str:
-        """Return what a report says of a failed test's runs."""
-        lines = []
-        for result in self.results:
-            made = result.manifest
-            again = f"narrows run {self.source} --backend {made.backend} --seed {made.seed}"
-            lines += [
-                f"{made.lab} on {made.backend}, impaired by {made.impairment}, seed {made.seed}: "
-                f"{result.verdict.value}",
-                *(f"  - {why}" for why in result.reasons),
-                f"  captures, traces, keys and logs: {result.directory}",
-                f"  again: {again}",
-            ]
-        return "\n".join(lines)
+#: The labs of a test, or of the tests of a module; and whether a test failed that has them.
+_LABS = pytest.StashKey[list[Lab]]()
+_FAILED = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -221,7 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "topology(file, parameters=None): the topology of the fixture `lab`: a file, from the test's own "
-        "directory on, or its text",
+        "directory on, its text, or an object; of `module_lab`, where it is a module's pytestmark",
     )
     config.addinivalue_line(
         "markers", "backends(*names): back ends that `lab` runs on, each a test of its own"
@@ -242,6 +88,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     # A project may have a fixture `lab` of its own: that one asks for no back end of ours.
     if "narrows_backend" not in metafunc.fixturenames:
         return
+    scope: Literal["module", "function"] = "module" if "module_lab" in metafunc.fixturenames else "function"
     marker = metafunc.definition.get_closest_marker("backends")
     chosen = metafunc.config.getoption("--narrows-backend")
     marked = list(marker.args) if marker is not None else []
@@ -254,9 +101,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                 reason=f"runs on {', '.join(marked)}, and --narrows-backend names none of it"
             ),
         )
-        metafunc.parametrize("narrows_backend", [skipped])
+        metafunc.parametrize("narrows_backend", [skipped], scope=scope)
         return
-    metafunc.parametrize("narrows_backend", names or [_DEFAULT_BACKEND])
+    metafunc.parametrize("narrows_backend", names or [_DEFAULT_BACKEND], scope=scope)
 
 
 @pytest.fixture
@@ -268,28 +115,45 @@ def narrows_backend(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def lab(
     request: pytest.FixtureRequest, narrows_backend: str, tmp_path_factory: pytest.TempPathFactory
-) -> Generator[Lab, None, None]:
+) -> Iterator[Lab]:
     """The lab of the test's marker ``topology``."""
+    with _lab(request, narrows_backend, tmp_path_factory) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def module_lab(
+    request: pytest.FixtureRequest, narrows_backend: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Lab]:
+    """The lab of the module's marker ``topology``: a run of it, or its being up, can serve several tests."""
+    with _lab(request, narrows_backend, tmp_path_factory) as made:
+        yield made
+
+
+@contextmanager
+def _lab(
+    request: pytest.FixtureRequest, backend: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Lab]:
     config = request.config
-    topology, source = _topology(request)
+    read = _Topologies(request)
+    topology, source = read({})
     place: Path | None = config.getoption("--narrows-results")
-    directory = tmp_path_factory.mktemp("lab") if place is None else place / _file_name(request.node.nodeid)
+    name = _file_name(f"{request.node.nodeid} {backend}")
+    directory = tmp_path_factory.mktemp("lab") if place is None else place / name
     made = Lab(
         topology,
-        narrows_backend,
+        backend,
         config.getoption("--narrows-seed"),
         directory,
         qlog=not config.getoption("--narrows-no-qlog"),
         source=source,
+        load=read,
     )
     request.node.stash.setdefault(_LABS, []).append(made)
     yield made
     failed = request.node.stash.get(_FAILED, False)
     if not failed and not config.getoption("--narrows-keep"):
         shutil.rmtree(directory, ignore_errors=True)
-
-
-_FAILED = pytest.StashKey[bool]()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -299,39 +163,62 @@ def pytest_runtest_makereport(
     """Add to the report of a failed test what its labs left."""
     report = yield
     if report.failed:
-        item.stash[_FAILED] = True
-        told = "\n".join(lab.told() for lab in item.stash.get(_LABS, []) if lab.results)
-        if told and call.when == "call":
-            report.sections.append(("labs", told))
+        # A lab of the module belongs to those of its tests that use it.
+        uses_module = "module_lab" in getattr(item, "fixturenames", ())
+        owners = [node for node in item.listchain() if node is item or uses_module]
+        told = []
+        for owner in owners:
+            owner.stash[_FAILED] = True
+            told += [lab.told() for lab in owner.stash.get(_LABS, [])]
+        text = "\n".join(filter(None, told))
+        if text and call.when != "teardown":
+            report.sections.append(("labs", text))
     return report
 
 
-def _topology(request: pytest.FixtureRequest) -> tuple[Topology, str]:
-    """Return the topology that the test's marker names, and how people name it."""
-    from orchestrator.topology.load import load, parse
+class _Topologies:
+    """Loads the topology that a marker names, with parameters beside the marker's.
 
-    marker = request.node.get_closest_marker("topology")
-    if marker is None or not marker.args:
-        raise LabUsageError(
-            f"{request.node.nodeid} uses `lab` and has no topology: mark it with "
-            '@pytest.mark.topology("my.lab.yml")'
-        )
-    odd = [*map(repr, marker.args[1:]), *(name for name in marker.kwargs if name != "parameters")]
-    if odd:
-        raise LabUsageError(
-            f"{request.node.nodeid}: the marker topology has {odd[0]}; "
-            'write @pytest.mark.topology("my.lab.yml", parameters={"rtt": "40ms"})'
-        )
-    named = str(marker.args[0])
-    parameters: Mapping[str, object] = marker.kwargs.get("parameters") or {}
-    settings = {name: str(value) for name, value in parameters.items()}
-    if "\n" in named:
-        text = dedent(named).encode()
-        file, directory = f"<topology of {request.node.name}>", request.path.parent
-        return parse(text, file=file, directory=directory, parameters=settings), "FILE"
-    path = request.path.parent / named
-    given = "".join(f" --set {name}={value}" for name, value in settings.items())
-    return load(path, settings), os.path.relpath(path) + given
+    Raises:
+        LabUsageError: there is no marker, or it says what it cannot.
+    """
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        marker = request.node.get_closest_marker("topology")
+        if marker is None or not marker.args:
+            raise LabUsageError(
+                f"{request.node.nodeid} uses `{request.fixturename}` and has no topology: mark it with "
+                '@pytest.mark.topology("my.lab.yml")'
+                + (", as pytestmark" if request.scope == "module" else "")
+            )
+        odd = [*map(repr, marker.args[1:]), *(name for name in marker.kwargs if name != "parameters")]
+        if odd:
+            raise LabUsageError(
+                f"{request.node.nodeid}: the marker topology has {odd[0]}; "
+                'write @pytest.mark.topology("my.lab.yml", parameters={"rtt": "40ms"})'
+            )
+        self._what = marker.args[0]
+        self._name = request.node.name
+        self._directory = request.path.parent
+        self._parameters: Mapping[str, object] = marker.kwargs.get("parameters") or {}
+
+    def __call__(self, parameters: Mapping[str, str]) -> tuple[Topology, str]:
+        """Return the topology, and how people name it."""
+        from orchestrator.topology.load import load, parse
+        from orchestrator.topology.model import Topology
+
+        settings = {name: str(value) for name, value in {**self._parameters, **parameters}.items()}
+        if isinstance(self._what, Topology):
+            if settings:
+                raise LabUsageError(f"{self._name}: a topology that is an object has no parameters")
+            return self._what, "FILE"
+        named = str(self._what)
+        if "\n" in named:
+            text, file = dedent(named).encode(), f"<topology of {self._name}>"
+            return parse(text, file=file, directory=self._directory, parameters=settings), "FILE"
+        path = self._directory / named
+        given = "".join(f" --set {name}={value}" for name, value in settings.items())
+        return load(path, settings), os.path.relpath(path) + given
 
 
 def _file_name(nodeid: str) -> str:

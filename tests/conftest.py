@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from tests.lanes import machine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 # Deadlines are timed assertions; on a shared machine they only tell how busy it is.
 settings.register_profile("narrows", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -36,6 +36,26 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     """Know the setting of the cache also where the cache is off: an unknown one is an error."""
     if not pluginmanager.hasplugin("cacheprovider"):
         parser.addini("cache_dir", "where the cache goes: nowhere")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Labs of tests are not listed beside those that the user of this machine has up."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NARROWS_STATE", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A real back end of the fixture `lab` is a demand, too: its tests run in that lane."""
+    parameters = (
+        item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    )
+    backend = parameters.get("narrows_backend")
+    if backend in ("netns", "docker"):
+        item.add_marker("netns")
+    if backend == "docker":
+        item.add_marker("docker")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

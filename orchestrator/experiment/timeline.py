@@ -20,7 +20,7 @@ from node.protocol.time import Duration, Instant
 from orchestrator.backends.base import Deployment, NodeState
 from orchestrator.errors import BackendError, TestbedError
 from orchestrator.faulted_links import FaultedLinks
-from orchestrator.faults.base import Flows, Links
+from orchestrator.faults.base import Flows
 from orchestrator.results import TimelineResult
 from orchestrator.topology.plan import DeploymentPlan
 from orchestrator.topology.timeline import Step, steps_of, view_of
@@ -155,7 +155,7 @@ class RunningLab:
         self._moves: dict[str, int] = {}
 
     @property
-    def links(self) -> Links:
+    def links(self) -> FaultedLinks:
         """Impairments of links."""
         return self._links
 

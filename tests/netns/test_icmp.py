@@ -15,11 +15,12 @@ from orchestrator.backends.netns import NetnsDeployment
 from orchestrator.executor import Executor
 from orchestrator.probes.wire import verify
 from orchestrator.probes.wire.sightings import INJECTED_DSCP
+from orchestrator.pytest_plugin import DeployedLab, Lab
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan, InterfacePlan
 from orchestrator.wiring.namespaces import inside
-from tests.netns.labs import busy, new_run_id, plan_of
-from tests.netns.test_backend import transfer, with_deployment
+from tests.netns.labs import busy, left_over
+from tests.netns.test_backend import transfer
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
@@ -68,12 +69,20 @@ def counted(deployment: NetnsDeployment, node: str, name: str) -> int:
     return int(dict(zip(names, values, strict=True))[name.partition(".")[2]])
 
 
-def test_forged_icmp_neither_stops_nor_slows_a_transfer_nor_lowers_its_mtu(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.topology(BUSY)
+@pytest.mark.backends("netns")
+def test_forged_icmp_neither_stops_nor_slows_a_transfer_nor_lowers_its_mtu(lab: Lab) -> None:
     """SPEC 13.4-5: unreachable and too long, with real packets, at both ends and from both sources."""
-    monkeypatch.setenv("NARROWS_STATE", str(tmp_path / "state"))
-    plan = plan_of(BUSY)
+    with lab.deployed() as up:
+        up.do(transfer_among_forged_messages(up))
+        report = verify(up.plan, up.collect())
+    assert report.violation_count == 0, report.violations[:3]
+    assert left_over(up.run_id) == []
+
+
+async def transfer_among_forged_messages(up: DeployedLab) -> None:
+    deployment, plan = up.deployment, up.plan
+    assert isinstance(deployment, NetnsDeployment)
     ways = [
         (out, frame)
         for victim, peer, out in (
@@ -82,35 +91,29 @@ def test_forged_icmp_neither_stops_nor_slows_a_transfer_nor_lowers_its_mtu(
         )
         for frame in forged(plan, victim=victim, peer=peer, out=out)
     ]
-
-    async def body(deployment: NetnsDeployment) -> None:
-        before = {node: counted(deployment, node, "Icmp.InDestUnreachs") for node in ("left", "right")}
-        transferring = asyncio.create_task(transfer(deployment))
-        await deployment.sleep(500_000_000)
-        for _ in range(EACH):
-            for out, frame in ways:
-                await deployment.inject(out, frame)
-            await deployment.sleep(50_000_000)
-        assert not transferring.done(), "the forged messages came while the transfer was running"
-        ends = {str(event.data["role"]): event.data for event in await transferring}
-        # The kernels took them in, and believed them as far as they go: the routes have become narrow.
-        for node, peer in (("left", "right"), ("right", "left")):
-            taken = counted(deployment, node, "Icmp.InDestUnreachs") - before[node]
-            assert taken == EACH * len(ways) / 2
-            assert counted(deployment, node, "Icmp.InErrors") == 0
-            namespace = deployment.lab.namespace(node)
-            route = Executor().run(["ip", "route", "get", plan.node(peer).ipv4], namespace=namespace)
-            assert " mtu " in route.stdout
-        assert ends["source"]["ok"], ends["source"]["error"]
-        assert ends["target"]["ok"], ends["target"]["error"]
-        assert ends["source"]["bytes"] == ends["target"]["bytes"] == SIZE
-        assert ends["source"]["sha256"] == ends["target"]["sha256"]
-        statistics = ends["source"]["statistics"]
-        assert isinstance(statistics, dict)
-        assert statistics["packets_lost"] == 0
-        assert statistics["datagram_size"] > max(MTUS) - 28
-        assert statistics["bytes_sent"] / statistics["packets_sent"] > max(MTUS) - 28
-        report = verify(plan, await deployment.collect(tmp_path))
-        assert report.violation_count == 0, report.violations[:3]
-
-    with_deployment(plan, new_run_id(), tmp_path, body)
+    before = {node: counted(deployment, node, "Icmp.InDestUnreachs") for node in ("left", "right")}
+    transferring = asyncio.create_task(transfer(deployment))
+    await deployment.sleep(500_000_000)
+    for _ in range(EACH):
+        for out, frame in ways:
+            await deployment.inject(out, frame)
+        await deployment.sleep(50_000_000)
+    assert not transferring.done(), "the forged messages came while the transfer was running"
+    ends = {str(event.data["role"]): event.data for event in await transferring}
+    # The kernels took them in, and believed them as far as they go: the routes have become narrow.
+    for node, peer in (("left", "right"), ("right", "left")):
+        taken = counted(deployment, node, "Icmp.InDestUnreachs") - before[node]
+        assert taken == EACH * len(ways) / 2
+        assert counted(deployment, node, "Icmp.InErrors") == 0
+        namespace = deployment.lab.namespace(node)
+        route = Executor().run(["ip", "route", "get", plan.node(peer).ipv4], namespace=namespace)
+        assert " mtu " in route.stdout
+    assert ends["source"]["ok"], ends["source"]["error"]
+    assert ends["target"]["ok"], ends["target"]["error"]
+    assert ends["source"]["bytes"] == ends["target"]["bytes"] == SIZE
+    assert ends["source"]["sha256"] == ends["target"]["sha256"]
+    statistics = ends["source"]["statistics"]
+    assert isinstance(statistics, dict)
+    assert statistics["packets_lost"] == 0
+    assert statistics["datagram_size"] > max(MTUS) - 28
+    assert statistics["bytes_sent"] / statistics["packets_sent"] > max(MTUS) - 28

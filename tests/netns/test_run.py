@@ -9,14 +9,20 @@ from pathlib import Path
 import pytest
 
 from orchestrator.experiment.replay import Recording
+from orchestrator.pytest_plugin import Lab
+from orchestrator.results import RunResult
 from orchestrator.topology.model import LinkEndpoint
 from tests.netns.labs import left_over
 from tests.support import qvis
 from tests.support.command import ROOT, await_line, narrows, started
 
-pytestmark = [pytest.mark.netns, pytest.mark.slow]
-
 LINE = ROOT / "topologies" / "line.lab.yml"
+pytestmark = [
+    pytest.mark.netns,
+    pytest.mark.slow,
+    pytest.mark.topology(str(LINE)),
+    pytest.mark.backends("netns"),
+]
 #: A flow that takes far longer than any test waits, so that there is time to disturb it.
 LONG = """
 name: long
@@ -77,12 +83,15 @@ def test_line_passes_with_the_wire_checked(tmp_path: Path) -> None:
     assert left_over(result["run_id"]) == []
 
 
-def test_both_ends_of_a_flow_are_traced_when_asked(tmp_path: Path) -> None:
-    results = tmp_path / "results"
-    ended = narrows("run", LINE, "--backend", "netns", "--results", results, "--qlog", "-f", "json")
-    assert ended.json()["verdict"] == "PASS", ended.json()["reasons"]
+@pytest.fixture(scope="module")
+def result(module_lab: Lab) -> RunResult:
+    """A run whose files serve several tests."""
+    return module_lab.passes()
+
+
+def test_both_ends_of_a_flow_are_traced_when_asked(result: RunResult) -> None:
     client, server = (
-        qvis.load(next(results.glob(f"*/qlog/{node}/[0-9a-f]*.sqlog"))) for node in ("left", "right")
+        qvis.load(next(result.directory.glob(f"qlog/{node}/[0-9a-f]*.sqlog"))) for node in ("left", "right")
     )
     assert (client.vantage_point, server.vantage_point) == ("client", "server")
     assert qvis.matched(client, server)[0] > 3000
@@ -155,14 +164,11 @@ def test_lab_that_was_deployed_can_be_seen_changed_entered_and_removed(tmp_path:
     assert narrows("inspect", up["run_id"]).code == 4
 
 
-def test_a_run_on_real_packets_can_be_replayed(tmp_path: Path) -> None:
+def test_a_run_on_real_packets_can_be_replayed(result: RunResult, tmp_path: Path) -> None:
     """What became of each packet there becomes of it in the simulator, and as often as one likes."""
-    results = tmp_path / "results"
-    ended = narrows("run", LINE, "--backend", "netns", "--results", results, "-f", "json")
-    assert ended.json()["verdict"] == "PASS", ended.json()["reasons"]
-    recording = Recording.of_run(Path(ended.json()["directory"]))
+    recording = Recording.of_run(result.directory)
     again, once_more = (
-        narrows("replay", ended.json()["directory"], "--results", tmp_path / name, "-f", "json").json()
+        narrows("replay", result.directory, "--results", tmp_path / name, "-f", "json").json()
         for name in ("again", "once more")
     )
     assert again["flows"]["file"]["seconds"] == once_more["flows"]["file"]["seconds"]

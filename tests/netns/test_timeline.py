@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from orchestrator.faults.base import FAULTS
+from orchestrator.pytest_plugin import Lab
 from orchestrator.topology.load import parse
 from orchestrator.topology.planning import make_plan
 from orchestrator.wiring import nat
-from tests.support.command import narrows
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
@@ -64,38 +62,36 @@ timeline:
 """
 
 
-@pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NARROWS_STATE", str(tmp_path / "state"))
+@pytest.mark.topology(EVERYTHING)
+@pytest.mark.backends("netns")
+def test_every_action_on_real_packets(lab: Lab) -> None:
+    result = lab.passes()
+    assert {event.outcome for event in result.timeline} == {"done"}, result.timeline
+    assert {event.action for event in result.timeline} == {
+        name for name in FAULTS if not name.startswith("nat-")
+    }
+    for event in result.timeline:
+        assert event.at is not None
+        assert event.at >= event.planned
+    flows = {flow.name: flow for flow in result.flows}
+    assert flows["film"].restarts == 1
+    assert flows["noise"].stopped
 
 
-def test_every_action_on_real_packets(tmp_path: Path) -> None:
-    topology = tmp_path / "everything.lab.yml"
-    topology.write_text(EVERYTHING)
-    result = narrows("run", topology, "--backend", "netns", "--results", tmp_path / "r", "-f", "json").json()
-    assert {event["outcome"] for event in result["timeline"]} == {"done"}, result["timeline"]
-    done = {event["action"] for event in result["timeline"]}
-    assert done == {name for name in FAULTS if not name.startswith("nat-")}
-    for event in result["timeline"]:
-        assert event["seconds"] >= event["planned_seconds"]
-    assert result["verdict"] == "PASS", result["reasons"]
-    assert result["flows"]["film"]["restarts"] == 1
-    assert result["flows"]["noise"]["stopped"]
-
-
-def test_kernel_translates_forgets_and_changes_its_time_out(tmp_path: Path) -> None:
-    topology = tmp_path / "behind-nat.lab.yml"
-    topology.write_text(BEHIND_NAT)
-    result = narrows("run", topology, "--backend", "netns", "--results", tmp_path / "r", "-f", "json").json()
-    assert result["verdict"] == "PASS", result["reasons"]
-    assert "the kernel (conntrack) translates at n" in result["notes"]
-    forgotten, changed, back = result["timeline"]
-    assert forgotten["detail"] == "1 mappings forgotten"
-    assert changed["detail"] == "rounded up to 2 s: the kernel counts seconds"
-    assert back["detail"] == ""
-    target = result["flows"]["ping"]["statistics"]["target"]
-    assert target["remote"][0] == "10.0.0.5"
-    assert target["path_changes"] == 1
+@pytest.mark.topology(BEHIND_NAT)
+@pytest.mark.backends("netns")
+def test_kernel_translates_forgets_and_changes_its_time_out(lab: Lab) -> None:
+    result = lab.passes()
+    assert "the kernel (conntrack) translates at n" in result.notes
+    forgotten, changed, back = result.timeline
+    assert forgotten.detail == "1 mappings forgotten"
+    assert changed.detail == "rounded up to 2 s: the kernel counts seconds"
+    assert back.detail == ""
+    (ping,) = result.flows
+    remote = ping.statistics["target"]["remote"]
+    assert isinstance(remote, (list, tuple))
+    assert remote[0] == "10.0.0.5"
+    assert ping.statistics["target"]["path_changes"] == 1
 
 
 def test_rules_of_a_router_name_its_outside() -> None:

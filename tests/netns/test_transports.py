@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from node.transports.base import TRANSPORTS
+from orchestrator.pytest_plugin import Lab
 from tests.support.command import narrows
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
@@ -21,44 +23,41 @@ topology:
     - {endpoints: ["a:eth1", "b:eth1"], netem: {delay: 5ms, rate: 50Mbit, queue: 100p}}
 """
 FLOWS = """
+parameters: {transport: tcp, other: bbr}
 workloads:
   ours: {kind: bulk, from: a, to: b, size: 300kB}
-  one: {kind: bulk, from: a, to: b, size: 300kB, start: 300ms, transport: TRANSPORT}
+  one: {kind: bulk, from: a, to: b, size: 300kB, start: 300ms, transport: "${transport}"}
   two: {kind: bulk, from: b, to: a, size: 300kB, start: 600ms,
-        transport: {protocol: TRANSPORT, congestion: OTHER}}
+        transport: {protocol: "${transport}", congestion: "${other}"}}
   ask: {kind: request-response, from: a, to: b, count: 50, streams: 10, size: 100B, response: 2kB,
-        start: 900ms, transport: TRANSPORT}
+        start: 900ms, transport: "${transport}"}
 expect: [integrity == ok, wire violations == 0]
 """
 
 
-@pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NARROWS_STATE", str(tmp_path / "state"))
-
-
+@pytest.mark.topology(LAB + FLOWS)
+@pytest.mark.backends("netns")
 @pytest.mark.parametrize(("transport", "other"), [("tcp", "bbr"), ("quic", "reno")])
-def test_other_transports_cross_real_links(tmp_path: Path, transport: str, other: str) -> None:
+def test_other_transports_cross_real_links(lab: Lab, transport: str, other: str) -> None:
     missing = TRANSPORTS[transport].missing({"congestion": other})
     if missing is not None:
         pytest.skip(missing)
-    file = tmp_path / "versus.lab.yml"
-    file.write_text(LAB + FLOWS.replace("TRANSPORT", transport).replace("OTHER", other))
-    done = narrows("run", file, "--backend", "netns", "--results", tmp_path / "out", "-f", "json")
-    assert done.code == 0, done.stderr + done.stdout
-    result = done.json()
-    flows = result["flows"]
-    assert [flow["transport"] for flow in flows.values()] == ["strait", *[transport] * 3]
-    assert (flows["one"]["congestion"], flows["two"]["congestion"]) == ("cubic", other)
-    for flow in flows.values():
-        assert flow["intact"]
-        assert flow["min_rtt_ms"] >= 9
-    assert flows["two"]["received_file"]
-    assert result["wire"]["other"] > 300
-    assert set(flows["ask"]["measured"]["latency_ms"]) >= {"p50", "p99"}
+    result = lab.set(transport=transport, other=other).passes()
+    flows = {flow.name: flow for flow in result.flows}
+    assert [flow.transport for flow in result.flows] == ["strait", *[transport] * 3]
+    assert (flows["one"].congestion, flows["two"].congestion) == ("cubic", other)
+    for flow in result.flows:
+        assert flow.intact
+        assert flow.min_rtt_ms >= 9
+    assert flows["two"].received_file
+    assert result.wire.other > 300
+    latency = flows["ask"].measured["latency_ms"]
+    assert isinstance(latency, Mapping)
+    assert set(latency) >= {"p50", "p99"}
 
 
-def test_perf_and_ping_run_inside_a_lab(tmp_path: Path) -> None:
+def test_perf_and_ping_run_inside_a_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NARROWS_STATE", str(tmp_path / "state"))
     file = tmp_path / "versus.lab.yml"
     file.write_text(LAB)
     up = narrows("deploy", str(file), "--backend", "netns", "--results", str(tmp_path / "out"))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.backends.netns import NetnsBackend
+from orchestrator.pytest_plugin import Lab
 from orchestrator.topology.model import LinkEndpoint
 from tests.support import drop_lists
 from tests.support.topologies import impaired, line
@@ -15,13 +16,10 @@ from tests.support.topologies import impaired, line
 pytestmark = [pytest.mark.netem, pytest.mark.timetravel]
 
 
-@pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NARROWS_STATE", str(tmp_path / "state"))
-
-
-def test_a_list_of_drops_is_the_shapers_and_the_rest_the_kernels(tmp_path: Path) -> None:
-    result = drop_lists.run("netns", tmp_path)
+@pytest.mark.topology(drop_lists.topology())
+@pytest.mark.backends("netns")
+def test_a_list_of_drops_is_the_shapers_and_the_rest_the_kernels(lab: Lab) -> None:
+    result = lab.run()
     drop_lists.check(result)
     assert result.manifest.impairment == "kernel"
     (note,) = [note for note in result.notes if "shaper" in note]

@@ -1,11 +1,14 @@
-"""Packets lost by their number."""
+"""Packets lost by their number, real ones too: numbers count from the run's start, not from the lab's."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import pytest
 
+from orchestrator.pytest_plugin import Lab
 from tests.support import drop_lists
 
 
-def test_exactly_the_listed_packets_are_lost(tmp_path: Path) -> None:
-    drop_lists.check(drop_lists.run("simulation", tmp_path))
+@pytest.mark.topology(drop_lists.topology())
+@pytest.mark.backends("simulation", "netns")
+def test_exactly_the_listed_packets_are_lost(lab: Lab) -> None:
+    drop_lists.check(lab.run())

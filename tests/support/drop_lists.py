@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
-
-from orchestrator.experiment import runner
 from orchestrator.results import RunResult
+from orchestrator.topology.model import Topology
 from tests.support.topologies import bulk, impaired, line_topology
 
 LISTED = {"delay": "5ms", "drop": "2-7"}
 CLEAN = {"delay": "5ms"}
 
 
-def run(backend: str, directory: Path, listed: dict[str, str] | None = None) -> RunResult:
-    """Send a file from a over r1 to b; the first link has the list, both ways."""
-    links = (impaired(listed or LISTED), impaired(CLEAN))
-    topology = line_topology(*links, flows=(bulk(200_000),))
-    return asyncio.run(runner.run(topology, backend, directory=directory))
+def topology() -> Topology:
+    """Return a file from a over r1 to b; the first link has the list, both ways."""
+    return line_topology(impaired(LISTED), impaired(CLEAN), flows=(bulk(200_000),))
 
 
 def check(result: RunResult) -> None:

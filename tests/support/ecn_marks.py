@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.experiment import runner
+from orchestrator.results import RunResult
+from orchestrator.topology.model import Topology
 from tests.support.topologies import bulk, impaired, line_topology
 
 FAST = {"delay": "2ms", "rate": "100Mbit"}
@@ -37,11 +39,21 @@ class Marked:
     notes: list[str]
 
 
-def flow(kind: str, congestion: str, backend: str, directory: Path, *, capture: bool = False) -> Marked:
-    """Send a file over the bottleneck."""
+def topology(kind: str, congestion: str) -> Topology:
+    """Return a file over the bottleneck."""
     links = (impaired(FAST), impaired(KINDS[kind]))
-    topology = line_topology(*links, flows=(bulk(SIZE, congestion=congestion),))
-    result = asyncio.run(runner.run(topology, backend, directory=directory, capture=capture))
+    return line_topology(*links, flows=(bulk(SIZE, congestion=congestion),))
+
+
+def flow(kind: str, congestion: str, backend: str, directory: Path) -> Marked:
+    """Send the file, and look at no frame."""
+    return met(
+        asyncio.run(runner.run(topology(kind, congestion), backend, directory=directory, capture=False))
+    )
+
+
+def met(result: RunResult) -> Marked:
+    """Return what the flow of a run met."""
     (found,) = result.flows
     assert found.completed, found.error
     return Marked(

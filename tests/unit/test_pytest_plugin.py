@@ -166,6 +166,94 @@ def test_a_lab_that_is_up_obeys_plain_calls(project: pytest.Pytester) -> None:
     project.runpytest_subprocess(*PLUGIN).assert_outcomes(passed=1)
 
 
+def test_faults_last_as_long_as_their_block_over_what_netem_says(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        """
+        import pytest
+        from orchestrator.faults.base import FaultError
+        from orchestrator.pytest_plugin import LabUsageError
+
+        @pytest.mark.topology("pair.lab.yml")
+        def test_it(lab):
+            with lab.deployed() as up:
+                with up.fault("cut", "a:eth1"):
+                    assert up.netem("a:eth1", delay="7ms").to_mapping() == {"delay": "7ms", "loss": "100%"}
+                    with up.fault("disable", "b:eth1", "netem=delay"):
+                        pass
+                assert up.netem("a:eth1").to_mapping() == {"delay": "7ms"}
+                with up.fault("crash", "b"):
+                    assert not up.request("b", "status").ok
+                assert up.request("b", "status").ok
+                with up.fault("rebind", "a", "port=true"):
+                    pass
+                for words, said in (("cutt", "did you mean 'cut'"), ("flap", "down: Field required")):
+                    with pytest.raises(FaultError, match=said), up.fault(words, "a:eth1"):
+                        pass
+                with pytest.raises(LabUsageError, match="use lab.run"), up.fault("start", "file"):
+                    pass
+        """
+    )
+    project.runpytest_subprocess(*PLUGIN).assert_outcomes(passed=1)
+
+
+def test_a_deployed_lab_leaves_its_files_where_the_report_says(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.topology("pair.lab.yml")
+        def test_it(lab):
+            with lab.set(loss="1%").deployed() as up:
+                assert up.plan.links[0].forward.loss == 0.01
+                assert up.collect() is up.collect()
+            assert False, "after its end"
+        """
+    )
+    kept = project.path / "kept"
+    result = project.runpytest_subprocess(*PLUGIN, "--narrows-results", str(kept))
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*after its end",
+            "pair on simulation, seed 3: deployed as *",
+            f"*captures, traces, keys and logs: {kept}/*",
+        ]
+    )
+    assert list(kept.rglob("*.pcapng"))
+
+
+def test_the_tests_of_a_module_share_one_run_and_each_report_names_it(project: pytest.Pytester) -> None:
+    text = """
+        import pytest
+
+        pytestmark = [pytest.mark.topology("pair.lab.yml"), pytest.mark.backends("simulation")]
+
+        @pytest.fixture(scope="module")
+        def result(module_lab):
+            return module_lab.passes()
+
+        def test_one(result, module_lab):
+            assert module_lab.results == [result]
+
+        def test_other(result, module_lab):
+            assert module_lab.results == [result]
+            assert result.flows[0].bytes == EXPECTED
+
+        def test_alone():
+            assert EXPECTED == 20_000
+        """
+    project.makepyfile(
+        test_good=text.replace("EXPECTED", "20_000"), test_bad=text.replace("EXPECTED", "19_999")
+    )
+    kept = project.path / "kept"
+    result = project.runpytest_subprocess(*PLUGIN, "--narrows-results", str(kept), "-v")
+    result.assert_outcomes(passed=4, failed=2)
+    # Of those that failed, one used the lab.
+    assert str(result.stdout).count("pair on simulation, impaired by simulated, seed 3: PASS") == 1
+    (directory,) = {path.parents[1].name for path in kept.rglob("result.json")}
+    assert directory.startswith("test_bad.py")
+
+
 def test_a_project_may_have_a_fixture_of_that_name(project: pytest.Pytester) -> None:
     project.makepyfile(
         """
