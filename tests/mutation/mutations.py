@@ -132,7 +132,7 @@ MUTATIONS = (
         (
             "setting_up.py",
             "        half.responses += 1\n",
-            "        half.responses += 1\n        self._replies.append(self._replies[-1])\n",
+            "        half.responses += 1\n        self.replies.append(self.replies[-1])\n",
         ),
     ),
     _mutation(

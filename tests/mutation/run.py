@@ -16,6 +16,8 @@ from tests.mutation.mutations import Change, Mutation
 #: What a copy needs so that tests of the transport run in it.
 COPIED = ("node", "orchestrator", "tests", "pyproject.toml")
 LIMIT_SECONDS = 120
+#: Python's words for a change that is wrong itself: a name that is no longer there breaks no rule.
+BROKEN = ("AttributeError", "ImportError", "NameError", "TypeError", "UnboundLocalError")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ def run(mutation: Mutation, directory: Path) -> Outcome:
             (directory / file).write_text(text)
     words = [line[1:].strip() for line in said.splitlines() if line.startswith("E  ")]
     # Status 1: a test failed. Another one (no such test, an error of syntax) proves nothing.
-    return Outcome(mutation, status == 1, words[0] if words else said.strip()[-200:])
+    noticed = status == 1 and not any(word.startswith(BROKEN) for word in words)
+    return Outcome(mutation, noticed, words[0] if words else said.strip()[-200:])
 
 
 def run_tests(tests: Sequence[str], directory: Path) -> tuple[int, str]:

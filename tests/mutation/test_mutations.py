@@ -61,3 +61,13 @@ def test_a_change_that_breaks_no_rule_is_not_said_to_be_caught(copy: Path) -> No
     test = "unit/protocol/test_recovery.py::test_three_later_packets_make_a_packet_lost_and_two_do_not"
     assert not run(Mutation("none", test, (harmless,)), copy).caught
     assert not run(Mutation("none", "unit/protocol/test_recovery.py::test_no_such", (harmless,)), copy).caught
+
+
+@pytest.mark.slow
+def test_a_change_that_is_wrong_itself_is_not_said_to_be_caught(copy: Path) -> None:
+    """The test fails for a name that is not there, which says nothing of any rule."""
+    gone = Change("node/protocol/setting_up.py", "half.responses += 1\n", "half.responses += self.gone\n")
+    test = next(m.test for m in MUTATIONS if m.rule.startswith("more is sent than was received"))
+    outcome = run(Mutation("none", test, (gone,)), copy)
+    assert not outcome.caught, str(outcome)
+    assert outcome.words.startswith("AttributeError")
