@@ -1,7 +1,7 @@
 """One end of a connection as a watcher beside it sees it: what it received and what it sent, in order.
 
 The rules (``rules``) are told of both in turn. What came to an end and what it sent at one instant are taken
-in the order that is right: virtual time has such instants.
+in the order that is right, if that is not what cannot have been: virtual time has such instants.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from operator import itemgetter
 from typing import TYPE_CHECKING, ClassVar
 
 from node.dissectors.scapy_layer import EARLY, Ack, FecRecovered, Frame, Padding, Stream
@@ -209,7 +210,7 @@ def watch(end: End) -> None:
     received = [rule.received for rule in rules if type(rule).received is not Rule.received]
     rebuilt = [rule.rebuilt for rule in rules if type(rule).rebuilt is not Rule.rebuilt]
     sent = [rule.sent for rule in rules if type(rule).sent is not Rule.sent]
-    for at, kind, _, packet in sorted(_events(end), key=lambda event: event[:3]):
+    for (at, *_), kind, packet in sorted(_events(end), key=itemgetter(0)):
         if kind is _Kind.SENT:
             for told in sent:
                 told(packet)
@@ -220,16 +221,20 @@ def watch(end: End) -> None:
         rule.over()
 
 
-def _events(end: End) -> Iterator[tuple[int, _Kind, int, Packet]]:
+#: When, and its place among what happened at that instant: a kind, and what counts within it.
+_Order = tuple[int, _Kind, int, int]
+
+
+def _events(end: End) -> Iterator[tuple[_Order, _Kind, Packet]]:
     flow, other = end.connection.flows[end.index], end.connection.flows[1 - end.index]
     for packet in flow.sent.values():
-        yield packet.at, _Kind.SENT, packet.datagram.frame, packet
+        yield (packet.at, _Kind.SENT, packet.datagram.frame, 0), _Kind.SENT, packet
     came: dict[int, int] = {}
     for packet in (*other.sent.values(), *other.slipped):
         if packet.datagram.delivered is not None:
             at = packet.datagram.delivered
             came[packet.number] = min(at, came.get(packet.number, at))
-            yield at, _Kind.RECEIVED, packet.number, packet
+            yield _order_received(end, packet, at), _Kind.RECEIVED, packet
     if not flow.recovered:
         return
     for number, packet in other.sent.items():
@@ -240,4 +245,15 @@ def _events(end: End) -> Iterator[tuple[int, _Kind, int, Packet]]:
         )
         first = min(reports, default=None)
         if first is not None and first < came.get(number, first + 1):
-            yield first, _Kind.REBUILT, number, packet
+            yield (first, _Kind.REBUILT, number, 0), _Kind.REBUILT, packet
+
+
+def _order_received(end: End, packet: Packet, at: int) -> _Order:
+    """Return where a packet belongs that came: an acknowledgement is never before what it acknowledges.
+
+    On a path without delay both are of one instant.
+    """
+    acked = None if packet.ack is None else end.packet_numbered(packet.ack.intervals[0][1])
+    if acked is not None and acked.at == at:
+        return at, _Kind.SENT, acked.datagram.frame, 1
+    return at, _Kind.RECEIVED, packet.number, 0
