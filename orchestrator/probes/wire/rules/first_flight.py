@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import ClassVar
 
 from orchestrator.probes.wire.ends import RULES, End, Packet, Rule
+from orchestrator.probes.wire.windows import initial_window
 
-#: RFC 9002 §7.2: ten packets, but at most the larger of this and two packets.
-_PACKETS, _BYTES = 10, 14_720
 #: SPEC 8-2: probes go beyond the window.
 _PROBES = 2
 
 
 @RULES.register("first-flight")
 class FirstFlight(Rule):
-    """S at first; later it is not on the wire. A path that was used before may begin with more (SPEC 8-7)."""
+    """S at first. A path that was used before may begin with more (SPEC 8-7)."""
 
     requirements: ClassVar[tuple[str, ...]] = ("8.1-1", "6.1-1")
 
@@ -41,7 +40,7 @@ class FirstFlight(Rule):
         self._flight += packet.size
         self._largest = max(self._largest, packet.size)
         self._bursts[packet.at] = None
-        window = min(_PACKETS * self._largest, max(_BYTES, 2 * self._largest))
+        window = initial_window(self._largest)
         # A burst on each probe time-out: what goes at more instants than one may be that.
         window += _PROBES * self._largest * len(self._bursts)
         if self._flight > window:
