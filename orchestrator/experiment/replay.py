@@ -13,11 +13,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from node.links.fates import Fates, GivenCopy
+from node.links.fates import Fates
 from orchestrator.backends.simulation import SimulationBackend
 from orchestrator.errors import TestbedError
+from orchestrator.experiment.fate_file import FateError, fates_of, fates_to_text
 from orchestrator.experiment.kept import find_run
 from orchestrator.experiment.progress import Observer, ignore
 from orchestrator.experiment.runner import run_plan
@@ -55,15 +55,19 @@ class Recording:
         Raises:
             TestbedError: the file is none of that, or of another version.
         """
+        text = ""
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            told = json.loads(text)
             if told["version"] != _VERSION:
                 raise TestbedError(f"{path}: version {told['version']}, this narrows reads {_VERSION}")
             plan = plan_from_json(told["plan"])
             ends = {str(end): end for link in plan.links for end in (link.a, link.b)}
-            fates = {ends[name]: [_fate(one) for one in given] for name, given in told["fates"].items()}
+            fates = {ends[name]: fates_of(name, given) for name, given in told["fates"].items()}
             if len(fates) != len(ends):
                 raise ValueError("some links of its plan have no fates")
+        except FateError as error:
+            raise TestbedError(f"{path}:{error.line(text)}: {error}") from error
         except OSError as error:
             raise TestbedError(f"{path}: {error.strerror}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -82,9 +86,13 @@ class Recording:
         told = {
             "version": _VERSION,
             "plan": self.plan.to_json(),
-            "fates": {str(end): [_told(fate) for fate in fates] for end, fates in self.fates.items()},
         }
-        write_atomically(path, json.dumps(told, separators=(",", ":")) + "\n")
+        # A line for each packet, so that what is wrong with one has a line.
+        ways = ",\n".join(
+            f"{json.dumps(str(end))}:{fates_to_text(found)}" for end, found in self.fates.items()
+        )
+        text = json.dumps(told, separators=(",", ":"))
+        write_atomically(path, f'{text[:-1]},\n"fates":{{\n{ways}}}}}\n')
 
     def to_fates(self) -> dict[LinkEndpoint, Fates]:
         """Return what the link model takes."""
@@ -134,23 +142,3 @@ def _compared(recording: Recording, result: RunResult) -> list[str]:
 def _lookup(fates: Sequence[Fate]) -> Fates:
     known = len(fates)
     return lambda number: fates[number - 1] if number <= known else None
-
-
-#: How a copy is written: the delay, and what else is not as by default.
-_FIELDS = ("corrupt_bit", "marked", "overtakes", "spacing")
-
-
-def _told(fate: Fate) -> list[Any] | None:
-    return None if fate is None else [_told_copy(copy) for copy in fate]
-
-
-def _told_copy(copy: GivenCopy) -> Any:
-    plain = GivenCopy(copy.delay)
-    other = {name: getattr(copy, name) for name in _FIELDS if getattr(copy, name) != getattr(plain, name)}
-    return [copy.delay, other] if other else copy.delay
-
-
-def _fate(told: Any) -> Fate:
-    if told is None:
-        return None
-    return tuple(GivenCopy(copy) if isinstance(copy, int) else GivenCopy(copy[0], **copy[1]) for copy in told)

@@ -173,3 +173,42 @@ def test_packets_sent_closer_together_keep_order_and_rate() -> None:
     assert [copy.at for _ in range(4) for copy in model.enqueue(100, 0)] == [50, 57, 10, 57]
     assert model.counters().reordered == 1
     assert dataclasses.replace(model.counters(), reordered=0).delivered == 4
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ([-5], "delay: found -5, must be a whole number from 0 to 600000000000 (ns)"),
+        ([float("nan")], "delay: found nan"),
+        ([600_000_000_001], "delay: found 600000000001"),
+        ([10**400], "delay: found 1000"),
+        ([1.5], "delay: found 1.5"),
+        ([True], "delay: found True"),
+        ([[5, {"spacing": -1}]], "spacing: found -1"),
+        ([[5, {"corrupt_bit": 524_392}]], "corrupt_bit: found 524392"),
+        ([[5, {"marked": 1}]], "marked: found 1, must be true or false"),
+        ([[5, {"lost": True}]], "must be an object with corrupt_bit"),
+        ([0] * 17, "at most 16 copies"),
+        ("late", "must be null or a list"),
+    ],
+)
+def test_a_fate_that_cannot_be_is_refused_with_its_line(
+    recording: Recording, tmp_path: Path, bad: object, said: str
+) -> None:
+    saved = tmp_path / "fates.json"
+    recording.write(saved)
+    lines = saved.read_text().splitlines()
+    line = next(number for number, text in enumerate(lines) if text.startswith(f'"{B}":')) + 7
+    lines[line] = json.dumps(bad) + ","
+    saved.write_text("\n".join(lines))
+    with pytest.raises(TestbedError) as caught:
+        Recording.read(saved)
+    assert str(caught.value).startswith(f"{saved}:{line + 1}: {B}, packet 8: ")
+    assert said in str(caught.value)
+
+
+def test_the_longest_delay_of_a_fate_is_taken(recording: Recording, tmp_path: Path) -> None:
+    saved = tmp_path / "fates.json"
+    fates = {**recording.fates, B: [(GivenCopy(600_000_000_000, corrupt_bit=524_391),)]}
+    Recording(recording.plan, fates).write(saved)
+    assert Recording.read(saved).fates[B] == fates[B]
