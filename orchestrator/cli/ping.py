@@ -47,13 +47,14 @@ def command(
     from orchestrator.cli.support.between import inside_lab
     from orchestrator.cli.support.exit_codes import ExitCode
     from orchestrator.perf import client, report
+    from orchestrator.perf.pings import PingResult
 
     if lab is not None or len(ends) == 2:
         click.get_current_context().exit(inside_lab("ping", lab, ends))
     if len(ends) != 1:
         raise click.UsageError("give HOST, or two hosts of a lab that is up")
     address = client.resolve(ends[0], port)
-    result = client.PingResult()
+    result = PingResult()
 
     def answered(number: int, taken: int) -> None:
         if not quiet:
@@ -80,4 +81,4 @@ def command(
     except KeyboardInterrupt:
         pass  # ping says what it knows
     click.echo("\n".join(report.ping_lines(ends[0], result)))
-    click.get_current_context().exit(ExitCode.OK if result.round_trips else ExitCode.FAILED)
+    click.get_current_context().exit(ExitCode.OK if result.received else ExitCode.FAILED)

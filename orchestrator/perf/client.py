@@ -12,9 +12,10 @@ from node.protocol.connection import Connection
 from node.protocol.datagrams import SocketAddress
 from node.protocol.errors import LocalProtocolError
 from node.protocol.identity import Identity
-from node.protocol.time import SECOND, Duration, Instant
+from node.protocol.time import SECOND, Duration
 from orchestrator.errors import TestbedError
 from orchestrator.perf.node import PerfNode, client_identity, peer_at, server_identity
+from orchestrator.perf.pings import PendingPings, PingResult
 from orchestrator.perf.sessions import ClientSession, ServerSession, Wanted
 
 #: How often a sender with a rate looks whether it may send on: bursts of so much time are sent.
@@ -180,16 +181,6 @@ def _conclude(node: PerfNode, session: ClientSession, result: PerfResult) -> Non
         result.sent = result.received = session.moved()
 
 
-@dataclass(slots=True)
-class PingResult:
-    """What a ping has shown."""
-
-    transmitted: int = 0
-    #: Round trips of those that came back in time, ns.
-    round_trips: list[Duration] = field(default_factory=list)
-    seconds: float = 0.0
-
-
 async def ping(
     address: SocketAddress,
     *,
@@ -208,21 +199,25 @@ async def ping(
     """
     node = _node(client_identity(), "::" if ":" in address[0] else "0.0.0.0", 0, Configuration(), None)
     node.driver.start()
-    sent: dict[int, Instant] = {}
+    sent = PendingPings(round(wait * SECOND))
     try:
         session = await _established(node, address, word, None, seconds=wait)
         began = node.now()
 
         def take() -> None:
-            for number in [number for number in session.answers if number in sent]:
-                taken = session.answers.pop(number) - sent.pop(number)
-                if taken <= wait * SECOND:
-                    result.round_trips.append(taken)
+            # All of them: one that came too late must not be kept either.
+            while session.answers:
+                number = next(iter(session.answers))
+                taken = sent.take(number, session.answers.pop(number))
+                if taken is not None:
+                    result.add(taken)
                     on_answer(number, taken)
+            sent.forget(node.now())
 
         while count == 0 or result.transmitted < count:
             number = result.transmitted = result.transmitted + 1
-            sent[number] = now = node.now()
+            now = node.now()
+            sent.add(number, now)
             data = number.to_bytes(8, "big") + bytes(max(0, size - 8))
             try:
                 session.connection.send_message(data, now + round(wait * SECOND), now=now)
@@ -230,7 +225,7 @@ async def ping(
                 raise PerfError(session.closed or str(error)) from error
             node.driver.drain()
             until = now + round((interval if number != count else wait) * SECOND)
-            while (left := until - node.now()) > 0 and (sent or number != count):
+            while (left := until - node.now()) > 0 and (len(sent) or number != count):
                 await node.wait(left / SECOND)
                 take()
             result.seconds = (node.now() - began) / SECOND

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from node import __version__
 from node.protocol.time import MICROSECOND, MILLISECOND, SECOND
-from orchestrator.perf.client import PerfResult, PingResult, Sample
+from orchestrator.perf.client import PerfResult, Sample
+from orchestrator.perf.pings import PingResult
 
 LINE = " ".join("-" * 25)
 _HEAD = "[ ID] Interval           Transfer     Bitrate         Retr  Cwnd"
@@ -108,22 +108,16 @@ def to_json(result: PerfResult) -> dict[str, object]:
 
 def ping_lines(target: str, result: PingResult) -> Iterator[str]:
     """Yield ping's last lines."""
-    sent, received = result.transmitted, len(result.round_trips)
+    sent, received = result.transmitted, result.received
     loss = 100 * (sent - received) / sent if sent else 0.0
     yield ""
     yield f"--- {target} ping statistics ---"
     took = f"time {round(result.seconds * 1000)}ms"
     yield f"{sent} packets transmitted, {received} received, {loss:.6g}% packet loss, {took}"
-    if result.round_trips:
-        figures = "/".join(f"{value / MILLISECOND:.3f}" for value in ping_figures(result.round_trips))
+    if received:
+        times = (result.least, result.average, result.most, result.deviation)
+        figures = "/".join(f"{value / MILLISECOND:.3f}" for value in times)
         yield f"rtt min/avg/max/mdev = {figures} ms"
-
-
-def ping_figures(round_trips: Sequence[int]) -> tuple[float, float, float, float]:
-    """Return min, average, max and mean deviation as ping reckons it: the standard deviation."""
-    average = sum(round_trips) / len(round_trips)
-    variance = sum(value * value for value in round_trips) / len(round_trips) - average * average
-    return min(round_trips), average, max(round_trips), math.sqrt(max(0.0, variance))
 
 
 def _interval(sample: Sample, sender: bool) -> dict[str, object]:

@@ -15,7 +15,8 @@ from node.protocol.datagrams import SocketAddress
 from node.protocol.time import MILLISECOND, SECOND
 from orchestrator.cli.main import main
 from orchestrator.perf import report
-from orchestrator.perf.client import PerfError, PerfResult, PingResult, measure, ping, resolve, serve
+from orchestrator.perf.client import PerfError, PerfResult, measure, ping, resolve, serve
+from orchestrator.perf.pings import PendingPings, PingResult
 from orchestrator.perf.sessions import MAX_PARALLEL, Report, Wanted
 
 T = TypeVar("T")
@@ -143,8 +144,31 @@ def test_pings_come_back() -> None:
 
 
 def test_ping_figures_are_those_of_ping() -> None:
-    found = report.ping_figures([1_000_000, 2_000_000, 3_000_000])
-    assert [round(value) for value in found] == [1_000_000, 2_000_000, 3_000_000, 816_497]
+    found = PingResult(transmitted=4)
+    for taken in (1_000_000, 2_000_000, 3_000_000):
+        found.add(taken)
+    *_, lost, figures = report.ping_lines("host", found)
+    assert lost.startswith("4 packets transmitted, 3 received, 25% packet loss")
+    assert figures == "rtt min/avg/max/mdev = 1.000/2.000/3.000/0.816 ms"
+
+
+def test_an_endless_ping_waits_for_no_more_than_can_still_come() -> None:
+    """A hundred thousand, of which every third is lost and every fifth comes too late."""
+    pending, kept = PendingPings(10), 0
+    for number in range(100_000):
+        pending.add(number, number)
+        pending.forget(number)
+        kept = max(kept, len(pending))
+        back = number - 10
+        if back >= 0 and back % 3:
+            assert pending.take(back, back + (11 if back % 5 == 0 else 10)) == (None if back % 5 == 0 else 10)
+    assert kept == 11
+    # Twice is once, and what was forgotten does not come back.
+    assert pending.take(99_995, 99_996) == 1
+    assert pending.take(99_995, 99_996) is None
+    pending.forget(200_000)
+    assert len(pending) == 0
+    assert pending.take(99_998, 99_999) is None
 
 
 def test_ping_exits_with_1_when_nobody_answers() -> None:
