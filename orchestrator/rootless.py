@@ -15,7 +15,7 @@ from orchestrator.errors import EnvironmentMissingError
 from orchestrator.executor import Executor
 from orchestrator.wiring.journal import state_directory
 
-#: Set in the command that runs again.
+#: Set in the command that runs again: the namespaces that it has left.
 VARIABLE = "NARROWS_ROOTLESS"
 _UNSHARE = ("unshare", "--user", "--map-root-user", "--net", "--mount", "--propagation", "private", "--")
 #: iproute2 keeps names of namespaces in /run, and we our sockets.
@@ -37,15 +37,30 @@ def enter(arguments: Sequence[str]) -> None:
     Raises:
         EnvironmentMissingError: this machine does not let this user; the message says why.
     """
-    if os.environ.get(VARIABLE):
+    if is_inside():
         return
     why = problem()
     if why:
         raise EnvironmentMissingError(why)
     # Where this user's labs are known, not root's: chosen before we seem to be root.
-    environment = {**os.environ, VARIABLE: "1", "NARROWS_STATE": str(state_directory().absolute())}
+    environment = {**os.environ, VARIABLE: _namespaces(), "NARROWS_STATE": str(state_directory().absolute())}
     command = [sys.executable, "-m", "orchestrator", *arguments]
     os.execvpe(_UNSHARE[0], [*_UNSHARE, "sh", "-c", _OWN_RUN, "sh", *command], environment)
+
+
+def is_inside() -> bool:
+    """Return whether this is the command that runs again: it is in none of the namespaces that were left.
+
+    A variable alone is anybody's word: set by hand, it would have us work on the machine's own network.
+    """
+    left = os.environ.get(VARIABLE, "").split()
+    here = _namespaces().split()
+    return len(left) == len(here) and not set(left).intersection(here)
+
+
+def _namespaces() -> str:
+    """Return the identities of those of our namespaces that the command gets anew."""
+    return " ".join(os.readlink(f"/proc/self/ns/{kind}") for kind in ("user", "net", "mnt"))
 
 
 def problem() -> str:

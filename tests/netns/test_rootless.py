@@ -33,7 +33,7 @@ expect: [integrity == ok, wire violations == 0]
 """
 
 
-def as_nobody(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def as_nobody(place: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a command of ours as a user without rights, who may read this checkout and the interpreter.
 
     Where these lie below a directory that is closed to others, he sees a copy of the way there.
@@ -43,7 +43,7 @@ def as_nobody(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
     script = "\n".join(
         [*_opened(place, sys.executable), *_opened(place, sys.base_prefix), *_opened(place, ROOT)]
     )
-    environment = {**os.environ, "HOME": str(place / "home"), "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "HOME": str(place / "home"), "PYTHONPATH": str(ROOT), **variables}
     environment.pop("NARROWS_STATE", None)
     return subprocess.run(
         ["unshare", "--mount", "--propagation", "private", "sh", "-ec", f"{script}\nexec {shlex.join(drop)}"],
@@ -85,9 +85,11 @@ def place() -> Iterator[Path]:
 
 def test_a_user_without_rights_runs_a_lab(place: Path) -> None:
     file, results = str(place / "mine.lab.yml"), str(place / "results")
+    # As if he had set it by hand: nobody is inside for that.
     ended = as_nobody(
-        place, "run", file, "--rootless", "--backend", "netns", "--results", results, "-f", "json"
-    )
+        place, "run", file, "--rootless", "--backend", "netns", "--results", results, "-f", "json",
+        **{rootless.VARIABLE: "1"},
+    )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     result = json.loads(ended.stdout)
     assert (result["verdict"], result["backend"]) == ("PASS", "netns")
@@ -124,3 +126,20 @@ def test_a_machine_that_forbids_it_is_told_why(monkeypatch: pytest.MonkeyPatch) 
 
 def test_this_machine_can() -> None:
     assert rootless.problem() == ""
+
+
+def test_a_variable_that_was_set_by_hand_lets_nobody_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = [os.readlink(f"/proc/self/ns/{kind}") for kind in ("user", "net", "mnt")]
+    for value in (
+        "",
+        "1",
+        "true",
+        " ".join(here),
+        " ".join((here[0], "net:[1]", "mnt:[1]")),
+        "a b",
+        "a b c d",
+    ):
+        monkeypatch.setenv(rootless.VARIABLE, value)
+        assert not rootless.is_inside(), value
+    monkeypatch.setenv(rootless.VARIABLE, "user:[1] net:[1] mnt:[1]")
+    assert rootless.is_inside()
