@@ -6,6 +6,7 @@ An entry may happen several times (``every:``, ``count:``) and in several steps 
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
@@ -14,9 +15,11 @@ from pydantic import AfterValidator, Field, create_model
 
 from node.links.units import format_duration
 from node.protocol.time import Duration
-from orchestrator.faults.base import FAULTS, Fault, FaultError, Lasting, Need, View
+from orchestrator.faults.base import FAULTS, Fault, FaultError, FlowsFault, Lasting, Need, View
 from orchestrator.topology.closed import Closed
 from orchestrator.topology.document import Document, Path, Value
+from orchestrator.topology.errors import suggestion
+from orchestrator.topology.groups import flows_meant
 from orchestrator.topology.model import TimelineEvent, Topology
 from orchestrator.topology.plan import DeploymentPlan
 from orchestrator.topology.quantities import DurationText, PositiveDuration
@@ -105,6 +108,8 @@ def read_timeline(
     found: list[tuple[int, TimelineEvent, Fault]] = []
     for index, entry in enumerate(entries):
         event = _event(document, index, entry, topology.time_limit)
+        if event is not None and issubclass(FAULTS[event.action], FlowsFault):
+            event = _with_flows(document, index, event, topology)
         if event is None:
             continue
         try:
@@ -204,6 +209,24 @@ def _event(document: Document, index: int, entry: TimelineBase, limit: Duration)
     key, message, advice = problem
     document.report((*path, key) if key else path, message, advice, key=not key)
     return None
+
+
+def _with_flows(
+    document: Document, index: int, event: TimelineEvent, topology: Topology
+) -> TimelineEvent | None:
+    """Return an event with each flow in place of groups and patterns of flows."""
+    assert isinstance(event.value, list), "the schema of actions on flows"
+    sources = {flow.name: flow.source for flow in topology.workloads}
+    meant: list[str] = []
+    for number, name in enumerate(event.value):
+        found = flows_meant(name, sources, document.flow_groups)
+        if not found:
+            place = _place(document, index, event.action, (number,))
+            advice = suggestion(name, (*sources, *document.flow_groups))
+            document.report(place, f"no flow is called {name!r}", *advice)
+            return None
+        meant += found
+    return dataclasses.replace(event, value=list(dict.fromkeys(meant)))
 
 
 def _problem(event: TimelineEvent, limit: Duration) -> tuple[str, str, str] | None:

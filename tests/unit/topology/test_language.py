@@ -234,6 +234,18 @@ def test_expectations_are_about_the_flows_of_an_entry_or_of_nodes() -> None:
     ]
 
 
+def test_actions_on_flows_name_the_flows_of_an_entry_or_of_nodes() -> None:
+    many = "  m: {kind: bulk, from: client*, to: server1, size: 1kB}\n"
+    actions = "{at: 1s, start: [m-2, m]}, {at: 2s, stop: client3*}, {at: 3s, stop: one}, {at: 4s, stop: m-*}"
+    timeline = f"timeline: [{actions}]\n"
+    assert [event.value for event in read(GROUPS + many + timeline).timeline] == [
+        ["m-2", "m-1", "m-3"],
+        ["m-3"],
+        ["one"],
+        ["m-1", "m-2", "m-3"],
+    ]
+
+
 @pytest.mark.parametrize(
     ("flow", "said"),
     [
