@@ -93,6 +93,10 @@ class FlowConnection(Streams, Protocol):
         """Send a message beside the streams (LocalProtocolError: this transport has none)."""
         ...
 
+    def rtt_quantiles(self, ranks: Iterable[tuple[str, int]]) -> dict[str, Duration]:
+        """Return quantiles of the round trips measured (name, thousandths), in ns; empty: none is known."""
+        ...
+
     def statistics(self) -> FlowStatistics:
         """Return its counters and estimates."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -139,6 +139,10 @@ class QuicConnection:
     def windows(self, stream_id: int) -> Any:
         """Raise LocalProtocolError: aioquic does not show them."""
         raise LocalProtocolError("aioquic shows no windows as byte ranges")
+
+    def rtt_quantiles(self, ranks: Iterable[tuple[str, int]]) -> dict[str, Duration]:
+        """Return nothing: aioquic shows no single round trips."""
+        return {}
 
     def statistics(self) -> QuicStatistics:
         """Return its counters and estimates; aioquic keeps them to itself."""

@@ -7,7 +7,7 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -199,6 +199,10 @@ class TcpConnection:
     def windows(self, stream_id: int) -> Any:
         """Raise LocalProtocolError: the kernel does not show them."""
         raise LocalProtocolError("the kernel shows no windows of TCP as byte ranges")
+
+    def rtt_quantiles(self, ranks: Iterable[tuple[str, int]]) -> dict[str, Duration]:
+        """Return nothing: the kernel shows no single round trips."""
+        return {}
 
     def statistics(self) -> TcpStatistics:
         """Return what TCP_INFO says, or said last."""

@@ -8,7 +8,7 @@ never goes back; equal is fine.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
@@ -309,6 +309,10 @@ class Connection(StreamCalls):
     def statistics(self) -> Statistics:
         """Return a snapshot of counters and estimates."""
         return snapshot(self)
+
+    def rtt_quantiles(self, ranks: Iterable[tuple[str, int]]) -> dict[str, Duration]:
+        """Return quantiles of the round trips measured, by name, in ns (``RttEstimator.quantiles``)."""
+        return self.recovery.rtt.quantiles(ranks) if self.parameters is not None else {}
 
     def windows(self, stream_id: int) -> Windows:
         """Return S and R of a stream that we send on (SPEC 6.1)."""

@@ -33,7 +33,15 @@ from node.protocol.events import (
 from node.protocol.identity import Peer
 from node.protocol.time import MILLISECOND, SECOND, Duration, Instant
 from node.series import Series
-from node.workloads.base import Data, FlowDatagrams, FlowStream, Outcome, Side, WorkloadError
+from node.workloads.base import (
+    QUANTILES,
+    Data,
+    FlowDatagrams,
+    FlowStream,
+    Outcome,
+    Side,
+    WorkloadError,
+)
 
 #: Application error codes of our flows (SPEC 10: 0x100 and up).
 FLOW_REFUSED = 0x100
@@ -356,7 +364,10 @@ class Flow:
         """Return the data of the flow's last event."""
         outcome = self.side.outcome
         assert outcome is not None
-        statistics = statistics_data(self.connection.statistics()) if self.connection is not None else {}
+        statistics: dict[str, object] = {}
+        if self.connection is not None:
+            statistics = statistics_data(self.connection.statistics())
+            statistics["rtt_quantiles"] = self.connection.rtt_quantiles(QUANTILES)
         if self._series is not None:
             if self.connection is not None:
                 self._close_account(self._series, outcome, self.connection, now)

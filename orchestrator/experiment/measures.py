@@ -44,6 +44,15 @@ def _rank(flow: FlowResult, *, of: str, rank: str) -> float | None:
     return float(value) * MILLISECOND if isinstance(value, int | float) else None
 
 
+def _rtt_rank(flow: FlowResult, *, rank: str) -> float | None:
+    """Return what an echo flow measured itself; of others what the transport did."""
+    if "rtt_ms" in flow.measured:
+        return _rank(flow, of="rtt_ms", rank=rank)
+    ranks = flow.statistics.get("source", {}).get("rtt_quantiles")
+    value = ranks.get(rank) if isinstance(ranks, Mapping) else None
+    return float(value) if isinstance(value, int) else None
+
+
 def _loss(flow: FlowResult) -> float | None:
     sent, lost = flow.measured.get("sent"), flow.measured.get("lost")
     if isinstance(sent, int) and isinstance(lost, int):  # datagrams: what their target missed
@@ -141,15 +150,17 @@ def _timeline(_: WireResult, timeline: Sequence[TimelineResult], *, done: bool) 
     return float(sum((event.outcome == "done") is done for event in timeline))
 
 
+_RANKS = ("min", "p50", "p90", "p99", "max")
 #: Kind of expectation → what it compares, in the kind's unit; None: there is nothing to compare.
 FLOW_MEASURES: Mapping[str, FlowMeasure] = {
     "completion": _completion,
     "goodput": _goodput,
     "rtt": _rtt,
+    **{f"rtt {rank}": partial(_rtt_rank, rank=rank) for rank in _RANKS},
     **{
         f"{of} {rank}": partial(_rank, of=f"{of}_ms", rank=rank)
-        for of in ("rtt", "latency", "round")
-        for rank in ("min", "p50", "p90", "p99", "max")
+        for of in ("latency", "round")
+        for rank in _RANKS
     },
     "loss": _loss,
     "retransmissions": _retransmissions,

@@ -103,8 +103,8 @@ _KINDS = (
             f"rtt {rank}",
             "ns",
             _BOUNDS,
-            f"{rank} of the round trips an echo flow measured",
-            workloads=("echo",),
+            f"{rank} of the round trips an echo flow measured, or of those that Strait measured for another",
+            workloads=_WITH_CONNECTION,
         )
         for rank in _RANKS
     ),

@@ -211,8 +211,8 @@ def _check_expectations(document: Document, flows: dict[str, dict[str, Value]]) 
         elif kind.workloads and not any(found in kind.workloads for found in concerned):
             document.report(
                 path,
-                f"{kind.name!r} is not measured here: it needs a flow of kind {kind.workloads[0]}",
-                "use rtt, which every flow has",
+                f"{kind.name!r} is not measured here: it needs a flow of kind {' or '.join(kind.workloads)}",
+                "name such a flow, or add one",
             )
 
 

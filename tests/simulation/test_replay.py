@@ -36,6 +36,8 @@ workloads:
   back: {kind: echo, from: b, to: a, size: 64B, count: 20, interval: 20ms}
 expect:
   - integrity == ok
+  - file: rtt min >= 10ms
+  - file: rtt p90 <= 300ms
   - wire violations == 0
 """
 A, B = LinkEndpoint("a", "eth1"), LinkEndpoint("r", "eth2")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from node.protocol.time import MILLISECOND, Duration
 
 #: RFC 9002 §6.2.2: before there is a sample.
@@ -10,10 +12,18 @@ INITIAL_RTT: Duration = 333 * MILLISECOND
 GRANULARITY: Duration = MILLISECOND
 
 
+#: Samples are counted by their six highest bits: quantiles are known to 1.6 %, in 32 counters a power of two.
+_KEPT_BITS = 6
+
+
 class RttEstimator:
-    """Keeps the estimates of RFC 9002 §5.3, in ns."""
+    """Keeps the estimates of RFC 9002 §5.3, in ns, and how often each round trip was measured."""
 
     def __init__(self) -> None:
+        # Place of the highest bits, and they, as one number → samples; a thousand at most, below an hour.
+        self._counts: dict[int, int] = {}
+        self._least: Duration = 0
+        self._most: Duration = 0
         self.has_sample = False
         self.latest_rtt: Duration = 0
         self.min_rtt: Duration = 0
@@ -27,17 +37,46 @@ class RttEstimator:
             self.has_sample = True
             self.min_rtt = self.smoothed_rtt = latest_rtt
             self.rttvar = latest_rtt // 2
+            self._least = self._most = latest_rtt
+            self._count(latest_rtt)
             return
         self.min_rtt = min(self.min_rtt, latest_rtt)
         adjusted = latest_rtt
         if latest_rtt >= self.min_rtt + ack_delay:  # §5.3: never below min_rtt
             adjusted = latest_rtt - ack_delay
+        self._least, self._most = min(self._least, adjusted), max(self._most, adjusted)
+        self._count(adjusted)
         self.rttvar = (3 * self.rttvar + abs(self.smoothed_rtt - adjusted)) // 4
         self.smoothed_rtt = (7 * self.smoothed_rtt + adjusted) // 8
 
     def probe_timeout(self, max_ack_delay: Duration) -> Duration:
         """Return the PTO without backoff (RFC 9002 §6.2.1)."""
         return self.smoothed_rtt + max(4 * self.rttvar, GRANULARITY) + max_ack_delay
+
+    def quantiles(self, ranks: Iterable[tuple[str, int]]) -> dict[str, Duration]:
+        """Return nearest-rank quantiles of all samples, as §5.3 adjusts them, in ns; empty: there are none.
+
+        Args:
+            ranks: name and thousandths of each, in any order; 0 and 1000 are exact.
+        """
+        last = sum(self._counts.values()) - 1
+        wanted = sorted((-(-last * rank // 1000), rank, name) for name, rank in ranks)
+        found: dict[str, Duration] = {}
+        passed = 0
+        for key in sorted(self._counts):
+            passed += self._counts[key]
+            shift, bits = divmod(key, 1 << _KEPT_BITS)
+            middle = (bits << shift) + (1 << shift >> 1)
+            while wanted and wanted[0][0] < passed:
+                _, rank, name = wanted.pop(0)
+                exact = {0: self._least, 1000: self._most}
+                found[name] = exact.get(rank, min(max(middle, self._least), self._most))
+        return found
+
+    def _count(self, sample: Duration) -> None:
+        shift = max(0, sample.bit_length() - _KEPT_BITS)
+        key = (shift << _KEPT_BITS) + (sample >> shift)
+        self._counts[key] = self._counts.get(key, 0) + 1
 
     def loss_delay(self, eighths: int) -> Duration:
         """How long after its sending a packet counts as lost if a later one has arrived (RFC 9002 §6.1.2).

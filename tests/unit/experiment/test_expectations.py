@@ -58,10 +58,17 @@ def test_two_empty_sums_are_not_integrity() -> None:
     assert not result.passed
 
 
-def test_ranks_of_round_trips_are_judged_for_echo_flows_only() -> None:
-    ping = flow(name="ping", workload="echo", measured={"rtt_ms": {"p90": 30.0}})
-    results = judged("rtt p90 <= 30ms", flow(), ping)
-    assert [(result.flow, result.passed) for result in results] == [("ping", True)]
+def test_ranks_of_round_trips_are_an_echo_flows_own_or_the_transports() -> None:
+    counted = {"source": {"rtt_quantiles": {"p90": 31_000_000}}, "target": {}}
+    ping = flow(name="ping", workload="echo", measured={"rtt_ms": {"p90": 30.0}}, statistics=counted)
+    film, beacon = flow(name="film", statistics=counted), flow(name="beacon", workload="datagrams")
+    over_tcp = flow(name="tcp", statistics={"source": {"rtt_quantiles": {}}, "target": {}})
+    results = judged("rtt p90 <= 30ms", film, ping, beacon, over_tcp)
+    assert [(result.flow, result.passed, result.measured) for result in results] == [
+        ("film", False, 31e6),
+        ("ping", True, 30e6),
+        ("tcp", False, None),
+    ]
 
 
 def test_loss_of_datagrams_is_what_their_target_missed() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
+
 from node.protocol.congestion.new_reno import NewReno
 from node.protocol.recovery.ack_frequency import wanted_frequency
 from node.protocol.recovery.acknowledgements import MAX_KEPT_RANGES, Acknowledgements
@@ -50,6 +52,36 @@ def test_the_probe_timeout_is_srtt_plus_four_rttvar_plus_ack_delay() -> None:
 
 
 # RFC 9002 §6.1
+
+
+@pytest.mark.parametrize("scale", [1, 1_000, 1_000_000, 60_000_000_000])
+def test_quantiles_of_samples_are_nearest_ranks_to_two_percent(scale: int) -> None:
+    random, rtt = Random(scale), RttEstimator()
+    samples = [scale + random.randrange(9 * scale + 1) for _ in range(5_000)]
+    for sample in samples:
+        rtt.update(sample, 0)
+    samples.sort()
+    found = rtt.quantiles([("p99", 990), ("min", 0), ("p50", 500), ("max", 1000)])
+    assert (found["min"], found["max"]) == (samples[0], samples[-1])
+    for name, place in (("p50", 2_500), ("p99", 4_950)):
+        assert abs(found[name] / samples[place] - 1) <= 0.016
+
+
+def test_quantiles_of_one_sample_and_of_none() -> None:
+    rtt = RttEstimator()
+    assert rtt.quantiles([("p50", 500)]) == {}
+    rtt.update(12_345, 0)
+    assert rtt.quantiles([("min", 0), ("p50", 500), ("max", 1000)]) == dict.fromkeys(
+        ("min", "p50", "max"), 12_345
+    )
+
+
+def test_what_the_peer_held_back_is_no_part_of_a_quantile() -> None:
+    rtt = RttEstimator()
+    for _ in range(9):
+        rtt.update(10_000, 0)
+        rtt.update(15_000, 5_000)
+    assert rtt.quantiles([("max", 1000)]) == {"max": 10_000}
 
 
 def test_three_later_packets_make_a_packet_lost_and_two_do_not() -> None:
