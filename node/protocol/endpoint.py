@@ -214,6 +214,10 @@ class Endpoint:
             connection.reporting = False
         return None
 
+    def duplicates_of(self, peer: Peer) -> int:
+        """Return how many packets with a peer's connectionless datagrams came once more, and were dropped."""
+        return self._sealed.duplicates_of(peer.address) if self._sealed is not None else 0
+
     def next_datagram(self) -> DatagramReceived | None:
         """Return the next connectionless datagram that came, or None."""
         return self._sealed.next_datagram() if self._sealed is not None else None

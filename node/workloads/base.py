@@ -160,10 +160,12 @@ class FlowDatagrams:
 
     Args:
         send: hands one to the transport.
+        duplicates: returns how many packets of the peer have come once more, of all its flows.
     """
 
-    def __init__(self, send: Callable[[bytes], None]) -> None:
+    def __init__(self, send: Callable[[bytes], None], duplicates: Callable[[], int]) -> None:
         self._send = send
+        self.duplicates = duplicates
 
     def send(self, data: bytes) -> None:
         """Send ``data`` once, come of it what may; what the transport has no room for is lost as well."""

@@ -177,12 +177,15 @@ class DatagramTarget(Side):
         self._came = bytearray(-(-count // 8))
         self._digest = SetDigest()
         self._received = self._duplicates = self._late = 0
+        #: Packets of the source that had come once more before the flow began.
+        self._before = 0
         self._over_at: Instant | None = None
         self._datagrams: FlowDatagrams | None = None
 
     def begin(self, datagrams: FlowDatagrams, *, now: Instant) -> None:
         """Wait for the first."""
         self._datagrams = datagrams
+        self._before = datagrams.duplicates()
 
     def receive_datagram(self, data: Data, *, now: Instant) -> None:
         """Count a datagram, or answer the source."""
@@ -213,7 +216,7 @@ class DatagramTarget(Side):
         if number >= self._count or len(payload) != self._size:
             raise WorkloadError(f"datagram {number} of {len(payload)} bytes, announced were {self._size}")
         if self._came[number >> 3] >> (number & 7) & 1:
-            self._duplicates += 1
+            self._duplicates += self._over_at is None  # the source itself sent it twice
         elif self._over_at is not None:
             self._late += 1  # what is reported once stays as it was reported
         else:
@@ -223,6 +226,9 @@ class DatagramTarget(Side):
 
     def _report(self, now: Instant) -> None:
         assert self._datagrams is not None
+        if self._over_at is None:
+            # What the network made two of: the transport lets none of these through (SPEC 14-4).
+            self._duplicates += self._datagrams.duplicates() - self._before
         self._over_at = now + TARGET_PATIENCE
         head = _REPORT.pack(REPORT, self._duplicates, self._late, self._digest.digest())
         self._datagrams.send(head + self._came)

@@ -407,7 +407,10 @@ class DatagramFlows:
         """Take a flow, and return what its side sends with."""
         tag = _tag(flow.name)
         self._flows[tag] = (flow, peer.address)
-        return FlowDatagrams(lambda data: self._endpoint.send_datagram(peer, tag + data))
+        return FlowDatagrams(
+            lambda data: self._endpoint.send_datagram(peer, tag + data),
+            lambda: self._endpoint.duplicates_of(peer),
+        )
 
     def remove(self, flow: Flow) -> None:
         """Forget a flow, if it is one of these."""

@@ -156,7 +156,11 @@ _KINDS = (
         "messages given up at their deadline, of those sent",
         workloads=("messages",),
     ),
-    _counted("duplicates", "datagrams that came more than once", workloads=("datagrams",)),
+    _counted(
+        "duplicates",
+        "packets with datagrams that came once more, of all flows of such from that source together",
+        workloads=("datagrams",),
+    ),
     _counted("late", "datagrams that came when the target had reported already", workloads=("datagrams",)),
     _counted("probe timeouts", "probe timeouts of the source"),
     _counted("spurious losses", "packets declared lost that were acknowledged after all"),

@@ -12,7 +12,8 @@ from tests.support.pair import hostile
 
 
 def test_every_datagram_counts_once_and_loss_is_what_the_link_lost() -> None:
-    lost = []
+    lost: list[int] = []
+    twice: list[int] = []
 
     def fate(datagram: bytearray, rng: Random) -> list[int]:
         delay = 5 * MILLISECOND
@@ -20,7 +21,10 @@ def test_every_datagram_counts_once_and_loss_is_what_the_link_lost() -> None:
         if len(datagram) == 178 and rng.random() < 0.2:
             lost.append(1)
             return []
-        return [delay, delay + MILLISECOND] if rng.random() < 0.3 else [delay]
+        if rng.random() < 0.3:
+            twice.append(len(datagram))
+            return [delay, delay + MILLISECOND]
+        return [delay]
 
     pair = NodePair(fate)
     pair.flow("f", "datagrams", size=100, count=500)
@@ -28,10 +32,12 @@ def test_every_datagram_counts_once_and_loss_is_what_the_link_lost() -> None:
     assert source["ok"]
     assert target["ok"]
     expected = {
-        "sent": 500, "received": 500 - len(lost), "lost": len(lost), "duplicates": 0, "late": 0,
+        "sent": 500, "received": 500 - len(lost), "lost": len(lost), "late": 0,
+        "duplicates": twice.count(178),
     }  # fmt: skip
     assert source["results"] == target["results"] == expected
     assert 50 < len(lost) < 150
+    assert 80 < twice.count(178) < 160
     assert source["statistics"] == {}
 
 
@@ -79,4 +85,5 @@ def test_both_ends_agree_however_bad_the_path(seed: int) -> None:
     source, target = pair.run_until_finished("f")
     assert source["ok"], source["error"]
     assert source["sha256"] == target["sha256"]
-    assert source["results"]["duplicates"] == 0
+    # Four packets each, of which 14 % come twice; those that come too late to tell are not counted.
+    assert 60 < source["results"]["duplicates"] == target["results"]["duplicates"] < 160

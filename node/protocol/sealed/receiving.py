@@ -49,10 +49,12 @@ class _Epoch:
 class _Source:
     """A peer that sends."""
 
-    __slots__ = ("epochs", "secret")
+    __slots__ = ("duplicates", "epochs", "secret")
 
     def __init__(self, secret: bytes) -> None:
         self.secret = secret
+        #: Packets that came once more.
+        self.duplicates = 0
         #: Epochs that an authentic packet has shown, at most MAX_EPOCHS, the highest ones.
         self.epochs: dict[bytes, _Epoch] = {}
 
@@ -97,6 +99,7 @@ class SealedReceiver:
                 return "SEALED packet of an old epoch"
             epoch = self._new_epoch(source, header)
         if epoch.window.is_replay(header.packet_number):
+            source.duplicates += epoch.window.has(header.packet_number)
             return "SEALED packet replayed"
         nonce = header.packet_number.to_bytes(12, "big")  # SPEC 14.1-2
         try:
@@ -106,6 +109,14 @@ class SealedReceiver:
         self._keep(source, header, epoch)
         epoch.window.add(header.packet_number)
         return self._take(header, memoryview(clear), now)
+
+    def duplicates_of(self, address: int) -> int:
+        """Return how many packets of a node came once more and were dropped (SPEC 14-4).
+
+        Their tags were not looked at: whoever can send again what he saw can send it again with another end.
+        """
+        source = self._sources.get(address)
+        return source.duplicates if source is not None else 0
 
     def next_datagram(self) -> DatagramReceived | None:
         """Return the next whole datagram."""

@@ -24,6 +24,10 @@ class ReplayWindow:
             return False
         return behind >= WINDOW_BITS or bool(self._bits >> behind & 1)
 
+    def has(self, number: int) -> bool:
+        """Whether a number was received before, as far as that can still be told."""
+        return 0 <= self._highest - number < WINDOW_BITS and self.is_replay(number)
+
     def add(self, number: int) -> None:
         """Note a number that ``is_replay`` let pass, after its packet has proved to be authentic."""
         ahead = number - self._highest

@@ -64,6 +64,10 @@ class SealedService:
         """Return the next datagram that came, or None."""
         return self.receiver.next_datagram()
 
+    def duplicates_of(self, address: int) -> int:
+        """Return how many packets of a node came once more."""
+        return self.receiver.duplicates_of(address)
+
     def next_timeout(self) -> Instant | None:
         """Return when ``handle_timeout`` has something to do."""
         return self.receiver.reassembly.deadline
