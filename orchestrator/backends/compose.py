@@ -57,7 +57,7 @@ class ComposeBackend:
             nodes_return=False,
             node_states=False,
             nat=False,
-            ipv6=False,
+            ipv6=True,
         )
 
     def check(self) -> list[Problem]:
@@ -184,6 +184,11 @@ class ComposeDeployment:
 
     async def _set_by_shaper(self, endpoint: LinkEndpoint, impairments: Impairments) -> Impairments:
         arrival = _other_end(self._plan, endpoint)
+        if impairments.items and interface_of(self._plan, endpoint).ipv6:
+            raise BackendError(
+                f"{endpoint}: agents shape IPv4 only in user space, and this link has IPv6: "
+                "write ip: 4 for it, use a kernel with netem, or --backend netns or docker"
+            )
         data = await self._agents.order(
             arrival.node,
             "shape",
@@ -272,11 +277,15 @@ class ComposeDeployment:
         for link, endpoint in endpoints_of(self._plan, node.name):
             planned, device = interface_of(self._plan, endpoint), self._devices[endpoint]
             commands.append(["ip", "link", "set", "dev", device, "address", planned.mac])
-            commands.append(["ip", "address", "replace", planned.ipv4, "dev", device])
+            for address in planned.addresses:
+                # Known at once: duplicate address detection would take a second.
+                nodad = ["nodad"] if ":" in address else []
+                commands.append(["ip", "address", "replace", address, "dev", device, *nodad])
             far = interface_of(self._plan, link.b if endpoint == link.a else link.a)
-            # Static: on a lossy link ARP alone can take seconds.
-            neighbour = [far.ipv4.partition("/")[0], "lladdr", far.mac, "dev", device]
-            commands.append(["ip", "neigh", "replace", *neighbour, "nud", "permanent"])
+            for host in far.hosts:
+                # Static: on a lossy link neighbour discovery alone can take seconds.
+                neighbour = [host, "lladdr", far.mac, "dev", device]
+                commands.append(["ip", "neigh", "replace", *neighbour, "nud", "permanent"])
         routes = [["ip", "route", "replace", route.prefix, "via", route.via] for route in node.routes]
         return commands + routes
 

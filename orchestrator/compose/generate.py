@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from orchestrator.compose.networks import alias, endpoints_of, network_name
+from orchestrator.compose.networks import alias, endpoints_of, interface_of, network_name
 from orchestrator.errors import NotSupportedError
 from orchestrator.images import NODE_IMAGE, ORCHESTRATOR_IMAGE
 from orchestrator.topology.model import NodeKind, Topology
@@ -47,6 +47,8 @@ x-environment: &environment
 
 #: tc, routes, offloads and the shaper's rule · raw sockets of captures · writing a user's ./results as root.
 AGENT_CAPABILITIES = ("NET_ADMIN", "NET_RAW", "DAC_OVERRIDE")
+#: What is off where IPv6 is on: nothing of it is to speak by itself, and addresses are the plan's.
+_IPV6_OFF = ("disable_ipv6", "accept_ra", "autoconf", "dad_transmits", "router_solicitations")
 ORCHESTRATOR_CAPABILITIES = ("DAC_OVERRIDE",)
 
 
@@ -62,8 +64,6 @@ def generate(topology: Topology, path: str = "topologies/demo.lab.yml") -> str:
         raise NotSupportedError(
             f"Compose has no NAT routers, and {routers[0]} is one: use another back end, or kind: router"
         )
-    if any(node.ipv6 for node in plan.nodes):
-        raise NotSupportedError("Compose networks here have IPv4 only: write ip: 4, or use --backend docker")
     parts = [_head(plan), "services:\n"]
     for index, node in enumerate(plan.nodes):
         parts.append("\n".join(_service(plan, node, first=index == 0)) + "\n")
@@ -74,7 +74,7 @@ def generate(topology: Topology, path: str = "topologies/demo.lab.yml") -> str:
 
 def _head(plan: DeploymentPlan) -> str:
     peers = {
-        node.name: {"public_key": node.public_key.hex(), "host": node.ipv4, "port": node.port}
+        node.name: {"public_key": node.public_key.hex(), "host": node.host, "port": node.port}
         for node in plan.nodes
         if node.kind is NodeKind.HOST
     }
@@ -105,22 +105,34 @@ def _service(plan: DeploymentPlan, node: NodePlan, *, first: bool) -> Iterator[s
     yield "      <<: *environment"
     yield f"      NARROWS_NAME: {node.name}"
     yield f"      NARROWS_PRIVATE_KEY: {json.dumps(node.private_key.hex())}"
-    yield f"      NARROWS_LISTEN: 0.0.0.0:{node.port}"
+    everywhere = '"[::]:{}"' if ":" in node.host else "0.0.0.0:{}"
+    yield f"      NARROWS_LISTEN: {everywhere.format(node.port)}"
     yield f"      NARROWS_KEY_LOG: {RESULTS}/agents/{node.name}/keys.log"
     yield f"      NARROWS_FILES_DIRECTORY: {RESULTS}/agents/{node.name}/files"
     if node.transport:
         yield f"      NARROWS_TRANSPORT: {json.dumps(json.dumps(dict(node.transport)))}"
     if plan.qlog:
         yield f"      NARROWS_QLOG_DIRECTORY: {RESULTS}/agents/{node.name}/qlog"
-    if node.kind is NodeKind.ROUTER:
+    settings = _settings(node)
+    if settings:
         yield "    sysctls:"
-        yield '      net.ipv4.ip_forward: "1"'
-        yield '      net.ipv4.conf.all.rp_filter: "0"'
-        yield '      net.ipv4.conf.default.rp_filter: "0"'
+        yield from (f'      {name}: "{value}"' for name, value in settings.items())
     yield "    networks:"
     yield "      management: {}"
     for link, endpoint in endpoints_of(plan, node.name):
         yield f"      {network_name(link)}: {{aliases: [{alias(endpoint)}]}}"
+
+
+def _settings(node: NodePlan) -> dict[str, str]:
+    """Return the kernel settings of a node that are not every agent's; they take the place of those."""
+    forwards = node.kind.forwards
+    found = {"net.ipv4.ip_forward": "1"} if forwards else {}
+    if forwards or node.ipv6:
+        found |= {"net.ipv4.conf.all.rp_filter": "0", "net.ipv4.conf.default.rp_filter": "0"}
+    if node.ipv6:
+        found |= {f"net.ipv6.conf.{of}.{name}": "0" for of in ("all", "default") for name in _IPV6_OFF}
+        found |= {"net.ipv6.conf.all.forwarding": "1"} if forwards else {}
+    return found
 
 
 def _orchestrator(plan: DeploymentPlan, path: str) -> Iterator[str]:
@@ -142,8 +154,11 @@ def _networks(plan: DeploymentPlan) -> Iterator[str]:
     yield "networks:"
     yield "  management: {}"
     for link in plan.links:
-        mtu = f'{{com.docker.network.driver.mtu: "{link.mtu}"}}'
-        yield f"  {network_name(link)}: {{driver_opts: {mtu}}}"
+        words = [f'driver_opts: {{com.docker.network.driver.mtu: "{link.mtu}"}}']
+        if interface_of(plan, link.a).ipv6:
+            # Its subnet is Docker's choice, as for IPv4: Docker Engine 27 and newer have some to choose from.
+            words.append("enable_ipv6: true")
+        yield f"  {network_name(link)}: {{{', '.join(words)}}}"
 
 
 def _flow(words: Sequence[str]) -> str:

@@ -242,7 +242,12 @@ class _Builder:
         for index, link in enumerate(topology.links):
             if 6 in link.ip.families and any(nodes[end.node].nat for end in (link.a, link.b)):
                 place = ("topology", "links", index, "ip")
-                self._document.report(place, "NAT routers translate IPv4 only", "write ip: 4 for their links")
+                self._document.report(
+                    place,
+                    "NAT routers translate IPv4 only: IPv6 has addresses enough, its NAT is not customary",
+                    "write ip: 4 for their links",
+                    "or make the node kind: router, which carries IPv6 as it is",
+                )
         for node, entry in self._entry.topology.nodes.items():
             for key in ("timeout", "outside", "ports"):
                 if nodes[node].nat is None and entry is not None and getattr(entry, key) is not None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +15,7 @@ import yaml
 from node.links.settings import NONE, Impairments
 from orchestrator.compose.egress import SPLITTER_HANDLE, set_own_egress
 from orchestrator.compose.generate import generate
-from orchestrator.compose.networks import alias, endpoints_of
+from orchestrator.compose.networks import alias, endpoints_of, interface_of, network_name
 from orchestrator.errors import NotSupportedError
 from orchestrator.tc.commands import ROOT_HANDLE, set_impairments
 from orchestrator.topology.load import load
@@ -48,13 +52,47 @@ def test_the_same_topology_gives_the_same_file() -> None:
 def test_every_topology_becomes_a_file_with_a_service_a_node_and_a_network_a_link() -> None:
     for path in sorted((ROOT / "topologies").glob("*.lab.yml")):
         planned = make_plan(load(path))
-        if any(node.nat is not None or node.ipv6 for node in planned.nodes):
-            with pytest.raises(NotSupportedError, match=r"Compose has no NAT routers|IPv4 only"):
+        if any(node.nat is not None for node in planned.nodes):
+            with pytest.raises(NotSupportedError, match="Compose has no NAT routers"):
                 generate(load(path))
             continue
         read = yaml.safe_load(generate(load(path), f"topologies/{path.name}"))
         assert set(read["services"]) == {node.name for node in planned.nodes} | {"orchestrator"}
         assert len(read["networks"]) == len(planned.links) + 1, "the links and the management network"
+
+
+def test_ipv6_is_on_where_the_topology_has_it_and_nowhere_else() -> None:
+    path = "topologies/ipv6.lab.yml"
+    planned = make_plan(load(ROOT / path))
+    read = yaml.safe_load(generate(load(ROOT / path), path))
+    for link in planned.links:
+        network = read["networks"][network_name(link)]
+        assert network.get("enable_ipv6", False) == bool(interface_of(planned, link.a).ipv6), link.name
+        # As of IPv4, no subnet of the plan's becomes a route of the user's machine.
+        assert set(network) <= {"driver_opts", "enable_ipv6"}
+    for node in planned.nodes:
+        service = read["services"][node.name]
+        peers = json.loads(service["environment"]["NARROWS_PEERS"])
+        assert peers == {
+            other.name: {"public_key": other.public_key.hex(), "host": other.host, "port": other.port}
+            for other in planned.nodes
+            if other.kind is NodeKind.HOST
+        }
+        assert any(":" in peer["host"] for peer in peers.values())
+        assert service["environment"]["NARROWS_LISTEN"] == f"[::]:{node.port}"
+        forwards = "1" if node.kind is NodeKind.ROUTER else None
+        assert service["sysctls"].get("net.ipv6.conf.all.forwarding") == forwards
+        assert service["sysctls"]["net.ipv6.conf.all.disable_ipv6"] == "0"
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="there is no docker compose here")
+def test_compose_itself_takes_a_file_with_ipv6(tmp_path: Path) -> None:
+    path = "topologies/ipv6.lab.yml"
+    (tmp_path / "docker-compose.yml").write_text(generate(load(ROOT / path), path))
+    argv = ["docker", "compose", "-f", str(tmp_path / "docker-compose.yml"), "config", "--format", "json"]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True)
+    networks = json.loads(done.stdout)["networks"].values()
+    assert sum(network.get("enable_ipv6", False) for network in networks) == len(networks) - 1
 
 
 def test_agents_trace_only_where_the_topology_says_so() -> None:

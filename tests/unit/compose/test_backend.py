@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from node.links.settings import NONE, Impairments
 from orchestrator.backends.base import Deployment, Impairment, NodeState
 from orchestrator.backends.compose import ComposeDeployment
 from orchestrator.errors import BackendError
-from orchestrator.topology.model import LinkEndpoint
-from tests.support.topologies import impaired, line
+from orchestrator.topology.model import IpVersion, LinkEndpoint
+from orchestrator.topology.planning import make_plan
+from tests.support.topologies import impaired, line, line_topology
 
 PLAN = line(impaired(), impaired())
 NOWHERE = LinkEndpoint("a", "eth9")
@@ -91,3 +93,13 @@ def test_what_the_kernel_cannot_do_the_receivers_shaper_does(
     assert "a:eth1" in note
     assert why in note
     assert agents.told[-1][1] == "begin_shaping"
+
+
+def test_a_user_space_shaper_is_not_given_ipv6(tmp_path: Path) -> None:
+    """It knows packets of IPv4 only: what it does not see would pass unimpaired."""
+    topology = line_topology(impaired(delay="5ms"))
+    links = [dataclasses.replace(link, ip=IpVersion.DUAL) for link in topology.links]
+    deployment = ComposeDeployment(make_plan(dataclasses.replace(topology, links=tuple(links))), tmp_path)
+    deployment.impairment = Impairment.USERSPACE
+    with pytest.raises(BackendError, match=r"a:eth1: agents shape IPv4 only in user space.*write ip: 4"):
+        asyncio.run(deployment.set_impairments(LinkEndpoint("a", "eth1"), impaired(delay="5ms")))
