@@ -86,6 +86,10 @@ _BOUNDS = {
     "less_than": ("lt", "less than"),
 }
 
+#: What users may look for, and why it is not there (docs/decisions/0085-one-mtu-a-link.md).
+_ONE_WAY_MTU = ("mtu-forward", "mtu-reverse")
+_ONE_WAY = "write mtu:, for both directions: no kernel takes in what is longer than the MTU where it arrives"
+
 
 def check_structure(document: Document) -> TopologyFile | None:
     """Return the file as models, or None after reporting every problem to ``document``."""
@@ -114,12 +118,12 @@ def _report(document: Document, details: ErrorDetails) -> None:
     found = _shown(details["input"])
     what = _name(document, path)
     if kind == "extra_forbidden":
-        owner = _owner(document, path[:-1])
+        owner, explained = _owner(document, path[:-1]), (*REFUSED, *_ONE_WAY_MTU)
         document.report(
             path,
             f"unknown key {path[-1]!r} in {_article(owner.noun)}",
             *_how_else(owner, str(path[-1])),
-            *(() if path[-1] in REFUSED else suggestion(str(path[-1]), _keys(owner), what="allowed")),
+            *(() if path[-1] in explained else suggestion(str(path[-1]), _keys(owner), what="allowed")),
             key=True,
         )
     elif kind == "missing":
@@ -182,6 +186,8 @@ def _how_else(owner: type[Closed], key: str) -> tuple[str, ...]:
     """Return advice for a key that was run together with its value, or stands one level too high."""
     if owner is Netem and key in REFUSED:
         return (REFUSED[key],)
+    if issubclass(owner, LinkSettings) and key in _ONE_WAY_MTU:
+        return (_ONE_WAY,)
     name, colon, value = key.partition(":")
     if colon:
         return (f"put a space after the colon: {name}: {value}",)
