@@ -53,8 +53,6 @@ class EarlyData:
         c = self._connection
         if c.state is not ConnectionState.RESPONDING:
             return "EARLY after the handshake"
-        if source != c.remote:
-            return "EARLY from elsewhere"
         if len(packet) > self._bytes_left:
             return "more early data than allowed"
         self._bytes_left -= len(packet)

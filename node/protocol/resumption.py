@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from node.protocol.configuration import Configuration
 from node.protocol.datagrams import SocketAddress
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 MAX_EARLY_CONNECTIONS = 128
 
 
+#: SPEC 15-8: where EARLY packets of a connection come from, and the initiator's connection ID in them.
+EarlyKey: TypeAlias = tuple[SocketAddress, bytes]
+
+
 class Resumption:
     """The tickets of one endpoint, given and held, and its connections with early data.
 
@@ -41,8 +45,7 @@ class Resumption:
         self._refuse = refuse
         self._key_log = key_log
         self._office, self._wallet = TicketOffice(rng), TicketWallet()
-        #: Connections that take early data, by the initiator's connection ID.
-        self._taking: dict[bytes, Connection] = {}
+        self._taking: dict[EarlyKey, Connection] = {}
 
     # -- at the initiator
 
@@ -73,7 +76,7 @@ class Resumption:
         self, datagram: memoryview, *, source: SocketAddress, ecn: int, now: Instant
     ) -> Connection | None:
         """Take an EARLY packet; return its connection, if there is one."""
-        connection = self._taking.get(bytes(datagram[1:9]))
+        connection = self._taking.get((source, bytes(datagram[1:9])))
         if connection is None or connection.early is None:
             self._refuse("EARLY that was not accepted")
             return None
@@ -82,16 +85,20 @@ class Resumption:
             self._refuse(problem)
         return connection
 
-    def redeemer(self, packet: SetupPacket, configuration: Configuration, *, now: Instant) -> Redeem:
+    def redeemer(
+        self, packet: SetupPacket, source: SocketAddress, configuration: Configuration, *, now: Instant
+    ) -> Redeem:
         """Return what takes the ticket of an INITIATION or refuses it, and then the handshake goes on."""
-        return partial(self._redeem, packet, configuration, now)
+        return partial(self._redeem, packet, source, configuration, now)
 
-    def take(self, connection: Connection, accepted: Accepted) -> None:
-        """Let a connection take early data, whose ticket was redeemed (SPEC 15-4)."""
+    def take(self, connection: Connection, accepted: Accepted, source: SocketAddress) -> EarlyKey:
+        """Let a connection take early data, whose ticket was redeemed (SPEC 15-4); return its place here."""
         connection.early = EarlyData(connection, early_protection(accepted.suite, accepted.early_key))
         connection.life.announced = True
-        self._taking[accepted.peer.connection_id] = connection
+        key = source, accepted.peer.connection_id
+        self._taking[key] = connection
         self._log(accepted.peer.connection_id, accepted.suite, accepted.early_key)
+        return key
 
     def offer(self, connection: Connection, accepted: Accepted) -> None:
         """Let a connection give a ticket when it is confirmed (SPEC 15-2)."""
@@ -99,19 +106,19 @@ class Resumption:
         if connection.configuration.early_data and allows_early_data(suite, ours.integrity):
             connection.give_ticket = partial(self._office.issue, accepted.peer_address, suite, ours)
 
-    def forget(self, connection: Connection, initiator_id: bytes) -> None:
+    def forget(self, connection: Connection, key: EarlyKey) -> None:
         """Take no more early data for a connection."""
-        if self._taking.get(initiator_id) is connection:
-            del self._taking[initiator_id]
+        if self._taking.get(key) is connection:
+            del self._taking[key]
 
     def _redeem(
-        self, packet: SetupPacket, configuration: Configuration, now: Instant,
+        self, packet: SetupPacket, source: SocketAddress, configuration: Configuration, now: Instant,
         asked: TransportParameters, ours: TransportParameters,
     ) -> bytes:  # fmt: skip
         suite = SUITES[packet.suite]
         if not configuration.early_data or not allows_early_data(suite, asked.integrity):
             found: bytes | str = "not here"
-        elif packet.source_connection_id in self._taking or not self._has_room():
+        elif (source, packet.source_connection_id) in self._taking or not self._has_room():
             found = "too much at once"
         else:
             address = packet.source_address
@@ -124,7 +131,7 @@ class Resumption:
     def _has_room(self) -> bool:
         if len(self._taking) >= MAX_EARLY_CONNECTIONS:
             waiting = self._taking.items()
-            self._taking = {cid: c for cid, c in waiting if c.state is ConnectionState.RESPONDING}
+            self._taking = {key: c for key, c in waiting if c.state is ConnectionState.RESPONDING}
         return len(self._taking) < MAX_EARLY_CONNECTIONS
 
     def _log(self, initiator_id: bytes, suite: Suite, key: bytes) -> None:

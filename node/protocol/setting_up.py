@@ -37,7 +37,7 @@ from node.protocol.handshake import (
 from node.protocol.identity import Peer
 from node.protocol.recovery.manager import MAX_PROBE_INTERVAL
 from node.protocol.recovery.rtt import INITIAL_RTT
-from node.protocol.resumption import Resumption
+from node.protocol.resumption import EarlyKey, Resumption
 from node.protocol.start import start
 from node.protocol.states import ConnectionState
 from node.protocol.time import Duration, Instant
@@ -61,6 +61,8 @@ class _Half:
     #: At the initiator, when COMPLETION is to be repeated.
     agreed: Agreed | None = None
     accepted: Accepted | None = None
+    #: Where EARLY packets are taken from, if they are.
+    early_key: EarlyKey | None = None
     #: When the first INITIATION (the first with this cookie) went out, and how many since.
     first_sent: Instant = 0
     sent: int = 0
@@ -138,8 +140,8 @@ class SettingUp:
         """Forget the handshake of a connection that is over."""
         self._attempts.forget(connection)
         half = self._half.pop(connection.connection_id, None)
-        if half is not None and half.accepted is not None:
-            self._resumption.forget(connection, half.accepted.peer.connection_id)
+        if half is not None and half.early_key is not None:
+            self._resumption.forget(connection, half.early_key)
 
     # -- what to do now
 
@@ -214,7 +216,7 @@ class SettingUp:
         configuration = self._attempts.configuration(packet) or self._endpoint.configuration
         accepted = answer(
             packet, self._endpoint.identity, configuration, connection_id, self._rng,
-            redeem=self._resumption.redeemer(packet, configuration, now=now),
+            redeem=self._resumption.redeemer(packet, source, configuration, now=now),
         )  # fmt: skip
         if isinstance(accepted, str):
             self._drops.add(accepted)
@@ -227,11 +229,11 @@ class SettingUp:
         connection.peer_address = accepted.peer_address
         if connection.observer is not None:
             connection.observer.started()
-        self._half[connection_id] = _Half(accepted=accepted)
+        half = self._half[connection_id] = _Half(accepted=accepted)
         if accepted.keys is not None:
             self._start(connection, accepted, accepted.keys)
         if accepted.early_key:
-            self._resumption.take(connection, accepted)
+            half.early_key = self._resumption.take(connection, accepted, source)
         return connection
 
     def _take_completion(self, packet: SetupPacket, now: Instant) -> None:

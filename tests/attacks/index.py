@@ -159,6 +159,7 @@ ENTRIES = (
             _SET_UP + "test_copies_from_everywhere_are_as_few_as_any_half_open_connections",
             _SET_UP + "test_what_was_awaited_outlives_an_initiation_of_before",
             _EARLY + "test_early_data_copied_to_elsewhere_first_is_lost_to_nobody",
+            _EARLY + "test_a_copied_connection_id_with_another_ticket_keeps_nobodys_early_data_out",
         ),
     ),
     Entry(

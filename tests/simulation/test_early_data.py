@@ -11,7 +11,7 @@ import pytest
 from node.protocol.configuration import ARQ_CODES, FEC_CODES, Configuration
 from node.protocol.congestion.base import CONTROLLERS
 from node.protocol.connection import Connection
-from node.protocol.datagrams import Burst
+from node.protocol.datagrams import Burst, SocketAddress
 from node.protocol.early_data import MAX_EARLY_BYTES
 from node.protocol.endpoint import Endpoint
 from node.protocol.errors import ErrorCode, LocalProtocolError
@@ -22,6 +22,7 @@ from node.protocol.events import (
     StreamDataReceived,
     StreamOpened,
 )
+from node.protocol.identity import Identity
 from node.protocol.suites import CIPHER_CODES
 from node.protocol.tickets import TICKET_LIFETIME
 from node.protocol.time import MILLISECOND, SECOND
@@ -47,6 +48,7 @@ def acquainted(
     pair.run_for(60 * SECOND)
     assert pair.left.connections == pair.right.connections == ()
     pair.wire.clear()
+    pair.destinations.clear()
     pair.left_events.clear()
     pair.right_events.clear()
     pair.right_data.clear()
@@ -339,6 +341,52 @@ def test_early_data_copied_to_elsewhere_first_is_lost_to_nobody() -> None:
     assert not connection.closed
 
 
+class Copying(Random):
+    """Chance that gives the connection ID of somebody else, once, where there is one to copy."""
+
+    copied = b""
+
+    def randbytes(self, n: int) -> bytes:
+        """Return the ID if as many bytes are asked for."""
+        if n != len(self.copied):
+            return super().randbytes(n)
+        found, self.copied = self.copied, b""
+        return found
+
+
+def converse(pair: Pair, other: Endpoint, source: SocketAddress) -> None:
+    """Let a third endpoint and the right one say what they have to say, at once."""
+    while (transmit := other.transmit(now=pair.now)) is not None:
+        before = len(pair.wire)
+        pair.inject(bytes(transmit.buffer), to_right=True, source=source, segment=transmit.segment_size)
+        for (_, _, datagram), to in list(zip(pair.wire, pair.destinations, strict=True))[before:]:
+            if to == source:
+                burst = Burst(pair.right_address, memoryview(bytearray(datagram)), len(datagram))
+                other.receive(burst, now=pair.now)
+
+
+def test_a_copied_connection_id_with_another_ticket_keeps_nobodys_early_data_out() -> None:
+    """SPEC 15-8: an onlooker, a peer in its own right, begins under the ID it sees, and is the first."""
+    pair = acquainted()
+    rng, elsewhere = Copying("onlooker"), ("elsewhere", 1)
+    onlooker = Endpoint(Identity(rng.randbytes(32)), EARLY_DATA, rng=rng)
+    onlooker.connect(pair.peer, now=pair.now)
+    converse(pair, onlooker, elsewhere)
+    pair.right_events.clear()
+    connection, stream = ask(pair)
+    rng.copied = connection.connection_id
+    copy = onlooker.connect(pair.peer, now=pair.now)
+    copy.write(copy.open_stream(), b"other", end=True)
+    converse(pair, onlooker, elsewhere)
+    assert StreamDataReceived(0, ended=True, early=False) in pair.right_events  # it is a connection like any
+    pair.run_until(lambda: bool(pair.left_events))
+    assert StreamDataReceived(stream, ended=True, early=True) in pair.right_events
+    assert pair.right_data[stream] == b"otherearly"
+    assert not connection.closed
+    assert not copy.closed
+    assert not any("early data" in dropped for dropped in pair.right.drops.counts)
+
+
 def test_a_flight_replayed_to_a_restarted_responder_delivers_nothing() -> None:
     """SPEC 15-4: other keys, so no memory of used tickets is needed."""
     pair = acquainted()
@@ -427,7 +475,7 @@ def test_a_flood_of_early_data_is_dropped_at_its_cap() -> None:
 
 
 def test_early_data_from_another_place_is_dropped() -> None:
-    """SPEC 15-5: nobody moves before the handshake is through."""
+    """SPEC 15-5, 15-8: nobody moves before the handshake is through."""
     pair = acquainted()
     pair.to_right = lambda datagram, rng: [DELAY] if datagram[0] == INITIATION else []
     pair.to_left = lambda datagram, rng: []
@@ -435,7 +483,7 @@ def test_early_data_from_another_place_is_dropped() -> None:
     pair.run_for(10 * MILLISECOND)
     early = next(d for _, _, d in pair.wire if d[0] == EARLY)
     pair.inject(early, to_right=True, source=("elsewhere", 1))
-    assert pair.right.drops.counts == {"EARLY from elsewhere": 1}
+    assert pair.right.drops.counts == {"EARLY that was not accepted": 1}
     assert pair.right_data == {}
 
 
