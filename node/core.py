@@ -15,6 +15,7 @@ from typing import Any
 from node.carrier import Carrier, FlowConnection, FlowEndpoint
 from node.control.messages import Command, NodeEvent, Reply
 from node.flow_request import read_flow_request
+from node.incoming import FLOW_STREAM, Incoming
 from node.protocol.datagrams import Burst, Transmit
 from node.protocol.endpoint import Endpoint
 from node.protocol.errors import LocalProtocolError
@@ -22,8 +23,6 @@ from node.protocol.events import (
     ConnectionClosed,
     ConnectionEstablished,
     Event,
-    MessageReceived,
-    StreamDataReceived,
 )
 from node.protocol.identity import Identity
 from node.protocol.sealed.service import SealedSettings
@@ -39,15 +38,12 @@ from node.workloads.flow import (
     DatagramFlows,
     Flow,
     FlowHeader,
-    HeaderReader,
     closed_data,
     statistics_data,
 )
 
 #: Flows at once: what a test of concurrency needs, with room; memory of a flow is a few KiB.
 MAX_FLOWS = 4096
-#: The stream of a flow's header: the first that the source opens.
-FLOW_STREAM = 0
 #: Events that wait for the driver: it drains them after each mutation, so only a bug fills this.
 MAX_EVENTS = 65_536
 
@@ -103,7 +99,7 @@ class NodeCore:
         self._resources = Resources(source_of, sink_of)
         self._flows: dict[str, Flow] = {}
         self._flow_of: dict[FlowConnection, Flow] = {}
-        self._incoming: dict[FlowConnection, HeaderReader] = {}
+        self._incoming = Incoming(self._announced)
         self._peer_names = {peer.address: name for name, peer in settings.peers.items()}
         self._events: deque[NodeEvent] = deque(maxlen=MAX_EVENTS)
         #: Of a node with several transports Strait's core alone says that it is ready.
@@ -235,43 +231,16 @@ class NodeCore:
             flow.handle_event(event, now=now)
 
     def _on_incoming(self, connection: FlowConnection, event: Event, now: Instant) -> None:
-        """Read the flow header of a connection that a peer opened, and find its flow."""
-        if isinstance(event, ConnectionEstablished):
-            self._incoming.setdefault(connection, HeaderReader())
-        elif isinstance(event, ConnectionClosed):
-            self._incoming.pop(connection, None)
-        elif isinstance(event, StreamDataReceived | MessageReceived) and (
-            event.early or connection in self._incoming
-        ):
-            # Early data may name a flow a second time: none but one that is expected, and once, comes of it.
-            self._incoming.setdefault(connection, HeaderReader())
-            try:
-                self._read_header(connection, self._incoming[connection], event, now)
-            except WorkloadError as error:
-                self._emit("warning", now, {"message": f"refused a flow: {error}"})
-                del self._incoming[connection]
-                connection.close(FLOW_REFUSED, str(error), now=now)
-
-    def _read_header(
-        self,
-        connection: FlowConnection,
-        reader: HeaderReader,
-        event: StreamDataReceived | MessageReceived,
-        now: Instant,
-    ) -> None:
-        """Take what came, and start the flow when its header is whole (WorkloadError: refuse it)."""
-        if isinstance(event, MessageReceived):
-            reader.keep(event)
+        """Find the flow of a connection that a peer opened, and start it when its header is whole."""
+        try:
+            found = self._incoming.take(connection, event)
+        except WorkloadError as error:
+            self._emit("warning", now, {"message": f"refused a flow: {error}"})
+            connection.close(FLOW_REFUSED, str(error), now=now)
             return
-        if event.stream_id != FLOW_STREAM:
-            reader.others[event.stream_id] = event.ended
+        if found is None:
             return
-        whole = reader.receive(connection.read(event.stream_id), ended=event.ended)
-        if whole is None:
-            return
-        header, rest = whole
-        flow = self._announced(connection, header)
-        del self._incoming[connection]
+        flow, header = found.flow, found.header
         flow.attach(connection, now=now)
         self._flow_of[connection] = flow
         if not flow.resumed:
@@ -279,9 +248,9 @@ class NodeCore:
 
         def begin() -> None:
             # What overtook the header comes first: the end of the stream says that all has come.
-            flow.start_target(header, event.stream_id, reader.early, now=now)
-            flow.side.receive(rest, ended=event.ended, now=now)
-            flow.receive_others(reader.others, now=now)
+            flow.start_target(header, FLOW_STREAM, found.reader.early, now=now)
+            flow.side.receive(found.rest, ended=found.ended, now=now)
+            flow.receive_others(found.reader.others, now=now)
 
         self._guarded(flow, begin, now)
 
