@@ -1,9 +1,11 @@
-# Two images from one file:
+# Three images from one file:
 #   node          the agent: the protocol, its workloads and what shapes and captures its own interfaces
 #   orchestrator  the node image plus the testbed: topologies, back ends, scapy-based probes
+#   node-quic     the node image plus aioquic, for labs with flows over QUIC
 #
 # Plain instructions only (no BuildKit features), so that the engine's own builder, which the Docker
-# SDK drives, makes the same images as `docker compose build`.
+# SDK drives, makes the same images as `docker compose build`. That builder makes all stages before the one
+# asked for: those of the nodes come first.
 
 FROM python:3.13-slim AS base
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
@@ -22,13 +24,6 @@ RUN python -m venv --without-pip /opt/narrows \
  && find /opt/narrows/lib -type d -name tests -prune -exec rm -rf {} +
 
 
-FROM node-packages AS orchestrator-packages
-COPY .ci/requirements/orchestrator.txt /requirements/
-RUN python -m pip --python /opt/narrows/bin/python install --no-cache-dir --no-compile --disable-pip-version-check \
-        --only-binary :all: --require-hashes -r /requirements/orchestrator.txt \
- && find /opt/narrows/lib -type d -name tests -prune -exec rm -rf {} +
-
-
 FROM base AS node
 COPY --from=node-packages /opt/narrows /opt/narrows
 ENV PATH=/opt/narrows/bin:$PATH
@@ -40,6 +35,22 @@ RUN python -m compileall -q /opt/narrows/app /opt/narrows/lib \
  && PYTHONDONTWRITEBYTECODE= python -c "import node.__main__, node.agent.run, node.agent.health"
 HEALTHCHECK --interval=5s --timeout=5s --start-period=10s --retries=3 CMD ["python", "-m", "node", "health"]
 ENTRYPOINT ["python", "-m", "node"]
+
+
+# In place: of a copied directory, the layer would hold all packages a second time. pip is in the base alone.
+FROM node AS node-quic
+COPY .ci/requirements/quic.txt /requirements/
+RUN PATH=${PATH#/opt/narrows/bin:} python -m pip --python /opt/narrows/bin/python install \
+        --no-cache-dir --no-compile --disable-pip-version-check --only-binary :all: --require-hashes -r /requirements/quic.txt \
+ && find /opt/narrows/lib -type d -name tests -prune -exec rm -rf {} + \
+ && python -m compileall -q /opt/narrows/lib
+
+
+FROM node-packages AS orchestrator-packages
+COPY .ci/requirements/orchestrator.txt /requirements/
+RUN python -m pip --python /opt/narrows/bin/python install --no-cache-dir --no-compile --disable-pip-version-check \
+        --only-binary :all: --require-hashes -r /requirements/orchestrator.txt \
+ && find /opt/narrows/lib -type d -name tests -prune -exec rm -rf {} +
 
 
 FROM base AS orchestrator

@@ -10,6 +10,8 @@ import orchestrator
 from orchestrator.errors import EnvironmentMissingError
 
 NODE_IMAGE = "narrows-node"
+#: The node image with aioquic: made where a flow asks for QUIC.
+NODE_QUIC_IMAGE = "narrows-node-quic"
 ORCHESTRATOR_IMAGE = "narrows-orchestrator"
 #: What the Dockerfile starts from.
 BASE_IMAGE = "python:3.13-slim"

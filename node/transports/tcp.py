@@ -47,6 +47,10 @@ class Tcp:
         with socket.socket() as probe:
             try:
                 probe.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode())
+            except PermissionError:
+                return f"the kernel lets only who has CAP_NET_ADMIN use TCP congestion control {name}: " + (
+                    f"run this as root, or add {name} to sysctl net.ipv4.tcp_allowed_congestion_control"
+                )
             except OSError as error:
                 return f"the kernel lets no socket use TCP congestion control {name} ({error.strerror}): " + (
                     f"try modprobe tcp_{name}, or take another for this flow"

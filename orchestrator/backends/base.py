@@ -49,6 +49,8 @@ class Capabilities:
     node_states: bool = True
     #: Transports of flows that its nodes have.
     transports: frozenset[str] = frozenset({"strait", "tcp", "quic"})
+    #: Whether its nodes have what these need by themselves; else this machine must have it.
+    brings_transports: bool = False
     #: Whether it has NAT routers.
     nat: bool = True
     #: Whether links carry IPv6.

@@ -42,8 +42,8 @@ class DockerBackend:
         return Capabilities(
             virtual_time=False,
             impairments=frozenset(IMPAIRMENTS.names()),
-            transports=frozenset({"strait", "tcp"}),
             nodes_return=False,
+            brings_transports=True,
         )
 
     def check(self) -> list[Problem]:
@@ -75,7 +75,7 @@ class DockerBackend:
         Raises:
             BackendError: it cannot be made; what was made so far has been removed.
         """
-        image = await asyncio.to_thread(ensure_image)
+        image = await asyncio.to_thread(ensure_image, plan)
         deployment = DockerDeployment(plan, run_id, directory, image, detached=detached)
         try:
             with files_below(directory):

@@ -1,55 +1,90 @@
-"""The node image: built from the sources where it is missing or older than they are."""
+"""The node images: built from the sources where one is missing or older than they are."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import docker
-from docker.errors import ImageNotFound
+from docker.errors import BuildError, ImageNotFound
 
 from orchestrator.backends.base import Problem
 from orchestrator.containers.engine import connected
-from orchestrator.errors import EnvironmentMissingError
-from orchestrator.images import BASE_IMAGE, NODE_IMAGE, SOURCE_LABEL, node_source_digest, source_directory
+from orchestrator.errors import BackendError, EnvironmentMissingError
+from orchestrator.images import (
+    BASE_IMAGE,
+    NODE_IMAGE,
+    NODE_QUIC_IMAGE,
+    SOURCE_LABEL,
+    node_source_digest,
+    source_directory,
+)
+from orchestrator.topology.plan import DeploymentPlan
+
+#: Image → stage of the Dockerfile that makes it.
+_STAGES = {NODE_IMAGE: "node", NODE_QUIC_IMAGE: "node-quic"}
+#: How many of a failed build's last lines are shown: pip's reason is among them.
+_LINES_OF_A_FAILURE = 8
 
 
 def image_problems() -> list[Problem]:
-    """Return what is missing for the node image: an engine, or what the image is made from."""
+    """Return what is missing for the node images: an engine, or what they are made from."""
     try:
         with connected() as engine:
-            if _why_to_build(engine) and not _has(engine, BASE_IMAGE):
+            if _must_be_built(engine, NODE_IMAGE) and not _has(engine, BASE_IMAGE):
                 return [_no_base_image()]
     except EnvironmentMissingError as error:
         return [Problem(str(error), "install Docker and start it: https://docs.docker.com/engine/")]
     return []
 
 
-def ensure_image() -> str:
-    """Return the id of the node image, built if there is none or its sources have changed since.
+def ensure_image(plan: DeploymentPlan) -> str:
+    """Return the id of the node image that a plan's flows need, built if it is missing or stale.
 
     Raises:
         EnvironmentMissingError: no engine answers, or there are no sources to build from.
         BackendError: it cannot be built.
     """
+    protocols = {flow.transport.get("protocol") for flow in plan.workloads}
+    name = NODE_QUIC_IMAGE if "quic" in protocols else NODE_IMAGE
     with connected() as engine:
-        if _why_to_build(engine):
+        if _must_be_built(engine, name):
             if not _has(engine, BASE_IMAGE):
                 engine.images.pull(BASE_IMAGE)
             directory = source_directory()
-            labels = {SOURCE_LABEL: node_source_digest(directory)}
-            engine.images.build(path=str(directory), target="node", tag=NODE_IMAGE, labels=labels, rm=True)
-        return str(engine.images.get(NODE_IMAGE).id)
+            build(engine, directory, name, labels={SOURCE_LABEL: node_source_digest(directory)})
+        return str(engine.images.get(name).id)
 
 
-def _why_to_build(engine: docker.DockerClient) -> str:
-    """Return why the node image must be built, empty if it is good as it is."""
+def build(engine: docker.DockerClient, directory: Path, name: str, *, labels: dict[str, str]) -> None:
+    """Build a node image from the Dockerfile of a directory.
+
+    Raises:
+        BackendError: a step of it fails, as without a network; it says what the step said, and what to do.
+        DockerException: the engine refuses.
+    """
     try:
-        image = engine.images.get(NODE_IMAGE)
+        engine.images.build(path=str(directory), target=_STAGES[name], tag=name, labels=labels, rm=True)
+    except BuildError as error:
+        said = "".join(line.get("stream", "") for line in error.build_log).strip().splitlines()
+        shown = "\n".join(f"  {line}" for line in said[-_LINES_OF_A_FAILURE:])
+        raise BackendError(
+            f"the image {name} cannot be built in {directory}: {error.msg}\n{shown}\n"
+            f"packages come from the network; without one, bring the image from a machine with this checkout "
+            f"and a network: docker save {name} | ssh HERE docker load"
+        ) from error
+
+
+def _must_be_built(engine: docker.DockerClient, name: str) -> bool:
+    """Return whether there is no such image, or its sources have changed since."""
+    try:
+        image = engine.images.get(name)
     except ImageNotFound:
-        return "there is none"
+        return True
     try:
         wanted = node_source_digest(source_directory())
     except EnvironmentMissingError:
-        return ""  # an installed package has no sources to compare with
-    return "" if image.labels.get(SOURCE_LABEL) == wanted else "its sources have changed"
+        return False  # an installed package has no sources to compare with
+    return bool(image.labels.get(SOURCE_LABEL) != wanted)
 
 
 def _has(engine: docker.DockerClient, name: str) -> bool:

@@ -74,7 +74,7 @@ class ContainerNodes:
         """
         if not names:
             return
-        image = await asyncio.to_thread(ensure_image)
+        image = await asyncio.to_thread(ensure_image, lab.plan)
         for name in names:
             self._containers.write_configuration(lab.plan, lab.plan.node(name))
         with connected() as engine:

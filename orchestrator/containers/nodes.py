@@ -21,6 +21,7 @@ from docker.models.containers import Container
 from docker.types import Mount
 
 from orchestrator.backends.base import NodeState
+from orchestrator.containers.capabilities import capabilities
 from orchestrator.containers.engine import connected
 from orchestrator.errors import BackendError
 from orchestrator.images import LAB_LABEL, NODE_LABEL, RUN_LABEL
@@ -117,6 +118,7 @@ class Containers:
             # The runner asks the agents itself; an engine's check starts a Python every few seconds.
             healthcheck={"test": ["NONE"]},
             cap_drop=["ALL"],
+            cap_add=capabilities(plan, node.name),
             security_opt=["no-new-privileges"],
             read_only=True,
             tmpfs={"/tmp": ""},

@@ -45,7 +45,7 @@ def select_backend(name: str, plan: DeploymentPlan) -> Backend:
             "or take it out of the topology"
         )
     _refuse_what_the_kernel_lacks(plan)
-    problems = [*backend.check(), *transport_problems(plan)]
+    problems = [*backend.check(), *_installable_problems(backend, plan)]
     if problems:
         listed = "\n".join(f"  - {problem.what}\n    {problem.remedy}" for problem in problems)
         raise EnvironmentMissingError(f"back end {name} cannot run here:\n{listed}")
@@ -83,6 +83,10 @@ def transport_problems(plan: DeploymentPlan, *, of_kernel: bool = False) -> list
     return [Problem(*_halves(text)) for text in found]
 
 
+def _installable_problems(backend: Backend, plan: DeploymentPlan) -> list[Problem]:
+    return [] if backend.capabilities().brings_transports else transport_problems(plan)
+
+
 def _refuse_what_the_kernel_lacks(plan: DeploymentPlan) -> None:
     lacking = transport_problems(plan, of_kernel=True)
     if lacking:
@@ -115,7 +119,7 @@ def _most_real(plan: DeploymentPlan) -> Backend:
             able = able and not missing_transports(backend, plan)
             if able and not backend.check():
                 _refuse_what_the_kernel_lacks(plan)
-                problems = transport_problems(plan)
+                problems = _installable_problems(backend, plan)
                 if problems:
                     raise EnvironmentMissingError(
                         "\n".join(f"{problem.what}: {problem.remedy}" for problem in problems)

@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow]
 #: The official base image of today is 120 MB, the stand-in of tests/lanes/scripts/base-images.sh 127 MB.
 NODE_BYTES_OVER_BASE = 100_000_000
 ORCHESTRATOR_BYTES_OVER_NODE = 80_000_000
+NODE_QUIC_BYTES_OVER_NODE = 10_000_000
 
 
 def docker(*arguments: str) -> str:
@@ -25,9 +26,9 @@ def docker(*arguments: str) -> str:
 
 @pytest.fixture(scope="module", autouse=True)
 def images() -> None:
-    """Both images of the working tree, under names of this test."""
-    for target, tag in (("node", "nw-test-node"), ("orchestrator", "nw-test-orchestrator")):
-        docker("build", "-q", "--target", target, "-t", tag, str(ROOT))
+    """The images of the working tree, under names of this test."""
+    for target in ("node", "node-quic", "orchestrator"):
+        docker("build", "-q", "--target", target, "-t", f"nw-test-{target}", str(ROOT))
 
 
 def inside(image: str, script: str) -> str:
@@ -44,7 +45,11 @@ def packages(image: str) -> set[str]:
 def test_the_node_image_has_no_scapy_and_no_docker_sdk() -> None:
     found = packages("nw-test-node")
     assert {"cryptography", "numpy"} <= found
-    assert not {"scapy", "docker", "pyyaml", "pydantic", "click", "rich", "pytest"} & found
+    assert not {"scapy", "docker", "pyyaml", "pydantic", "click", "rich", "pytest", "aioquic"} & found
+
+
+def test_the_image_for_quic_has_aioquic_beside_what_the_node_image_has() -> None:
+    assert packages("nw-test-node-quic") >= {"aioquic", *packages("nw-test-node")}
 
 
 def test_the_node_image_has_no_orchestrator() -> None:
@@ -77,9 +82,10 @@ def test_the_node_image_checks_its_health_and_starts_the_agent() -> None:
 def test_images_are_small() -> None:
     size = {
         name: int(docker("image", "inspect", "-f", "{{.Size}}", name))
-        for name in ("python:3.13-slim", "nw-test-node", "nw-test-orchestrator")
+        for name in ("python:3.13-slim", "nw-test-node", "nw-test-node-quic", "nw-test-orchestrator")
     }
     assert size["nw-test-node"] - size["python:3.13-slim"] < NODE_BYTES_OVER_BASE, size
+    assert size["nw-test-node-quic"] - size["nw-test-node"] < NODE_QUIC_BYTES_OVER_NODE, size
     assert size["nw-test-orchestrator"] - size["nw-test-node"] < ORCHESTRATOR_BYTES_OVER_NODE, size
 
 
