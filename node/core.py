@@ -227,6 +227,8 @@ class NodeCore:
             flow.on_established(event, now=now)
             if flow.stream_id is None:  # else it began with early data
                 flow.start_source(now=now)
+        elif isinstance(event, ConnectionClosed) and flow.provisional:
+            self._withdraw(flow, now)
         else:
             flow.handle_event(event, now=now)
 
@@ -240,10 +242,12 @@ class NodeCore:
             return
         if found is None:
             return
-        flow, header = found.flow, found.header
-        flow.attach(connection, now=now)
+        flow, header, first = found.flow, found.header, found.flow.started_at is None
+        if flow.provisional:
+            self._withdraw(flow, now)
+        flow.attach(connection, confirmed=found.confirmed, now=now)
         self._flow_of[connection] = flow
-        if not flow.resumed:
+        if first:
             self._emit("flow_started", now, {**header.announcement, "flow": flow.name, "role": flow.role})
 
         def begin() -> None:
@@ -254,10 +258,10 @@ class NodeCore:
 
         self._guarded(flow, begin, now)
 
-    def _announced(self, connection: FlowConnection, header: FlowHeader) -> Flow:
+    def _announced(self, connection: FlowConnection, header: FlowHeader, confirmed: bool) -> Flow:
         """Return the flow that this node was told to expect, if the header and the peer match it."""
         flow = self._flows.get(header.flow)
-        if flow is None or flow.role != "target" or flow.connection is not None:
+        if flow is None or not flow.awaits(confirmed=confirmed):
             raise WorkloadError(f"flow {header.flow!r} is not expected here")
         if flow.workload != header.workload:
             raise WorkloadError(f"flow {header.flow!r} is {flow.workload}, not {header.workload!r:.100}")
@@ -266,8 +270,16 @@ class NodeCore:
             raise WorkloadError(f"flow {header.flow!r} is expected from {flow.peer}, not from this node")
         return flow
 
+    def _withdraw(self, flow: Flow, now: Instant) -> None:
+        """Take a flow back from a connection whose early data was not the peer's own (SPEC 15-6)."""
+        connection = flow.connection
+        assert connection is not None
+        del self._flow_of[connection]
+        connection.close(FLOW_REFUSED, "the flow goes on with a connection that is confirmed", now=now)
+        flow.withdraw()
+
     def _guarded(self, flow: Flow, action: Callable[[], None], now: Instant) -> None:
-        """Let a flow act; end it if it failed or is done."""
+        """Let a flow act; end it if it failed or is done, and its end came not only in what may be a copy."""
         try:
             action()
         except WorkloadError as error:
@@ -276,7 +288,8 @@ class NodeCore:
             # A connection that is over takes no more writes; its ConnectionClosed is on the way and says why.
             if flow.connection is None or not flow.connection.closed:
                 flow.fail(str(error))
-        if flow.outcome is not None:
+        outcome = flow.outcome
+        if outcome is not None and not (outcome.ok and flow.provisional):
             self._finish(flow, now)
 
     def _finish(self, flow: Flow, now: Instant, *, code: int = FLOW_FAILED) -> None:
@@ -343,24 +356,23 @@ class NodeCore:
             configuration = configuration_of(self.settings.transport, wanted.transport)
         else:
             configuration = self._carrier.configure(wanted.workload.name, wanted.transport)
-        side = wanted.make_side(self._resources)
         flow = Flow(
             name,
             workload=wanted.workload.name,
             role=wanted.role,
             peer=wanted.peer,
-            side=side,
+            make_side=functools.partial(wanted.make_side, self._resources),
             configuration=configuration,
-            series=wanted.series(self._resources),
+            series=wanted.series(),
         )
-        if side.connectionless:
+        if flow.side.connectionless:
             return self._start_datagrams(flow, now)
         self._flows[name] = flow
         try:
             self._connect(flow, now)
         except LocalProtocolError:
             del self._flows[name]
-            side.abort()
+            flow.side.abort()
             raise
         return {"flow": name}
 

@@ -31,9 +31,9 @@ class FlowRequest:
         make = self.workload.source if self.role == "source" else self.workload.target
         return make(self.options, resources)
 
-    def series(self, resources: Resources) -> Series | None:
-        """Return what makes the flow's connections several; None: it has one."""
-        return Series(self.connections, lambda: self.make_side(resources)) if self.connections > 1 else None
+    def series(self) -> Series | None:
+        """Return the account of the flow's connections; None: it has one."""
+        return Series(self.connections) if self.connections > 1 else None
 
 
 def read_flow_request(

@@ -30,16 +30,19 @@ class Announced:
     ended: bool
     #: Knows what overtook the header.
     reader: HeaderReader
+    #: Whether the connection is established: else it is its early data that named the flow.
+    confirmed: bool
 
 
 class Incoming:
     """The connections of a node whose flow is not known yet.
 
     Args:
-        expected: returns the flow that a header may name on this connection, or raises WorkloadError.
+        expected: returns the flow that a header may name on this connection, of which it is told whether it
+            is confirmed, or raises WorkloadError.
     """
 
-    def __init__(self, expected: Callable[[FlowConnection, FlowHeader], Flow]) -> None:
+    def __init__(self, expected: Callable[[FlowConnection, FlowHeader, bool], Flow]) -> None:
         self._expected = expected
         self._readers: dict[FlowConnection, HeaderReader] = {}
 
@@ -50,11 +53,10 @@ class Incoming:
             WorkloadError: the flow is to be refused; nothing more of this connection is read.
         """
         if isinstance(event, ConnectionEstablished):
-            self._readers.setdefault(connection, HeaderReader())
+            self._readers.setdefault(connection, HeaderReader()).confirmed = True
         elif isinstance(event, ConnectionClosed):
             self._readers.pop(connection, None)
         elif isinstance(event, StreamDataReceived | MessageReceived):
-            # Early data may name a flow a second time: none but one that is expected, and once, comes of it.
             reader = self._readers.pop(connection, None) or (HeaderReader() if event.early else None)
             if reader is not None:
                 found = self._read(connection, reader, event)
@@ -76,4 +78,5 @@ class Incoming:
         if whole is None:
             return None
         header, rest = whole
-        return Announced(self._expected(connection, header), header, rest, event.ended, reader)
+        flow = self._expected(connection, header, reader.confirmed)
+        return Announced(flow, header, rest, event.ended, reader, reader.confirmed)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from node.protocol.time import Duration
-from node.workloads.base import Outcome, Side, quantiles_ms
+from node.workloads.base import Outcome, quantiles_ms
 
 #: Connections that one flow may make: each is a handshake, so this takes minutes on any path.
 MAX_CONNECTIONS_IN_SERIES = 10_000
@@ -27,12 +27,10 @@ class Series:
 
     Args:
         count: how many there are to be.
-        make: makes the flow's side anew for each; the first has been made already.
     """
 
-    def __init__(self, count: int, make: Callable[[], Side]) -> None:
+    def __init__(self, count: int) -> None:
         self.count = count
-        self.make = make
         #: How many are over.
         self.done = 0
         #: Payload bytes that they moved.

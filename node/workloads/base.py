@@ -233,6 +233,10 @@ class Side:
     def abort(self) -> None:
         """Let go of sources and sinks: the flow ended without this side's doing."""
 
+    def withdraw(self) -> None:
+        """Target: let go as well, but the flow begins anew with another side: undo what others see."""
+        self.abort()
+
 
 class Workload(Protocol):
     """A kind of flow: makes its two sides of options that both ends are given alike.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -82,6 +82,8 @@ class HeaderReader:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        #: Whether its connection is established.
+        self.confirmed = False
         #: Whether the stream's end has been seen.
         self.ended = False
         #: Messages that overtook the header: nothing orders them behind it.
@@ -149,7 +151,13 @@ def check_flow_name(name: object) -> str:
 
 
 class Flow:
-    """A flow's state at one node, from its start to its outcome."""
+    """A flow's state at one node, from its start to its outcome.
+
+    Args:
+        make_side: makes its side: at once, and anew for each further connection (WorkloadError: it cannot).
+        configuration: settings of its connections.
+        series: of a flow of several connections.
+    """
 
     def __init__(
         self,
@@ -158,7 +166,7 @@ class Flow:
         workload: str,
         role: str,
         peer: str | None,
-        side: Side,
+        make_side: Callable[[], Side],
         configuration: Any = None,  # each transport has its own
         series: Series | None = None,
     ) -> None:
@@ -167,8 +175,13 @@ class Flow:
         self.role = role
         #: The other node's name; None: a target that takes any.
         self.peer = peer
-        self.side = side
+        self._make_side = make_side
+        self.side = make_side()
+        #: Whether the side was of a connection that is over, and the next one needs another.
+        self._spent = False
         self.connection: FlowConnection | None = None
+        #: Whether the connection is the peer's own beyond doubt.
+        self._confirmed = False
         #: Settings of its connections.
         self.configuration = configuration
         #: What a target told its endpoint to expect, until the connection is there.
@@ -194,17 +207,41 @@ class Flow:
         """The flow's stream, once there is one."""
         return self._stream.stream_id if self._stream is not None else None
 
-    def attach(self, connection: FlowConnection, *, now: Instant) -> None:
-        """Bind the flow to its connection; with the first of them the flow's clock starts."""
-        self.connection = connection
+    def attach(self, connection: FlowConnection, *, confirmed: bool = True, now: Instant) -> None:
+        """Bind the flow to its connection; with the first of them the flow's clock starts.
+
+        ``confirmed``: whether a target's connection is its peer's own beyond doubt (SPEC 15-6).
+        """
+        self.connection, self._confirmed = connection, confirmed
         self._attached_at = now
         if self.started_at is None:
             self._start_clock(now)
 
     def on_established(self, event: ConnectionEstablished, *, now: Instant) -> None:
         """Note that the handshake is through."""
+        self._confirmed = True
         self._handshake = now - self._attached_at
         self._early = event.early_accepted
+
+    @property
+    def provisional(self) -> bool:
+        """Whether all that it has came early, perhaps in a copy: then it comes again (SPEC 15-6)."""
+        return self.connection is not None and not self._confirmed
+
+    def awaits(self, *, confirmed: bool) -> bool:
+        """Return whether a connection may come; one that is confirmed takes the place of one that is not."""
+        return self.role == "target" and (self.connection is None or (confirmed and self.provisional))
+
+    def withdraw(self) -> None:
+        """Forget what came early: its connection was not the peer's own."""
+        self.side.withdraw()
+        self._detach()
+        self._reported_bytes = self._moved()[0]
+
+    def _detach(self) -> None:
+        """Be without a connection until the next one; ``renew`` makes the side for it."""
+        self.connection = self._stream = None
+        self.side, self._spent = Side(), True
 
     def next_connection(self, *, now: Instant) -> FlowConnection | None:
         """Make ready for the next connection, if one is to follow the one that ended well.
@@ -216,15 +253,13 @@ class Flow:
         if series is None or outcome is None or connection is None or not outcome.ok or not series.more:
             return None
         self._close_account(series, outcome, connection, now)
-        self.connection = self._stream = None
-        self.side = Side()
+        self._detach()
         return connection
 
     def renew(self) -> None:
         """Make the side of the next connection (WorkloadError: it cannot be made any more)."""
-        if self.resumed:
-            assert self._series is not None
-            self.side = self._series.make()
+        if self._spent:
+            self.side, self._spent = self._make_side(), False
 
     def _close_account(
         self, series: Series, outcome: Outcome, connection: FlowConnection, now: Instant
@@ -265,6 +300,7 @@ class Flow:
     ) -> None:
         """Check the header, let the side begin, and give it the messages that overtook the header."""
         assert self.connection is not None
+        self.renew()
         self.side.accept(header.announcement)
         self._stream = FlowStream(self.connection, stream_id)
         self.side.start(self._stream, now=now)

@@ -137,6 +137,7 @@ class _Meeting:
         self.members = members
         self.sides: list[IncastTarget] = []
         self.began: Instant = 0
+        self._begun = False
         self.over = False
         #: How long each round took: until its slowest block was whole.
         self.rounds: list[Duration] = []
@@ -145,8 +146,14 @@ class _Meeting:
     def join(self, side: IncastTarget, now: Instant) -> None:
         """Take a member; with the last of them the first round begins."""
         self.sides.append(side)
-        if len(self.sides) == self.members:
+        if self._begun and len(self.sides) <= self.members:
+            side.ask()  # in the place of one that withdrew
+        elif len(self.sides) == self.members:
             self._begin(now)
+
+    def withdraw(self, side: IncastTarget) -> None:
+        """Let a member go that comes again: it was never heard of after the flow header."""
+        self.sides.remove(side)
 
     def on_block(self, now: Instant) -> None:
         """Note that a member's block of this round is whole."""
@@ -175,7 +182,7 @@ class _Meeting:
         return bool(self.sides) and len(self.rounds) == self.sides[0].rounds
 
     def _begin(self, now: Instant) -> None:
-        self.began = now
+        self.began, self._begun = now, True
         for side in self.sides:
             side.ask()
 
@@ -251,6 +258,11 @@ class IncastTarget(Side):
     def progress(self) -> tuple[int, int | None]:
         """Return bytes received, and all there will be."""
         return self._digest.size, self._size * self.rounds
+
+    def withdraw(self) -> None:
+        """Leave the meeting, and keep a place in it."""
+        if self._meeting is not None:
+            self._meeting.withdraw(self)
 
     def abort(self) -> None:
         """Tell the other members."""

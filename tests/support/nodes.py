@@ -9,7 +9,7 @@ from typing import Any
 
 from node.control.messages import Command, NodeEvent, Reply
 from node.core import NodeCore
-from node.protocol.datagrams import Burst
+from node.protocol.datagrams import Burst, SocketAddress
 from node.protocol.identity import Identity, Peer
 from node.protocol.time import SECOND, Duration, Instant
 from node.settings import NodeSettings
@@ -68,7 +68,9 @@ class NodePair:
             )
             for name, key in keys.items()
         }
-        self._queue: list[tuple[Instant, int, str, str, bytearray]] = []
+        #: The UDP port that each node is at; what is on its way to another is lost.
+        self.ports = {"left": 1, "right": 1}
+        self._queue: list[tuple[Instant, int, SocketAddress, SocketAddress, bytearray]] = []
         self._sequence = 0
 
     def _sink_of(self, options: Mapping[str, object]) -> KeptSink:
@@ -114,15 +116,21 @@ class NodePair:
             return False
         self.now = max(self.now, min(times))
         while self._queue and self._queue[0][0] <= self.now:
-            _, _, source, target, datagram = heapq.heappop(self._queue)
-            self.nodes[target].receive(Burst((source, 1), memoryview(datagram), len(datagram)), now=self.now)
-            self._drain(target)
+            _, _, source, (target, port), datagram = heapq.heappop(self._queue)
+            if self.ports.get(target) == port:
+                self.inject(target, datagram, source)
         for name, node in self.nodes.items():
             due = node.next_timeout()
             if due is not None and due <= self.now:
                 node.handle_timeout(now=self.now)
                 self._drain(name)
         return True
+
+    def inject(self, node: str, datagram: bytes | bytearray, source: SocketAddress) -> None:
+        """Hand a datagram to a node now."""
+        burst = Burst(source, memoryview(bytearray(datagram)), len(datagram))
+        self.nodes[node].receive(burst, now=self.now)
+        self._drain(node)
 
     def _drain(self, name: str) -> None:
         node = self.nodes[name]
@@ -135,8 +143,8 @@ class NodePair:
                     entry = (
                         self.now + delay,
                         self._sequence,
-                        name,
-                        transmit.destination[0],
+                        (name, self.ports[name]),
+                        transmit.destination,
                         bytearray(datagram),
                     )
                     heapq.heappush(self._queue, entry)
