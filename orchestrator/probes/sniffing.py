@@ -13,6 +13,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 from node.capture.pcapng import Capture, CaptureError, Direction
+from node.dissectors.scapy_layer import RESPONSE
 from node.protocol.time import Instant
 from orchestrator.backends.base import Deployment, Sniffed
 from orchestrator.errors import ProbeError
@@ -22,6 +23,7 @@ from orchestrator.topology.plan import DeploymentPlan
 
 #: SPEC 3-3, 13.2-3: so many bytes may come back for one whose sender is not validated.
 MAX_AMPLIFICATION = 3
+_RESPONSE = bytes([RESPONSE])
 
 
 class Seen(NamedTuple):
@@ -154,15 +156,18 @@ class Answers:
         if self._sniffer is None:
             return True, {}, [f"answers were not counted: {self.note}"]
         answered: dict[tuple[bytes, bytes, int], int] = {}
+        responses = 0
         for seen in self._sniffer.read():
             asked = seen.source, seen.destination, seen.destination_port
             # Where it leaves its sender, not on further links.
             if asked in self._asked and seen.source in self._macs.get(seen.sender, ()):
                 answered[asked] = answered.get(asked, 0) + len(seen.payload)
+                responses += seen.payload[:1] == _RESPONSE
         most = max((size / self._asked[asked] for asked, size in answered.items()), default=0.0)
         figures = {
             "bytes_sent_from_addresses_of_its_own": float(sum(self._asked.values())),
             "bytes_answered_there": float(sum(answered.values())),
+            "responses_answered_there": float(responses),
             "most_answered_for_a_byte": most,
         }
         return most <= MAX_AMPLIFICATION, figures, []

@@ -7,8 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from node.protocol.time import SECOND
+from node.capture.pcapng import Capture
+from node.dissectors.scapy_layer import INITIATION, RESPONSE, RETRY
+from node.protocol.time import SECOND, Duration, Instant
+from node.protocol.wire.setup import RETRY_BYTES
 from orchestrator.experiment.probing import Probed, probe
+from orchestrator.probes import replayed
+from orchestrator.probes.wire.headers import read_headers
 from orchestrator.topology.load import parse
 from orchestrator.topology.model import LinkEndpoint
 
@@ -18,7 +23,7 @@ seed: {seed}
 topology:
   defaults:
     ip: {ip}
-    transport: {{early-data: true, handshake: {handshake}}}
+    transport: {{early-data: true, handshake: {handshake}, retry-threshold: {retry}}}
   nodes: {{a: {{kind: host}}, r: {{kind: router}}, b: {{kind: host}}}}
   links:
     - {{endpoints: ["a:eth1", "r:eth1"], netem: {{delay: 2ms, rate: 20Mbit, queue: 100p}}}}
@@ -28,19 +33,33 @@ workloads:
   back: {{kind: echo, from: b, to: a, count: 60, interval: 30ms}}
   beacon: {{kind: datagrams, from: a, to: b, size: 2kB, count: 40, interval: 40ms}}
 """
+#: Over when its one connection is: nobody is there when its packets come again.
+ONE = """
+name: replayed
+seed: {seed}
+topology:
+  defaults: {{ip: {ip}, transport: {{handshake: {handshake}, retry-threshold: {retry}}}}}
+  nodes: {{a: {{kind: host}}, r: {{kind: router}}, b: {{kind: host}}}}
+  links:
+    - {{endpoints: ["a:eth1", "r:eth1"], netem: {{delay: 2ms}}}}
+    - {{endpoints: ["r:eth2", "b:eth1"], netem: {{delay: 3ms}}}}
+workloads:
+  file: {{kind: bulk, from: a, to: b, size: 5kB}}
+"""
 #: Nothing is lost, so no copy comes instead of its original.
 TROUBLE = "duplicate: 5%, reorder: 5%"
 
 
 def probed(
-    name: str, directory: Path, *, seed: int, ip: int, handshake: str = "ik", trouble: str = TROUBLE
-) -> Probed:
-    text = LAB.format(seed=seed, ip=ip, handshake=handshake, trouble=trouble)
+    name: str, directory: Path, *, seed: int, ip: int, handshake: str = "ik", trouble: str = TROUBLE,
+    retry: int = 128, lab: str = LAB, duration: Duration = 4 * SECOND,
+) -> Probed:  # fmt: skip
+    text = lab.format(seed=seed, ip=ip, handshake=handshake, trouble=trouble, retry=retry)
     topology = parse(text.encode(), file="replayed.lab.yml")
     return asyncio.run(
         probe(
             topology, name, "simulation", directory=directory, endpoint=LinkEndpoint("a", "eth1"),
-            duration=4 * SECOND, seed=None,
+            duration=duration, seed=None,
         )
     )  # fmt: skip
 
@@ -70,6 +89,39 @@ def test_copies_that_come_instead_of_lost_originals_make_no_node_break_a_rule(
     found = probed("replayed", tmp_path, seed=seed, ip=6, handshake=handshake, trouble="loss: 5%")
     assert found.wire.details == ()
     assert found.passed, (found.result, found.failures)
+
+
+@pytest.mark.parametrize(("seed", "ip", "retry"), [(7, 6, 0), (6, 4, 128)])
+def test_who_asks_again_from_elsewhere_is_asked_for_a_cookie_first(
+    seed: int, ip: int, retry: int, tmp_path: Path
+) -> None:
+    """SPEC 3.4-1, 3.4-4: also where RETRY comes again. Without load he is answered anywhere (3-6)."""
+    found = probed("replayed", tmp_path, seed=seed, ip=ip, retry=retry, duration=2 * SECOND)
+    assert found.wire.details == ()
+    assert found.passed, (found.result, found.failures)
+    assert (found.result.figures.get("retry_copies", 0) > 20) is (retry == 0)
+    assert found.result.figures["initiation_copies"] > 20
+    assert (found.result.figures["responses_answered_there"] == 0) is (retry == 0)
+
+
+def test_a_cookie_opens_nothing_elsewhere_and_nothing_anywhere_once_it_has_expired(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SPEC 3.4-2, 3.4-3: after its 120 s, and 60 s of what it opened until then (3-5), only RETRY comes."""
+    monkeypatch.setattr(replayed, "RATE", 2)
+    found = probed("replayed", tmp_path, seed=8, ip=4, retry=0, lab=ONE, duration=260 * SECOND)
+    assert found.wire.details == ()
+    assert found.passed, (found.result, found.failures)
+    assert found.result.figures["responses_answered_there"] == 0
+    assert found.result.figures["bytes_answered_there"] > 10 * RETRY_BYTES
+    times: dict[int, list[Instant]] = {INITIATION: [], RESPONSE: [], RETRY: []}
+    for frame in Capture.open(next(found.directory.glob("r_eth2--*.pcapng"))):
+        headers = read_headers(frame.data)
+        if headers is not None and frame.data[headers.start] in times:
+            times[frame.data[headers.start]].append(frame.at // SECOND)
+    assert max(times[RESPONSE]) > 1
+    assert max(times[RESPONSE]) <= 120 + 60
+    assert min(max(times[INITIATION]), max(times[RETRY])) > 240
 
 
 @pytest.mark.parametrize("ip", [4, 6])
