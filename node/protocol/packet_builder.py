@@ -8,11 +8,11 @@ holds the two together.
 from __future__ import annotations
 
 import struct
-from collections import deque
 from typing import TYPE_CHECKING
 
 from node.protocol.acknowledged import repeat
 from node.protocol.arena import BULK_FRAME_BYTES, HEADER_BYTES, Arena, Slot
+from node.protocol.control_frames import ControlFrames
 from node.protocol.datagrams import MAX_BURST_BYTES, Transmit
 from node.protocol.ecn import NOT_ECT
 from node.protocol.recovery.ack_frequency import wanted_frequency
@@ -26,9 +26,6 @@ from node.protocol.wire.frames import (
     AckFrequency,
     Close,
     Frame,
-    MaxData,
-    MaxStreamData,
-    MaxStreams,
     Message,
     NewConnectionId,
     Ping,
@@ -62,8 +59,7 @@ class PacketBuilder:
     def __init__(self, connection: Connection, arena: Arena) -> None:
         self._connection = connection
         self._arena = arena
-        #: Control frames waiting, oldest first. Bounded: each kind stands for a state, not a history.
-        self.control: deque[Frame] = deque()
+        self.control = ControlFrames()
         #: SPEC 15-7: the next packet with control frames goes though the window be full.
         self.confirms = False
         #: What kept us from sending at the last try (Statistics.limited_by).
@@ -213,15 +209,7 @@ class PacketBuilder:
         )
         if wanted is not None and self._connection.arq.max_open_packets is None:
             self.ack_frequency = wanted
-            self.queue_credit(wanted)
-
-    def queue_credit(self, frame: MaxData | MaxStreamData | MaxStreams | AckFrequency) -> None:
-        """Queue new credit or wishes, in place of an older frame of its kind that has not gone yet."""
-        for index, waiting in enumerate(self.control):
-            if type(waiting) is type(frame) and _subject(waiting) == _subject(frame):
-                self.control[index] = frame
-                return
-        self.control.append(frame)
+            self.control.renew(wanted)
 
     def _allowance(self, wanted: int, now: Instant) -> int:
         """Bytes that window (SPEC 6.1-1), ARQ mode and pacing let go now; 0 or at least one packet."""
@@ -490,10 +478,3 @@ class PacketBuilder:
         if not path.validated:
             path.sent += len(buffer)
         return Transmit(path.remote, buffer, size, ecn)
-
-
-def _subject(frame: Frame) -> int | None:
-    """What a frame of credit is for: a stream, a kind of streams, or the connection."""
-    if isinstance(frame, MaxStreamData):
-        return frame.stream_id
-    return frame.unidirectional if isinstance(frame, MaxStreams) else None

@@ -125,7 +125,7 @@ class StreamCalls:
         if self.life.state not in OVER:
             if stream.window.consume(len(data)) and stream.final_size is None:
                 maximum = stream.window.raise_maximum(rtt=self.recovery.rtt.smoothed_rtt, now=self.now)
-                self.builder.queue_credit(MaxStreamData(stream_id, maximum))
+                self.builder.control.renew(MaxStreamData(stream_id, maximum))
                 # SPEC 6.3-2: a stream that grew past the connection's window would have grown in vain.
                 self.credit.window.grow_to(stream.window.size * HALVES_OF_STREAM // 2)
             self.give_credit(len(data))
@@ -180,14 +180,14 @@ class StreamCalls:
         self.streams.path_window = window_of_path(rtt)
         window = self.credit.window
         if window.begin_with(self.streams.path_window * HALVES_OF_STREAM // 2):
-            self.builder.queue_credit(MaxData(window.maximum))
+            self.builder.control.renew(MaxData(window.maximum))
 
     def begin_window(self, stream: ReceiveStream) -> None:
         """Widen the window of a new stream for the path, and tell the peer of it (SPEC 6.3-5)."""
         if self.streams.path_window > stream.window.size and stream.window.begin_with(
             self.streams.path_window
         ):
-            self.builder.queue_credit(MaxStreamData(stream.stream_id, stream.window.maximum))
+            self.builder.control.renew(MaxStreamData(stream.stream_id, stream.window.maximum))
 
     def keep(self, stream: ReceiveStream, frame: Stream) -> None:
         """Put a frame's data into its stream, under both windows.
@@ -204,7 +204,7 @@ class StreamCalls:
         """Let the peer send as much again as was read, or will never be read."""
         if self.credit.window.consume(count):
             maximum = self.credit.window.raise_maximum(rtt=self.recovery.rtt.smoothed_rtt, now=self.now)
-            self.builder.queue_credit(MaxData(maximum))
+            self.builder.control.renew(MaxData(maximum))
 
     def forget_if_done(self, stream_id: int) -> None:
         """Drop a stream that is over, and let the peer open another."""
@@ -212,7 +212,7 @@ class StreamCalls:
             self.observer.stream_changed(stream_id)
         limit = self.streams.forget_if_done(stream_id)
         if limit is not None:
-            self.builder.queue_credit(MaxStreams(limit, bool(stream_id & UNIDIRECTIONAL)))
+            self.builder.control.renew(MaxStreams(limit, bool(stream_id & UNIDIRECTIONAL)))
 
     # -- what they need of the connection
 
