@@ -17,6 +17,8 @@ from orchestrator.cli.support.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from orchestrator.topology.model import LinkEndpoint
 
 
@@ -83,12 +85,28 @@ def command(
         click.echo(json.dumps(found.to_json()))
     else:
         click.echo(f"{name}: {'PASS' if found.passed else 'FAIL'} ({found.backend})")
+        if found.result.table:
+            _show_table(found.result.table)
         for figure, value in found.result.figures.items():
             click.echo(f"  {figure.replace('_', ' ')}: {value:g}")
         for line in (*found.result.notes, *found.failures, *found.wire.details, *found.notes):
             click.echo(f"  {line}")
         click.echo(f"  {found.wire.frames} frames checked, {found.wire.violations} break the protocol")
     click.get_current_context().exit(ExitCode.OK if found.passed else ExitCode.FAILED)
+
+
+def _show_table(rows: Sequence[Mapping[str, object]]) -> None:
+    from orchestrator.cli.support.tables import show_tables, table
+
+    columns = [f"{'' if isinstance(value, str) else '>'}{name}" for name, value in rows[0].items()]
+    cells = [
+        [
+            "-" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
+            for value in row.values()
+        ]
+        for row in rows
+    ]
+    show_tables(*table("", columns, cells).renderables[2:])
 
 
 def _endpoint(text: str | None) -> LinkEndpoint | None:

@@ -22,6 +22,8 @@ class ProbeResult:
     #: Measured figures by name, units last in the name.
     figures: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    #: Rows of figures, all with the same keys; none: it has no table.
+    table: tuple[Mapping[str, object], ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Return the result as JSON-able data."""
@@ -30,6 +32,7 @@ class ProbeResult:
             "passed": self.passed,
             "figures": dict(self.figures),
             "notes": list(self.notes),
+            "table": [dict(row) for row in self.table],
         }
 
 

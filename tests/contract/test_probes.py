@@ -97,7 +97,7 @@ def assert_valid(name: str, result: ProbeResult) -> None:
     assert result.probe == name == PROBES[name].name
     record = result.to_json()
     assert json.loads(json.dumps(record)) == record
-    assert set(record) == {"probe", "passed", "figures", "notes"}
+    assert set(record) == {"probe", "passed", "figures", "notes", "table"}
     assert result.figures, "a probe that measures nothing"
     for figure, value in result.figures.items():
         assert figure.isidentifier()

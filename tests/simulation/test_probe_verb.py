@@ -55,6 +55,17 @@ def test_an_attacker_beside_the_path_harms_nothing_and_is_answered_little(attack
     assert wire["frames"] > 1000
 
 
+def test_rates_of_missed_damage_are_told_as_a_table(attacked: Path) -> None:
+    words = ("probe", "integrity", attacked, "--backend", "simulation", "--results", attacked.parent / "r")
+    lines = narrows(*words).stdout.splitlines()
+    rows = [line.split() for line in lines if line.rstrip().endswith(" inside")]
+    assert len(rows) == 39
+    assert rows[6][:2] == ["xor", "swap"]
+    assert rows[6][2] == rows[6][3]  # of so many packets all were missed
+    assert sum("connections of probes" in line for line in lines) == 1
+    assert not any("not captured" in line for line in lines)
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -136,6 +136,12 @@ class SetUps:
                 cid = int.from_bytes(payload[_CID_END - 8 : _CID_END], "big")
                 self._provoked[cid] = self._provoked.get(cid, 0) + max(datagram.approaches, datagram.arrivals)
 
+    def opened_by_probe(self, connection_id: bytes) -> bool:
+        """Return whether a connection was opened by frames of a probe, which is no node of the lab."""
+        return (
+            int.from_bytes(connection_id, "big") in self._provoked and connection_id not in self.initiations
+        )
+
     def _is_provoked(self, datagram: Datagram, packet: SetUp) -> bool:
         """Return whether it answers a probe: of one that replays, whoever is not where the initiator is."""
         if packet.type not in (RESPONSE, RETRY) or packet.target_cid not in self._provoked:

@@ -129,7 +129,7 @@ def _check_order(
                     watch(End(connection, index, suspects, sightings.is_virtual, first_size, paused))
             else:
                 report.note("only what entered the links was captured: the rules of conduct were not checked")
-        elif not connection.whole:
+        elif not connection.whole and not connections.opened_by_probe(connection):
             report.note(
                 f"connection {connection.name} was not captured from its start: order was not checked"
             )
