@@ -63,6 +63,26 @@ def test_messages_arrive_with_a_lower_p99_than_by_arq_alone(scheme: str) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seed", [4, 6])
+def test_bbr_with_fec_soon_finds_the_rate_of_a_lossy_link(seed: int) -> None:
+    """The same path, from 2.5 s on: seeds whose losses by chance end Startup too early, or just at its end.
+
+    SPEC 8.1.3-10: once such losses prove to be chance, Startup goes on, and what it loses is answered once.
+    """
+    path = Path(rate=20_000_000, delay=DELAY, loss=0.05)
+    network = Bottleneck(path, seed=seed)
+    flow = network.flow(1 << 30, configuration=Configuration(congestion="bbr", fec="reed-solomon"))
+    network.run_for(5 * SECOND // 2)
+    receiver = flow.ends[1].endpoint.connections[0]
+    before = receiver.statistics()
+    network.run_for(2 * SECOND)
+    after = receiver.statistics()
+    packets = after.packets_received - before.packets_received
+    carried = after.bytes_received - before.bytes_received + packets * OVERHEAD
+    assert carried * 8 / 2 >= 0.92 * path.rate
+
+
+@pytest.mark.slow
 def test_bbr_with_fec_keeps_a_lossy_link_full() -> None:
     """100 ms round trip, 5 % random loss, 20 Mbit/s, whole frames: at least 94 % of the link's rate crosses
     it, 88 % are what the application sent (of 93 % that headers leave), and seven in ten lost packets are not

@@ -41,7 +41,7 @@ def ack_sample(acked: int, *, sent: Instant, now: Instant, **fields: Any) -> Ack
 def loss_sample(lost: int, *, sent: Instant, now: Instant, prior_in_flight: int | None = None) -> LossSample:
     """Return a detection of ``lost`` bytes, the newest of them sent at ``sent``."""
     prior = lost if prior_in_flight is None else prior_in_flight
-    burst = LostBurst(size=lost, ranges=1, tx_in_flight=prior, lost=lost, is_app_limited=False)
+    burst = LostBurst(sent=sent, size=lost, ranges=1, tx_in_flight=prior, lost=lost, is_app_limited=False)
     return LossSample(
         now=now,
         lost_bytes=lost,

@@ -36,11 +36,13 @@ class Jump:
         self._since: Instant = 0
         self._last: Instant = 0
         self._bytes = self._acknowledgements = 0
+        #: Whether a queue ends Startup: it goes on from a rate that is not of its own search.
+        self.watches_queue = False
         self._queued = 0
 
     def sees_queue(self, rtt: Duration, min_rtt: Duration) -> bool:
-        """Take the round trip of an acknowledgement; return whether the jump has filled the pipe."""
-        late = self.window > 0 and rtt > min_rtt + min_rtt // QUEUE_PART
+        """Take the round trip of an acknowledgement; return whether the pipe is full, where that is asked."""
+        late = self.watches_queue and rtt > min_rtt + min_rtt // QUEUE_PART
         self._queued = self._queued + 1 if late else 0
         return self._queued >= QUEUE_ACKNOWLEDGEMENTS
 
@@ -55,7 +57,7 @@ class Jump:
 
     def resume(self, window: int) -> None:
         """Go to a window that is known from an earlier connection, with the first flight (SPEC 8-7)."""
-        self.window = window
+        self.window, self.watches_queue = window, window > 0
         self._round = FIRST_ROUND - 1
 
     def pacing_rate(self, min_rtt: Duration) -> int:
@@ -77,3 +79,4 @@ class Jump:
         if self._acknowledgements > MIN_ACKNOWLEDGEMENTS and span > 2 * span_before:
             return  # the last packet waited for another to be acknowledged with, not for the link
         self.window = min(self._bytes * min_rtt // span, MAX_JUMP_BYTES)
+        self.watches_queue = self.window > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from node.protocol.bbr.aggregation import AckAggregation
+from node.protocol.bbr.answered import AnsweredLosses
 from node.protocol.bbr.constants import MIN_PIPE_PACKETS, UNBOUNDED
 from node.protocol.bbr.filters import TwoCycleMaximum
 from node.protocol.bbr.full_pipe import FullPipe
@@ -33,6 +34,7 @@ class PathModel:
         self.short_term = ShortTermModel()
         self.long_term = LongTermModel(max_datagram_size)
         self.random_loss = RandomLoss(max_datagram_size)
+        self.answered = AnsweredLosses()
         #: Whether the acknowledgement at hand proved that losses until now were chance.
         self.chance_found = False
         #: What may be sent at, bytes/s [BBR.bw]: the least of what the models allow.
@@ -62,7 +64,11 @@ class PathModel:
         # §5.5.4: a sample that the application limited still counts if it is the best.
         if rate and (not app_limited or rate >= self.max_bandwidth.value):
             self.max_bandwidth.update(rate)
-        self.random_loss.take(acked=sample.acked_bytes, rtt=sample.now - sample.newest_sent)
+        self.random_loss.take(
+            acked=sample.acked_bytes,
+            rtt=sample.now - sample.newest_sent,
+            answered=self.answered.covers(sample.newest_sent),
+        )
         self.chance_found = False
         if rounds.started:
             self._look_for_chance(sample, state=state, app_limited=app_limited)

@@ -34,8 +34,9 @@ ARRIVES = 0.94
 MIN_RATIO, MAX_RATIO = LOSS_THRESHOLD, 0.1
 #: A proof holds for so many cycles, half a minute or more; then it has to be given anew ...
 PROOF_CYCLES = 16
-#: ... and until then for no more than this times the share that was proved.
-TRUSTED = 1.5
+#: ... and until then for no more than this times the share that was proved, or so many deviations more: a
+#: few hundred packets that lost six may be of a path that loses nearly twice as many.
+TRUSTED, TRUSTED_DEVIATIONS = 1.5, 2
 #: A share of this times what was proved before is news: what was answered as congestion may have been none.
 MORE = 1.25
 #: What is lost by chance is spread about its mean; so many deviations of it still count as chance. With
@@ -48,33 +49,47 @@ class _Rounds:
 
     def __init__(self) -> None:
         self.lost = self.acked = self.rounds = 0
+        #: What was delivered, answered or not, in so much time.
+        self.arrived = 0
         self.elapsed: Duration = 0
 
-    def add(self, lost: int, acked: int, elapsed: Duration) -> None:
+    def add(self, lost: int, acked: int, *, arrived: int, elapsed: Duration) -> None:
         self.lost += lost
         self.acked += acked
+        self.arrived += arrived
         self.elapsed += elapsed
         self.rounds += 1
 
     def join(self, other: _Rounds) -> None:
         self.lost += other.lost
         self.acked += other.acked
+        self.arrived += other.arrived
         self.elapsed += other.elapsed
 
     def rate(self) -> float:
         """Return what arrived in a nanosecond, bytes."""
-        return self.acked / max(1, self.elapsed)
+        return self.arrived / max(1, self.elapsed)
 
     def ratio(self, least: int) -> float | None:
         """Return the share lost; None: less than ``least`` bytes were sent."""
         total = self.lost + self.acked
         return None if total < least else self.lost / total
 
+    def at_most(self, packet_size: int) -> float:
+        """Return the largest share that what was lost lets one believe in."""
+        lost, total = self.lost, max(1, self.lost + self.acked)
+        return max(TRUSTED * lost, lost + TRUSTED_DEVIATIONS * sqrt(lost * packet_size)) / total
+
+    def at_least(self, packet_size: int) -> float:
+        """Return the share less a deviation: what a few packets lost more than usual is no proof of."""
+        return (self.lost - sqrt(self.lost * packet_size)) / max(1, self.lost + self.acked)
+
     def forget(self, most: int) -> None:
         """Forget a half of it while it is of more than ``most`` bytes: what was long ago counts less."""
         while self.lost + self.acked > most:
             self.lost //= 2
             self.acked //= 2
+            self.arrived //= 2
             self.elapsed //= 2
 
 
@@ -90,10 +105,10 @@ class RandomLoss:
         self.ratio = 0.0
         #: Bytes of a full packet.
         self.packet_size = max_datagram_size
-        self._proved = 0.0
+        self._trusted = 0.0
         self._cycles_left = 0
         self._fast, self._slow = _Rounds(), _Rounds()
-        self._lost = self._acked = 0
+        self._lost = self._acked = self._arrived = 0
         self._began: Instant = 0
         self._least_rtt: Duration = 1 << 62
         #: The most of the last rounds' least round trips, forgotten slowly.
@@ -111,9 +126,16 @@ class RandomLoss:
         """Count lost bytes."""
         self._lost += lost
 
-    def take(self, *, acked: int, rtt: Duration) -> None:
-        """Count what one acknowledgement tells."""
-        self._acked += acked
+    def take(self, *, acked: int, rtt: Duration, answered: bool = False) -> None:
+        """Count what one acknowledgement tells.
+
+        Args:
+            answered: losses of what was sent with it have been answered, and are not noted here: neither
+                then does its arrival say what the path loses, but it says how fast packets come through.
+        """
+        self._arrived += acked
+        if not answered:
+            self._acked += acked
         self._least_rtt = min(self._least_rtt, rtt)
 
     def end_round(
@@ -129,9 +151,9 @@ class RandomLoss:
         margin = max(min_rtt // QUIET_MARGIN, (self._most_rtt - min_rtt) // 2)
         if counts and self._least_rtt <= min_rtt + margin:
             kind = self._slow if bandwidth <= SLOWED * max_bandwidth else self._fast
-            kind.add(self._lost, self._acked, now - self._began)
+            kind.add(self._lost, self._acked, arrived=self._arrived, elapsed=now - self._began)
             self._follow()
-        self._lost = self._acked = 0
+        self._lost = self._acked = self._arrived = 0
         self._began = now
         self._least_rtt = 1 << 62
         before, after = (
@@ -141,6 +163,7 @@ class RandomLoss:
         if before is None or after is None or self._slow.rounds < MIN_SLOW_ROUNDS:
             return False
         less_arrived = self._slow.rate() <= ARRIVES * self._fast.rate()
+        before = self._fast.at_least(self.packet_size)
         self._fast.join(self._slow)
         self._slow = _Rounds()
         if not less_arrived:
@@ -148,7 +171,7 @@ class RandomLoss:
         if not max(UNCHANGED * before, MIN_RATIO) <= after <= MAX_RATIO:
             return False
         before, self.ratio = self.ratio, self._fast.ratio(0) or 0.0
-        self._proved = self.ratio
+        self._trusted = self._fast.at_most(self.packet_size)
         self._cycles_left = PROOF_CYCLES
         return self.ratio > MORE * before
 
@@ -166,4 +189,4 @@ class RandomLoss:
         """Once there is a proof, the share is what the path loses, as far as that was proved."""
         share = self._fast.ratio(MIN_FAST_PACKETS * self.packet_size)
         if self.ratio and share is not None:
-            self.ratio = min(share, TRUSTED * self._proved)
+            self.ratio = min(share, self._trusted)

@@ -63,8 +63,8 @@ class Bbr:
         #: The window before recovery or ProbeRTT lowered it.
         self._prior_window = 0
         self._drain_start_round = 0
-        #: Losses of what was sent until then have been answered already.
-        self._answered: Instant = -1
+        #: Whether it was loss that ended Startup, and no probe has found the path's limit since.
+        self._cut_short = False
         self._probe_rtt_done: Instant | None = None
         self._probe_rtt_round_done = False
         self._marked = False
@@ -145,14 +145,11 @@ class Bbr:
         """§5.2.4: HandleLostPacket() for each burst with losses."""
         chance = self.model.random_loss
         # What Startup or a probe sent and lost was answered by its end; nor does it say what the path loses.
-        counts = sample.newest_sent > self._answered
-        if counts:
-            chance.note_lost(sample.lost_bytes)
-        ranges, too_much = 0, False
-        for burst in sample.bursts:
-            ranges += burst.ranges
-            if counts and not too_much:
-                too_much = burst.lost > (chance.allowance(burst.tx_in_flight) if chance.ratio else 0)
+        too_much = False
+        for burst, lost in self.model.answered.unanswered(sample):
+            chance.note_lost(burst.size)
+            too_much |= lost > (chance.allowance(burst.tx_in_flight) if chance.ratio else 0)
+        ranges = sum([burst.ranges for burst in sample.bursts])
         self._note_loss(sample.now, ranges=ranges, counts=too_much)
         for burst in sample.bursts:
             if self.cycle.is_probe_sample and self._is_too_high(burst):
@@ -176,9 +173,7 @@ class Bbr:
         model.long_term.inflight = max(model.long_term.inflight, undo.inflight_longterm)
         model.bound_bandwidth()
         if undo.state is State.STARTUP and self.state is not State.STARTUP:
-            model.full_pipe.reached = False
-            if self.state is not State.PROBE_RTT:
-                self._go(Event.SEARCH_AGAIN)
+            self._search_again()
         elif undo.state is State.PROBE_BW_UP and self.state not in (State.PROBE_BW_UP, State.PROBE_RTT):
             self._start_refill()
         undo.state = None
@@ -196,6 +191,7 @@ class Bbr:
             too_high = self._is_too_high(sample)
             if self._recovery.end_round(is_too_high=too_high) and not model.full_pipe.reached:
                 self.undo.state = State.STARTUP
+                self._cut_short = True
                 model.full_pipe.fill()
                 model.long_term.inflight = max(model.bdp(), model.short_term.inflight_latest)
         if self.state is State.STARTUP and self._jump.sees_queue(
@@ -205,7 +201,15 @@ class Bbr:
         if self.state is State.STARTUP and model.full_pipe.reached:
             self._go(Event.PIPE_FULL)
             self._drain_start_round = model.rounds.count
-            self._answered = sample.now
+            self.model.answered.answer(sample.now)
+
+    def _search_again(self) -> None:
+        """The loss that ended Startup was spurious, or chance (SPEC 8.1.3-7, 8.1.3-10): go on with it."""
+        self._cut_short = False
+        self.model.full_pipe.reset()
+        self.model.full_pipe.reached = False
+        if self.state is not State.PROBE_RTT:
+            self._go(Event.SEARCH_AGAIN)
 
     def _jump_ahead(self, sample: AckSample) -> None:
         """SPEC 8.1.3-9: on a long path the first flight says how large the next may be."""
@@ -235,8 +239,11 @@ class Bbr:
                 self._start_up(sample)
         elif state is State.PROBE_BW_UP:
             if self._is_time_to_go_down(sample):
-                self.cycle.too_high = False
+                self.cycle.too_high = self._cut_short = False
                 self._start_down(Event.LIMIT, now=sample.now)
+        elif model.chance_found and self._cut_short:
+            self._jump.watches_queue = True
+            self._search_again()
         elif model.chance_found or self._is_time_to_probe(sample.now):
             self._start_refill()
         elif state is State.PROBE_BW_DOWN:
@@ -291,7 +298,7 @@ class Bbr:
     def _start_down(self, event: Event, *, now: Instant) -> None:
         self.model.short_term.reset_signals()
         if self.state is State.PROBE_BW_UP and self.model.random_loss.ratio:
-            self._answered = now  # SPEC 8.1.3-10
+            self.model.answered.answer(now)  # SPEC 8.1.3-10
         self.model.random_loss.end_cycle(self.model.min_rtt.value or 0)
         self.model.long_term.stop_growing()
         self.model.rounds.since_probe_up = self.cycle.begin(now)

@@ -422,6 +422,7 @@ class Recovery:
                 self.ecn.on_lost(mask.bit_count())
             bursts.append(
                 LostBurst(
+                    sent=record.time_sent,
                     size=size,
                     ranges=(mask & ~(mask << 1)).bit_count(),
                     tx_in_flight=record.tx_in_flight,

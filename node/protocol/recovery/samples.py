@@ -53,6 +53,8 @@ class AckSample:
 class LostBurst:
     """The packets of one burst that were newly declared lost, with what was known when it was sent."""
 
+    #: When it was sent.
+    sent: Instant
     #: Bytes newly lost, in so many separate runs of packets.
     size: int
     ranges: int

@@ -161,6 +161,24 @@ def test_once_loss_is_known_for_chance_its_bounds_go_and_the_path_is_probed_at_o
     assert bbr.model.short_term.bandwidth == bbr.model.long_term.inflight == UNBOUNDED
 
 
+def test_startup_goes_on_when_the_loss_that_ended_it_was_chance() -> None:
+    """SPEC 8.1.3-10"""
+    driven = Driven()
+    bbr = driven.bbr
+    driven.round_trip()
+    for _ in range(6):
+        bbr.on_lost(loss_sample(SIZE, sent=driven.now, now=driven.now + RTT, prior_in_flight=60 * SIZE))
+    for _ in range(2):  # six runs, and more than 2 % of the round trip that begins with them
+        driven.round_trip(lost=2 * SIZE)
+    assert driven.state() is not State.STARTUP
+    for _ in range(60):
+        by_chance(driven)
+        if bbr.model.random_loss.ratio:
+            break
+    assert driven.state() is State.STARTUP
+    driven.to(State.PROBE_BW_DOWN)  # and ends as ever
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_what_a_probe_lost_is_answered_by_its_end_alone_where_loss_is_known_for_chance(known: bool) -> None:
     """SPEC 8.1.3-10; elsewhere the draft's rule holds."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from node.protocol.bbr.answered import AnsweredLosses
 from node.protocol.bbr.constants import MAX_JUMP_BYTES
 from node.protocol.bbr.jump import Jump
 from node.protocol.bbr.min_rtt import MinRtt
 from node.protocol.bbr.random_loss import PROOF_CYCLES, TRUSTED, RandomLoss
 from node.protocol.time import MILLISECOND, SECOND, Duration, Instant
-from tests.support.samples import ack_sample
+from tests.support.samples import ack_sample, loss_sample
 
 SIZE = 1200
 RTT: Duration = 200 * MILLISECOND
@@ -214,6 +217,47 @@ def test_what_is_lost_later_is_followed_but_not_trusted_without_end(later: float
         rounds(chance, 5, share=later, bandwidth=1)
         chance.end_cycle(RTT)
     assert chance.ratio == pytest.approx(trusted, rel=0.05)
+
+
+def test_a_share_shown_by_few_losses_is_trusted_up_to_two_deviations() -> None:
+    """SPEC 8.1.3-10: of 340 packets ten are lost, which may be of a path that loses five in a hundred."""
+    chance = Path()
+    rounds(chance, 1, share=0.03, bandwidth=1)
+    assert rounds(chance, 3, share=0.03, bandwidth=0.8)
+    shown = chance.ratio
+    rounds(chance, 60, share=0.09, bandwidth=1)
+    lost = 3 + 3 * 80 * 0.03
+    assert chance.ratio == pytest.approx(shown * (1 + 2 / lost**0.5), rel=0.01)
+    assert chance.ratio > 1.05 * TRUSTED * shown
+
+
+def test_what_was_lost_at_first_counts_less_a_deviation_where_slowing_down_lost_less() -> None:
+    """SPEC 8.1.3-10: of a hundred packets nine are lost where five are to be expected, and then four."""
+    chance = Path()
+    rounds(chance, 1, share=0.09, bandwidth=1)
+    assert rounds(chance, 3, share=0.04, bandwidth=0.8)
+
+
+def test_arrivals_whose_losses_were_answered_do_not_make_the_share_smaller() -> None:
+    """SPEC 8.1.3-10"""
+    chance = proved(0.05)
+    for _ in range(10):
+        chance.take(acked=100 * SIZE, rtt=RTT, answered=True)
+        rounds(chance, 1, share=0.05, bandwidth=1)
+    assert chance.ratio == pytest.approx(0.05)
+
+
+def test_losses_of_what_was_sent_before_an_answer_do_not_count_for_what_was_sent_after_it() -> None:
+    """SPEC 8.1.3-10: until a packet sent right after the answer is lost itself, most losses are older."""
+    answered = AnsweredLosses()
+    answered.answer(10)
+    assert answered.unanswered(loss_sample(40 * SIZE, sent=10, now=50)) == []
+    later = loss_sample(2 * SIZE, sent=11, now=60)
+    (burst,) = later.bursts
+    since_sending = replace(later, bursts=(replace(burst, lost=42 * SIZE),))
+    assert [lost for _, lost in answered.unanswered(since_sending)] == [2 * SIZE]
+    much_later = loss_sample(3 * SIZE, sent=61, now=99)
+    assert [lost for _, lost in answered.unanswered(much_later)] == [3 * SIZE]
 
 
 def test_chance_may_lose_its_mean_and_three_deviations() -> None:
