@@ -6,6 +6,7 @@ The end of the stream is the half-close of the socket. Nothing proves who the pe
 from __future__ import annotations
 
 import errno
+import logging
 import random
 import socket
 from collections import deque
@@ -21,13 +22,19 @@ from node.protocol.events import (
     Event,
 )
 from node.protocol.identity import Peer
-from node.protocol.time import Instant
+from node.protocol.time import SECOND, Duration, Instant
 from node.settings import NodeSettings
 from node.transports.base import STREAM_WORKLOADS, TRANSPORTS, check_settings
 
 #: Congestion controllers of Linux that a flow may name; the kernel must have it.
 CONTROLLERS = ("cubic", "bbr", "reno")
 BACKLOG = 512
+#: What accept says where the process or the machine is out of descriptors or memory: the connection stays in
+#: the backlog, so the listener stays readable, and whoever watches it spins.
+_OUT_OF_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+#: How long to wait then, unless a connection of ours ends before: others may have let go of descriptors.
+PAUSE: Duration = SECOND
+_log = logging.getLogger(__name__)
 
 
 @TRANSPORTS.register("tcp")
@@ -44,7 +51,11 @@ class Tcp:
     def missing(settings: Mapping[str, object]) -> str | None:
         """Return that the kernel lacks the congestion controller, if it does: found out by trying."""
         name = str(settings.get("congestion", DEFAULT_CONTROLLER))
-        with socket.socket() as probe:
+        try:
+            probe = socket.socket()
+        except OSError as error:
+            return f"the kernel gives no TCP socket: {error.strerror}"
+        with probe:
             try:
                 probe.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode())
             except PermissionError:
@@ -80,6 +91,11 @@ class TcpEndpoint:
         #: Settings of connections to come, by the peer's address.
         self._expected: dict[int, deque[Mapping[str, Any]]] = {}
         self._events: deque[tuple[TcpConnection, Event]] = deque()
+        #: Whether there was no room for a connection that waits, and until when none is taken.
+        self._paused = False
+        self._resume_at: Instant | None = None
+        #: Whether that was logged: once until all that wait have been taken.
+        self._told = False
 
     def start(self, watcher: Watcher, on_news: Callable[[], None]) -> None:
         """Use an event loop; ``on_news`` is called whenever there may be events or room to write."""
@@ -99,15 +115,16 @@ class TcpEndpoint:
         """Nothing: TCP has no datagrams."""
 
     def handle_timeout(self, *, now: Instant) -> None:
-        """Nothing: the kernel keeps the timers."""
+        """Listen again; all other timers are the kernel's."""
+        if self._resume_at is not None and now >= self._resume_at:
+            self._resume()
 
     # What the caller wants.
 
     def connect(self, peer: Peer, *, configuration: Any = None, now: Instant) -> TcpConnection:
         """Begin a connection; ConnectionEstablished or ConnectionClosed follows."""
         host, _ = peer.socket_address
-        made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-        made.setblocking(False)
+        made = _new_socket(host)
         connection = TcpConnection(made, self, initiator=True, settings=configuration or {})
         error = 0
         try:
@@ -139,6 +156,7 @@ class TcpEndpoint:
                 self._watcher.remove_reader(self._listener)
             self._listener.close()
             self._listener = None
+            self._paused, self._resume_at = False, None
 
     # What to do now.
 
@@ -146,6 +164,8 @@ class TcpEndpoint:
         """Give the kernel what it takes; return None, since nothing is left to others."""
         for connection in list(self._connections):
             connection.flush()
+        if self._paused and self._resume_at is None:
+            self._resume_at = now + PAUSE
         return None
 
     def next_event(self) -> tuple[TcpConnection, Event] | None:
@@ -157,8 +177,8 @@ class TcpEndpoint:
         return None
 
     def next_timeout(self) -> Instant | None:
-        """Return None: the kernel keeps the timers."""
-        return None
+        """Return when to listen again, if that waits; all other timers are the kernel's."""
+        return self._resume_at
 
     @property
     def connections(self) -> tuple[TcpConnection, ...]:
@@ -188,12 +208,12 @@ class TcpEndpoint:
     def forget(self, connection: TcpConnection) -> None:
         """Take a connection out."""
         self._connections.pop(connection, None)
+        self._resume()
 
     def _open_listener(self) -> None:
         host, port = self._listen
-        made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        made = _new_socket(host)
         try:
-            made.setblocking(False)
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             made.bind((host, port))
             made.listen(BACKLOG)
@@ -208,10 +228,45 @@ class TcpEndpoint:
         while True:
             try:
                 made, (host, *_) = self._listener.accept()
-            except OSError:
-                break  # none is left, or it was gone before we took it
+            except OSError as error:
+                if error.errno in _OUT_OF_ROOM:
+                    self._pause(error)
+                else:  # none is left, or it was gone before we took it
+                    self._told = False
+                break
             made.setblocking(False)
             waiting = self._expected.get(self._hosts.get(host, UNPROVEN))
             settings = waiting.popleft() if waiting else {}
             TcpConnection(made, self, initiator=False, settings=settings).begin(0)
         self.news()
+
+    def _pause(self, error: OSError) -> None:
+        """Watch the listener no more until there may be room: what waits for it waits in the backlog."""
+        assert self._listener is not None
+        self.watcher.remove_reader(self._listener)
+        self._paused = True
+        if self._told:
+            return
+        self._told = True
+        host, port = self._listen
+        _log.warning(
+            "TCP at %s:%s takes no connection for now: %s, with %d open; who waits is taken when others end. "
+            "Raise the limit of open files (ulimit -n), or let fewer flows run at once",
+            host, port, error.strerror, len(self._connections),
+        )  # fmt: skip
+
+    def _resume(self) -> None:
+        """Watch the listener again, if it is not watched."""
+        if self._paused and self._listener is not None:
+            self._paused, self._resume_at = False, None
+            self.watcher.add_reader(self._listener, self._on_accept)
+
+
+def _new_socket(host: str) -> socket.socket:
+    """Return a socket for addresses like this one (LocalProtocolError: there is none to be had)."""
+    try:
+        made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    except OSError as error:
+        raise LocalProtocolError(f"no TCP socket for {host}: {error.strerror}") from error
+    made.setblocking(False)
+    return made
