@@ -63,7 +63,10 @@ def build(engine: docker.DockerClient, directory: Path, name: str, *, labels: di
         DockerException: the engine refuses.
     """
     try:
-        engine.images.build(path=str(directory), target=_STAGES[name], tag=name, labels=labels, rm=True)
+        # forcerm: of a step that fails, the container would be left.
+        engine.images.build(
+            path=str(directory), target=_STAGES[name], tag=name, labels=labels, rm=True, forcerm=True
+        )
     except BuildError as error:
         said = "".join(line.get("stream", "") for line in error.build_log).strip().splitlines()
         shown = "\n".join(f"  {line}" for line in said[-_LINES_OF_A_FAILURE:])

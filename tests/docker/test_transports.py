@@ -47,8 +47,11 @@ def test_an_image_that_cannot_be_built_says_what_failed_and_what_to_do(
     (tmp_path / "Dockerfile").write_text(
         f"FROM {BASE_IMAGE} AS node-quic\nRUN echo no route to the index of packages; exit 3\n"
     )
-    with connected() as engine, pytest.raises(BackendError) as caught:
-        build(engine, tmp_path, NODE_QUIC_IMAGE, labels={})
+    with connected() as engine:
+        before = {container.id for container in engine.containers.list(all=True)}
+        with pytest.raises(BackendError) as caught:
+            build(engine, tmp_path, NODE_QUIC_IMAGE, labels={})
+        assert {container.id for container in engine.containers.list(all=True)} <= before
     said = str(caught.value)
     assert f"the image {NODE_QUIC_IMAGE} cannot be built in {tmp_path}" in said
     assert "non-zero code: 3" in said
