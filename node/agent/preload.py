@@ -8,6 +8,7 @@ import encodings.ascii  # noqa: F401 (the codec of key logs)
 # half of what an agent takes to start.
 import cryptography.hazmat.backends.openssl.backend  # noqa: F401
 
+import node.agent.tracing  # noqa: F401
 from node.links.impairments.base import IMPAIRMENTS
 from node.protocol.arq.base import ARQ_MODES
 from node.protocol.congestion.base import CONTROLLERS

@@ -12,13 +12,12 @@ import time
 import traceback
 from collections.abc import Awaitable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from node.agent.configuration import AgentConfiguration
 from node.agent.control import ControlServer
 from node.agent.files import FlowFiles, KeyLog
 from node.agent.shaping import OwnInterfaces
-from node.agent.tracing import TraceFiles
 from node.agent.traffic import COMMANDS as TRAFFIC_COMMANDS
 from node.agent.traffic import Traffic
 from node.agent.transports import OtherTransports
@@ -26,6 +25,9 @@ from node.agent.udp import UdpDriver, new_event_loop
 from node.control.messages import Command, NodeEvent, Reply
 from node.core import NodeCore
 from node.shaper.process import fine_timers
+
+if TYPE_CHECKING:
+    from node.agent.tracing import TraceFiles
 
 _logger = logging.getLogger(__name__)
 
@@ -49,13 +51,7 @@ class Agent:
         self._crashed = False
         self._starts_anew = False
         self._key_log = KeyLog(configuration.key_log) if configuration.key_log is not None else None
-        self._traces = (
-            TraceFiles(
-                configuration.qlog_directory, name=configuration.node.name, local=configuration.node.listen
-            )
-            if configuration.qlog_directory is not None
-            else None
-        )
+        self._traces = _traces_of(configuration)
         files = FlowFiles(configuration.files_directory, configuration.results_directory)
         self.core = NodeCore(
             configuration.node,
@@ -214,6 +210,16 @@ class Agent:
 
 def _abilities(driver: UdpDriver) -> dict[str, object]:
     return {"gso": driver.gso, "gro": driver.gro, "ecn": driver.ecn}
+
+
+def _traces_of(configuration: AgentConfiguration) -> TraceFiles | None:
+    directory, node = configuration.qlog_directory, configuration.node
+    if directory is None:
+        return None
+    # Not with this module: few agents are asked for traces.
+    from node.agent.tracing import TraceFiles
+
+    return TraceFiles(directory, name=node.name, local=node.listen)
 
 
 def _place(error: BaseException) -> str:

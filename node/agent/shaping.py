@@ -23,7 +23,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +31,8 @@ from typing import TYPE_CHECKING
 from node.control.messages import Command, Reply
 
 if TYPE_CHECKING:
+    import tempfile
+
     # Else imported where it is used: only in Compose do agents shape, and a hundred may start at once.
     from node.links.settings import Impairments
 
@@ -133,6 +134,8 @@ class OwnInterfaces:
         self, interface: str, impairments: Impairments, *, seed: str
     ) -> Mapping[str, object]:
         if self._directory is None:
+            import tempfile  # with it come shutil and three compressors: not for agents that start no shaper
+
             self._made = tempfile.TemporaryDirectory(prefix="narrows-agent-")
             self._directory = Path(self._made.name)
         control = self._directory / f"shaper-{interface}.sock"

@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from node.agent.udp import UdpDriver
 from node.control.messages import Command, Reply
@@ -15,9 +16,10 @@ from node.protocol.time import SECOND, Instant
 from node.registry import UnknownNameError
 from node.settings import NodeSettings
 from node.transports.base import STRAIT, TRANSPORTS
-from node.transports.quic import PORT_OFFSET
-from node.transports.tcp import TcpEndpoint
 from node.workloads.base import SinkFactory, SourceFactory
+
+if TYPE_CHECKING:
+    from node.transports.tcp import TcpEndpoint
 
 
 class OtherTransports:
@@ -96,6 +98,10 @@ class OtherTransports:
     def _start(self, protocol: str) -> None:
         if protocol in self._running:
             return
+        # Not with this module: most agents never carry any of these.
+        from node.transports.quic import PORT_OFFSET
+        from node.transports.tcp import TcpEndpoint
+
         transport, rng = TRANSPORTS[protocol], random.SystemRandom()
         carrier = transport.carrier(self._settings, rng, None)
         core = NodeCore(

@@ -26,7 +26,13 @@ HEAVY = {
 @pytest.mark.parametrize(
     ("module", "spared"),
     [
-        ("node.agent.run", {"node.shaper.client", "node.links.settings", "node.capture"}),
+        (
+            "node.agent.run",
+            {
+                *("node.shaper.client", "node.links.settings", "node.capture", "node.qlog", "tempfile"),
+                *("node.transports.tcp", "node.transports.quic"),
+            },
+        ),
         ("node.shaper.relay", {"subprocess", "asyncio", "ssl", "cryptography", "node.core"}),
         ("node.shaper.__main__", {"subprocess", "asyncio", "ssl", "cryptography", "node.core"}),
         ("node.capture.__main__", {"asyncio", "ssl", "cryptography", "node.core", "node.links"}),
