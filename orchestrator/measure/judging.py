@@ -17,6 +17,7 @@ from orchestrator.measure.intervals import (
     median_interval,
     share_interval,
 )
+from orchestrator.measure.streams import Burst
 
 MILLISECOND, SECOND = 1_000_000, 1_000_000_000
 #: The targets. Delay: 1 % + 0.2 ms of links of 2 ms and more; below, what a busy host's scheduler costs.
@@ -71,6 +72,23 @@ def judge_path(asked: Asked, found: PathFigures, *, size: int, exact: bool) -> I
     if found.oversize:
         detail = f"{found.oversize} frames are larger than the MTU of {asked.mtu}: bursts that nobody split"
         yield Comparison("size", "count", 0.0, float(found.oversize), None, None, OUTSIDE, detail)
+
+
+def judge_burst(found: Burst) -> Comparison:
+    """Return what a burst says: it must be single packets where the link begins."""
+    places = {"at the sender": found.at_sender, "on the link": found.on_link}
+    seen = {place: count for place, count in places.items() if count is not None}
+    asked, fewest = float(found.datagrams), float(min(seen.values()))
+    told = ", ".join(f"{count} {place}" for place, count in seen.items())
+    detail = f"{found.datagrams} datagrams of one call were packets: {told}"
+    if not found.at_sender:
+        return _unjudged("split bursts", "count", asked, None, "the burst was not seen to leave")
+    verdict = OK if set(seen.values()) == {found.datagrams} and not found.oversize else OUTSIDE
+    if found.oversize:
+        detail += f"; {found.oversize} frames larger than the MTU came out"
+    if verdict == OUTSIDE:
+        detail += ": bursts that nobody split, of which one draw of loss or delay hits many"
+    return Comparison("split bursts", "count", asked, fewest, None, None, verdict, detail)
 
 
 def judge_rate(asked: Asked, found: RateFigures, *, exact: bool) -> Iterator[Comparison]:

@@ -13,6 +13,7 @@ from orchestrator.measure.judging import (
     OUTSIDE,
     SECOND,
     Comparison,
+    judge_burst,
     judge_path,
     judge_rate,
 )
@@ -74,13 +75,13 @@ async def _once(
 ) -> dict[str, tuple[Comparison, ...]]:
     streams = {end: path_stream(wanted, effort) for end, wanted in asked.items()}
     sparse = await prober.send(streams, linger=_linger(asked, effort))
-    larger = await prober.burst(list(asked))
+    bursts = await prober.burst(list(asked))
     rows: dict[str, list[Comparison]] = {}
     for end, wanted in asked.items():
-        observed = sparse[end]
-        observed.oversize += larger.get(end, 0)
         size = streams[end].size
-        rows[end] = list(judge_path(wanted, path_figures(observed), size=size, exact=prober.exact))
+        rows[end] = list(judge_path(wanted, path_figures(sparse[end]), size=size, exact=prober.exact))
+        if end in bursts:
+            rows[end].append(judge_burst(bursts[end]))
     for end, train in (await _trains(prober, asked, effort)).items():
         rows[end] += judge_rate(_train_told(asked[end], train), rate_figures(train), exact=prober.exact)
     return {end: tuple(found) for end, found in rows.items()}

@@ -13,64 +13,16 @@ import socket
 import struct
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from orchestrator.errors import ProbeError
-from orchestrator.measure.frames import ETHERTYPE, frame_number, probe_frame
-from orchestrator.measure.streams import Arrival, Observed, Stream
+from orchestrator.measure.bursts import send_bursts
+from orchestrator.measure.ends import ETHERNET_BYTES, LARGEST_FRAME, End
+from orchestrator.measure.frames import frame_number, probe_frame
+from orchestrator.measure.streams import Arrival, Burst, Observed, Stream
 
-_SO_TIMESTAMPNS = 35
-_SO_RCVBUFFORCE = 33
-_UDP_SEGMENT = 103
 _TIMESPEC = struct.Struct("=qq")
-_ETHERNET_BYTES = 14
-#: A whole train of the largest frames waits here, with what the kernel adds to each.
-_RECEIVE_BUFFER = 32 << 20
-_LARGEST_FRAME = 65_600
 #: Frames read at a time before others may send.
 _READ_AT_ONCE = 64
-#: The discard service: nobody answers there, and probes of the protocol look at other ports.
-_DISCARD = 9
-_BURST_SEGMENTS = 8
-_BURST_WAIT = 0.05
-_ETH_P_ALL = 3
-
-
-@dataclass(slots=True)
-class End:
-    """One end of a link, as a prober needs it."""
-
-    #: AF_PACKET sockets, bound to the interface: for frames of probes, and for frames of all kinds.
-    packets: socket.socket
-    everything: socket.socket
-    #: A UDP socket of the node, to send bursts with; None: the node has no IPv4 address there.
-    datagrams: socket.socket | None
-    address: str
-    mac: bytes
-    mtu: int
-
-
-def open_end(interface: str, *, address: str, mac: bytes, mtu: int) -> End:
-    """Return an end of a link; to be called inside the node's network namespace.
-
-    Raises:
-        OSError: a socket cannot be made, which needs CAP_NET_RAW.
-    """
-    packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-    packets.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-    try:
-        packets.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
-    except PermissionError:
-        # Root of a user namespace: up to the system's limit, as anybody.
-        packets.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-    packets.bind((interface, ETHERTYPE))
-    packets.setblocking(False)
-    everything = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-    datagrams = None
-    if address:
-        datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        datagrams.bind((address, 0))
-    return End(packets, everything, datagrams, address, mac, mtu)
 
 
 class PacketProber:
@@ -79,17 +31,13 @@ class PacketProber:
     Args:
         ends: by name, as ``lisbon:eth1``.
         opposite: the name of the other end of each end's link.
-        interfaces: the interface of each end.
     """
 
     exact = False
 
-    def __init__(
-        self, ends: Mapping[str, End], opposite: Mapping[str, str], interfaces: Mapping[str, str]
-    ) -> None:
+    def __init__(self, ends: Mapping[str, End], opposite: Mapping[str, str]) -> None:
         self._ends = ends
         self._opposite = opposite
-        self._interfaces = interfaces
         self._stream = 0
 
     async def send(self, streams: Mapping[str, Stream], *, linger: int) -> Mapping[str, Observed]:
@@ -105,52 +53,21 @@ class PacketProber:
         except OSError as error:
             raise ProbeError(f"the links cannot be measured: {error.strerror or error}") from error
 
-    async def burst(self, ends: Sequence[str]) -> Mapping[str, int]:
-        """Have the kernel of each end's node split one large burst; count frames above the MTU that came.
+    async def burst(self, ends: Sequence[str]) -> Mapping[str, Burst]:
+        """Have the kernel of each end's node split one large burst; return what was seen of it, by end.
 
         Raises:
-            ProbeError: it cannot be sent for a reason other than that the kernel has no such bursts.
+            ProbeError: the links' frames cannot be seen.
         """
         try:
-            return await asyncio.to_thread(self._burst, ends)
+            return await asyncio.to_thread(send_bursts, self._ends, self._opposite, ends)
         except OSError as error:
-            raise ProbeError(f"bursts cannot be sent: {error.strerror or error}") from error
+            raise ProbeError(f"bursts cannot be seen: {error.strerror or error}") from error
 
     def close(self) -> None:
         """Close all sockets."""
         for end in self._ends.values():
-            for opened in (end.packets, end.everything, end.datagrams):
-                if opened is not None:
-                    opened.close()
-
-    def _burst(self, ends: Sequence[str]) -> Mapping[str, int]:
-        sent = [end for end in ends if self._send_burst(end)]
-        time.sleep(_BURST_WAIT if sent else 0)
-        return {end: self._oversize(self._opposite[end]) for end in sent}
-
-    def _send_burst(self, end: str) -> bool:
-        source, target = self._ends[end], self._ends[self._opposite[end]]
-        if source.datagrams is None or not target.address:
-            return False
-        target.everything.bind((self._interfaces[self._opposite[end]], _ETH_P_ALL))
-        target.everything.setblocking(False)
-        size = source.mtu - 28
-        try:
-            source.datagrams.setsockopt(socket.IPPROTO_UDP, _UDP_SEGMENT, size)
-            source.datagrams.sendto(bytes(_BURST_SEGMENTS * size), (target.address, _DISCARD))
-        except OSError:  # a kernel without them leaves none whole
-            return False
-        return True
-
-    def _oversize(self, end: str) -> int:
-        reader, count = self._ends[end].everything, 0
-        while True:
-            try:
-                frame, sender = reader.recvfrom(_LARGEST_FRAME)
-            except BlockingIOError:
-                return count
-            if sender[2] != socket.PACKET_OUTGOING:
-                count += len(frame) > self._ends[end].mtu + _ETHERNET_BYTES
+            end.close()
 
 
 class _Session:
@@ -241,7 +158,7 @@ class _Session:
         observed, reader = self.observed[end], self._targets[end].packets
         for _ in range(_READ_AT_ONCE):
             try:
-                frame, extra, _, _ = reader.recvmsg(_LARGEST_FRAME, socket.CMSG_SPACE(_TIMESPEC.size))
+                frame, extra, _, _ = reader.recvmsg(LARGEST_FRAME, socket.CMSG_SPACE(_TIMESPEC.size))
             except BlockingIOError:
                 return
             number = frame_number(frame, stream=self._stream)
@@ -251,7 +168,7 @@ class _Session:
             whole = self._frame(end, number) if number < observed.stream.count else b""
             at = seconds * 1_000_000_000 + nanoseconds
             observed.arrivals.append(Arrival(number, at, damaged=frame != whole))
-            observed.oversize += len(frame) > self._targets[end].mtu + _ETHERNET_BYTES
+            observed.oversize += len(frame) > self._targets[end].mtu + ETHERNET_BYTES
             self._missing -= 1
 
     @staticmethod
@@ -259,7 +176,7 @@ class _Session:
         """Forget what came of streams before."""
         while True:
             try:
-                reader.recv(_LARGEST_FRAME)
+                reader.recv(LARGEST_FRAME)
             except BlockingIOError:
                 return
 

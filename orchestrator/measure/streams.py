@@ -41,6 +41,18 @@ class Observed:
     oversize: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """Datagrams that a node handed to its kernel in one call, and as how many packets they were seen."""
+
+    datagrams: int
+    at_sender: int
+    #: None: nobody can look there.
+    on_link: int | None
+    #: Frames larger than the link's MTU that came out of it meanwhile.
+    oversize: int = 0
+
+
 class Prober(Protocol):
     """Sends streams over the links of a lab that is up."""
 
@@ -63,9 +75,9 @@ class Prober(Protocol):
         """Let go of what it needs."""
         ...
 
-    async def burst(self, ends: Sequence[str]) -> Mapping[str, int]:
-        """Have the node of each end send one large burst for the kernel to split, and return by end how many
-        frames larger than the link's MTU came out.
+    async def burst(self, ends: Sequence[str]) -> Mapping[str, Burst]:
+        """Have the node of each end send one large burst for the kernel to split, and return by end what was
+        seen of it; an end that cannot send one is not there.
 
         Raises:
             TestbedError: it cannot send or receive.

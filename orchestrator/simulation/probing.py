@@ -7,7 +7,7 @@ from functools import partial
 
 from node.protocol.time import Duration, Instant
 from orchestrator.measure.frames import frame_number, probe_frame
-from orchestrator.measure.streams import Arrival, Observed, Stream
+from orchestrator.measure.streams import Arrival, Burst, Observed, Stream
 from orchestrator.simulation.network import Network
 from orchestrator.simulation.packet import ETHERNET_BYTES, Packet, injected
 from orchestrator.topology.model import LinkEndpoint
@@ -57,7 +57,7 @@ class SimulatedProber:
             self._network.directions[self._ends[end]].taps.pop()
         return found
 
-    async def burst(self, ends: Sequence[str]) -> Mapping[str, int]:
+    async def burst(self, ends: Sequence[str]) -> Mapping[str, Burst]:
         """Return nothing: simulated nodes have no kernel that could leave a burst whole."""
         return {}
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import socket
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from orchestrator.errors import BackendError
-from orchestrator.measure.packets import End, PacketProber, open_end
+from orchestrator.measure.ends import End, open_end, open_passing
+from orchestrator.measure.packets import PacketProber
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import InterfacePlan
+from orchestrator.wiring.commands import DEVICE_A, DEVICE_B
 from orchestrator.wiring.lab import Lab
 from orchestrator.wiring.namespaces import inside
 from orchestrator.wiring.shaping import FORWARD, REVERSE
+
+#: Of a link namespace: where it takes in what its ends send.
+_DEVICES = (DEVICE_A, DEVICE_B)
 
 
 def open_prober(lab: Lab, links: Sequence[str]) -> PacketProber:
@@ -36,12 +42,18 @@ def open_prober(lab: Lab, links: Sequence[str]) -> PacketProber:
     work: dict[Path, Callable[[], dict[str, End]]] = {
         path: partial(_open, found) for path, found in by_namespace.items()
     }
+    records = [link for link in lab.record.links if link.name in set(links)]
     try:
         opened = inside(work)
+        passing = inside({Path(link.namespace): _open_passing for link in records})
     except OSError as error:
         raise BackendError(f"links cannot be measured: {error.strerror}; are you root?") from error
     ends = {name: end for found in opened.values() for name, end in found.items()}
-    return PacketProber(ends, pairs, {name: found.name for name, found in interfaces.items()})
+    for record in records:
+        seen_at = passing[Path(record.namespace)]
+        for name, device, seen in zip((record.a, record.b), _DEVICES, seen_at, strict=True):
+            ends[name].passing, ends[name].passing_interface = seen, device
+    return PacketProber(ends, pairs)
 
 
 async def all_counters(lab: Lab) -> dict[str, dict[str, int]]:
@@ -59,6 +71,10 @@ async def all_counters(lab: Lab) -> dict[str, dict[str, int]]:
 
 def _both(a: LinkEndpoint, b: LinkEndpoint) -> tuple[tuple[LinkEndpoint, LinkEndpoint], ...]:
     return (a, b), (b, a)
+
+
+def _open_passing() -> tuple[socket.socket, ...]:
+    return tuple(open_passing() for _ in _DEVICES)
 
 
 def _open(interfaces: dict[str, InterfacePlan]) -> dict[str, End]:

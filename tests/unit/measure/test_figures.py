@@ -7,9 +7,9 @@ import pytest
 from orchestrator.measure.asked import Asked
 from orchestrator.measure.figures import path_figures, rate_figures
 from orchestrator.measure.frames import frame_number, is_probe, probe_frame
-from orchestrator.measure.judging import OK, OUTSIDE, UNJUDGED, judge_path, judge_rate
+from orchestrator.measure.judging import OK, OUTSIDE, UNJUDGED, judge_burst, judge_path, judge_rate
 from orchestrator.measure.links import SHORT, path_stream, train_stream
-from orchestrator.measure.streams import Arrival, Observed, Stream
+from orchestrator.measure.streams import Arrival, Burst, Observed, Stream
 
 MS = 1_000_000
 MAC = bytes(6)
@@ -109,6 +109,17 @@ def test_burst_that_nobody_split_is_found_by_its_size() -> None:
     found = observed(*((number, MS) for number in range(20)), count=20)
     found.oversize = 1
     assert judged(Asked(delay=MS), found)["size"] == OUTSIDE
+
+
+def test_burst_is_right_only_as_single_packets_at_the_sender_and_on_the_link() -> None:
+    assert judge_burst(Burst(8, at_sender=8, on_link=8)).verdict == OK
+    assert judge_burst(Burst(8, at_sender=8, on_link=None)).verdict == OK
+    whole = judge_burst(Burst(8, at_sender=1, on_link=1))
+    assert (whole.verdict, whole.measured) == (OUTSIDE, 1)
+    assert "1 at the sender, 1 on the link: bursts that nobody split" in whole.detail
+    assert judge_burst(Burst(8, at_sender=8, on_link=1)).verdict == OUTSIDE
+    assert judge_burst(Burst(8, at_sender=8, on_link=8, oversize=1)).verdict == OUTSIDE
+    assert judge_burst(Burst(8, at_sender=0, on_link=0)).verdict == UNJUDGED
 
 
 def test_sender_that_is_too_slow_says_nothing_of_a_rate() -> None:
