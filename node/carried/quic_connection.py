@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -38,6 +39,10 @@ class Owner(Protocol):
 
     def know(self, connection_id: bytes, connection: QuicConnection | None) -> None:
         """Route datagrams to this ID to a connection; None: to no connection any more."""
+        ...
+
+    def chance(self) -> AbstractContextManager[None]:
+        """Have aioquic work with the endpoint's chance."""
         ...
 
 
@@ -105,7 +110,8 @@ class QuicConnection:
         if not self.may_open_stream():
             raise LocalProtocolError("the peer allows no more streams for now")
         stream_id: int = self._inner.get_next_available_stream_id()
-        self._inner.send_stream_data(stream_id, b"")
+        with self._endpoint.chance():  # it makes the stream
+            self._inner.send_stream_data(stream_id, b"")
         self._opened += 1
         return stream_id
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import importlib.util
+import json
 import random
 import ssl
 from collections import deque
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, ClassVar
 
+from node.carried.due_times import DueTimes
 from node.carried.quic_connection import QuicConnection
 from node.carrier import Carrier
 from node.protocol.datagrams import MAX_BURST_BYTES, MAX_SEGMENTS, Burst, SocketAddress, Transmit
@@ -40,6 +42,7 @@ IDLE_SECONDS = 30.0
 MAX_CONNECTIONS = 1024
 DEFAULT_DATAGRAM_BYTES = 1452
 CONNECTION_ID_BYTES = 8
+TOKEN_BYTES = 8
 _NOT_THERE = "QUIC flows need aioquic, which is not installed: pip install 'narrows[quic]'"
 
 
@@ -80,13 +83,15 @@ class QuicEndpoint:
         self._rng = rng
         self._seed = hashlib.sha256(b"narrows quic " + node.private_key).digest()
         self._key_log = None if key_log is None else _KeyLog(key_log)
-        self._connections: dict[QuicConnection, None] = {}
+        #: Each with the IDs that lead to it.
+        self._connections: dict[QuicConnection, dict[bytes, None]] = {}
+        self._timers: DueTimes[QuicConnection] = DueTimes()
         self._by_id: dict[bytes, QuicConnection] = {}
         self._events: deque[tuple[QuicConnection, Event]] = deque()
         self._dirty: dict[QuicConnection, None] = {}
         self._outgoing: deque[tuple[bytes, SocketAddress]] = deque()
-        #: Settings of connections to come, first come first served.
-        self._expected: deque[Mapping[str, Any]] = deque()
+        #: Settings of connections to come, by the token that tells of them.
+        self._expected: dict[bytes, list[Mapping[str, Any]]] = {}
         self._now: Instant = 0
 
     def configure(self, workload: str, settings: Mapping[str, object]) -> Mapping[str, Any]:
@@ -103,7 +108,7 @@ class QuicEndpoint:
         """Take a received burst of datagrams."""
         self._now = now
         buffer, size = burst.buffer, burst.segment_size
-        with self._chance():
+        with self.chance():
             for start in range(0, len(buffer), size):
                 datagram = bytes(buffer[start : start + size])
                 connection = self._connection_of(datagram)
@@ -114,12 +119,10 @@ class QuicEndpoint:
     def handle_timeout(self, *, now: Instant) -> None:
         """Do what is due at all connections."""
         self._now = now
-        with self._chance():
-            for connection in list(self._connections):
-                due = connection.next_timeout()
-                if due is not None and now >= due:
-                    connection.handle_timeout(now=now)
-                    self._after(connection)
+        with self.chance():
+            for connection in self._timers.take(now):
+                connection.handle_timeout(now=now)
+                self._after(connection)
 
     # What the caller wants.
 
@@ -130,7 +133,7 @@ class QuicEndpoint:
         self._now = now
         host, port = peer.socket_address
         settings = configuration or {}
-        with self._chance():
+        with self.chance():
             inner = library.QuicConnection(configuration=self._configuration(settings, is_client=True))
             inner.connect((host, port + PORT_OFFSET), now=now / SECOND)
         connection = QuicConnection(inner, self, initiator=True, settings=settings)
@@ -139,12 +142,12 @@ class QuicEndpoint:
 
     def expect(self, peer_address: int, configuration: Any) -> None:
         """Take the next connection with settings of its own."""
-        self._expected.append(configuration)
+        self._expected.setdefault(_token(configuration), []).append(configuration)
 
     def expect_no_more(self, peer_address: int, configuration: Any) -> None:
         """Take back one ``expect``, if its connection has not come."""
-        if configuration in self._expected:
-            self._expected.remove(configuration)
+        if waiting := self._expected.get(_token(configuration)):
+            waiting.pop()
 
     def close(self, *, now: Instant) -> None:
         """Close all connections."""
@@ -156,7 +159,7 @@ class QuicEndpoint:
     def transmit(self, *, now: Instant) -> Transmit | None:
         """Return the next burst to send, or None."""
         self._now = now
-        with self._chance():
+        with self.chance():
             while not self._outgoing and self._dirty:
                 connection = next(iter(self._dirty))
                 del self._dirty[connection]
@@ -187,8 +190,7 @@ class QuicEndpoint:
         """Return when ``handle_timeout`` is to be called at the latest."""
         if self._dirty:
             return self._now
-        due = [at for connection in self._connections if (at := connection.next_timeout()) is not None]
-        return min(due, default=None)
+        return self._timers.next()
 
     @property
     def connections(self) -> tuple[QuicConnection, ...]:
@@ -207,23 +209,54 @@ class QuicEndpoint:
 
     def know(self, connection_id: bytes, connection: QuicConnection | None) -> None:
         """Route datagrams to this ID to a connection; None: to no connection any more."""
-        if connection is None:
-            self._by_id.pop(connection_id, None)
-        else:
+        known = self._by_id.pop(connection_id, None)
+        if known is not None:
+            self._connections[known].pop(connection_id, None)
+        if connection is not None:
             self._by_id[connection_id] = connection
+            self._connections[connection][connection_id] = None
+
+    @contextmanager
+    def chance(self) -> Iterator[None]:
+        """Have aioquic draw from our generator while it works; a real node's own is the system's anyway.
+
+        Its streams are then found in the same order in each run as well.
+        """
+        if isinstance(self._rng, random.SystemRandom):
+            yield
+            return
+        from aioquic import tls
+        from aioquic.quic import connection, packet
+
+        modules: list[Any] = [tls, connection, packet]
+        before = [module.os for module in modules]
+        library: Any = connection
+        stream = library.QuicStream
+        for module in modules:
+            module.os = _Chance(self._rng)
+        library.QuicStream = _ordered_stream()
+        try:
+            yield
+        finally:
+            library.QuicStream = stream
+            for module, found in zip(modules, before, strict=True):
+                module.os = found
 
     def _keep(self, connection: QuicConnection) -> None:
-        self._connections[connection] = None
+        self._connections[connection] = {}
         self.know(connection.first_id, connection)
         self.wake(connection)
 
     def _after(self, connection: QuicConnection, *, sends: bool = True) -> None:
         connection.take_events()
         if connection.gone:
-            self._connections.pop(connection, None)
-            self._by_id = {key: found for key, found in self._by_id.items() if found is not connection}
+            for connection_id in self._connections.pop(connection, ()):
+                del self._by_id[connection_id]
+            self._timers.set(connection, None)
         elif sends:
             self.wake(connection)
+        else:
+            self._timers.set(connection, connection.next_timeout())
 
     def _connection_of(self, datagram: bytes) -> QuicConnection | None:
         """Return the connection of a datagram; an Initial of a client makes one."""
@@ -240,14 +273,15 @@ class QuicEndpoint:
             return found
         if header.version != QuicProtocolVersion.VERSION_1 or len(self._connections) >= MAX_CONNECTIONS:
             return None
-        settings = self._expected.popleft() if self._expected else {}
+        waiting = self._expected.get(header.token)
+        settings = waiting.pop() if waiting else {}
         inner = library.QuicConnection(
             configuration=self._configuration(settings, is_client=False),
             original_destination_connection_id=header.destination_cid,
         )
         connection = QuicConnection(inner, self, initiator=False, settings=settings)
-        self.know(header.destination_cid, connection)
         self._keep(connection)
+        self.know(header.destination_cid, connection)
         return connection
 
     def _configuration(self, settings: Mapping[str, Any], *, is_client: bool) -> Any:
@@ -264,6 +298,7 @@ class QuicEndpoint:
             max_data=WINDOW_BYTES,
             max_stream_data=WINDOW_BYTES,
             idle_timeout=IDLE_SECONDS,
+            token=_token(settings) if is_client else b"",
             connection_id_length=CONNECTION_ID_BYTES,
             secrets_log_file=self._key_log,
             verify_mode=ssl.CERT_NONE if is_client else None,
@@ -273,24 +308,14 @@ class QuicEndpoint:
             configuration.certificate, configuration.private_key = _certificate(self._seed)
         return configuration
 
-    @contextmanager
-    def _chance(self) -> Iterator[None]:
-        """Have aioquic draw from our generator while it works; a real node's own is the system's anyway."""
-        if isinstance(self._rng, random.SystemRandom):
-            yield
-            return
-        from aioquic import tls
-        from aioquic.quic import connection, packet
 
-        modules: list[Any] = [tls, connection, packet]
-        before = [module.os for module in modules]
-        for module in modules:
-            module.os = _Chance(self._rng)
-        try:
-            yield
-        finally:
-            for module, found in zip(modules, before, strict=True):
-                module.os = found
+def _token(settings: Mapping[str, Any]) -> bytes:
+    """Return what a client says of its settings in its Initial, for the server to take the same.
+
+    Several flows may begin at once and their Initials overtake each other; whose is whose shows nowhere else
+    before the server must have chosen. A server that does not know a token is to ignore it (RFC 9000 §8.1.3).
+    """
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).digest()[:TOKEN_BYTES]
 
 
 class _Chance:
@@ -298,6 +323,22 @@ class _Chance:
 
     def __init__(self, rng: random.Random) -> None:
         self.urandom = rng.randbytes
+
+
+@lru_cache(maxsize=1)
+def _ordered_stream() -> Any:
+    """Return aioquic's stream, hashed by its id.
+
+    What was sent in a packet goes to the end of the queue in the order of a *set* of streams: by default that
+    follows from where in memory they are, and two runs of one seed differ.
+    """
+    from aioquic.quic.stream import QuicStream
+
+    class OrderedStream(QuicStream):  # type: ignore[misc]  # aioquic may not be there
+        def __hash__(self) -> int:
+            return -1 if self.stream_id is None else hash(self.stream_id)
+
+    return OrderedStream
 
 
 class _KeyLog:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from node.carried.quic_connection import QuicConnection
+from node.protocol.datagrams import Burst
+from node.protocol.identity import Identity, Peer
+from node.protocol.time import MILLISECOND, SECOND
+from node.settings import NodeSettings
 from node.transports.base import TRANSPORTS
+from node.transports.quic import QuicEndpoint
 from orchestrator.errors import EnvironmentMissingError, NotSupportedError
 from orchestrator.experiment.selection import select_backend
 from orchestrator.results import RunResult, Verdict
@@ -47,14 +54,95 @@ def test_flows_over_quic_run_on_virtual_time(tmp_path: Path) -> None:
 
 def test_the_same_seed_gives_the_same_run_over_quic(tmp_path: Path) -> None:
     first, again = simulated(tmp_path / "1"), simulated(tmp_path / "2")
-    # But for the flow of many streams: whose turn is next after a packet of several follows from where in
-    # memory aioquic has them (it keeps those of one packet in a set of objects).
     figures = [
-        [(flow.name, flow.seconds, flow.statistics) for flow in result.flows if flow.name != "ask"]
-        for result in (first, again)
+        [(flow.name, flow.seconds, flow.statistics) for flow in result.flows] for result in (first, again)
     ]
-    assert len(figures[0]) == 3
+    assert len(figures[0]) == 4
     assert figures[0] == figures[1]
+
+
+class Ends:
+    """Two endpoints, and nothing between them: what one sends the other has at once."""
+
+    def __init__(self) -> None:
+        missing = TRANSPORTS["quic"].missing({})
+        if missing is not None:
+            pytest.skip(missing)
+        keys = {"left": b"l" * 32, "right": b"r" * 32}
+        self.peer = Peer(Identity(keys["right"]).public_key, ("right", 1))
+        self.ends = {
+            name: QuicEndpoint(NodeSettings(name, key, (name, 1)), Random(name), None)
+            for name, key in keys.items()
+        }
+        self.left, self.right = self.ends["left"], self.ends["right"]
+        self.now = SECOND
+
+    def connect(self, **settings: object) -> QuicConnection:
+        """Begin a connection with these settings."""
+        return self.left.connect(self.peer, configuration=settings, now=self.now)
+
+    def step(self) -> bool:
+        """Let both send and receive, a millisecond later; False: there was nothing."""
+        self.now += MILLISECOND
+        sent = False
+        for name, other in (("left", self.right), ("right", self.left)):
+            due = self.ends[name].next_timeout()
+            if due is not None and due <= self.now:
+                self.ends[name].handle_timeout(now=self.now)
+            while (transmit := self.ends[name].transmit(now=self.now)) is not None:
+                sent = True
+                burst = Burst((name, 2), memoryview(bytes(transmit.buffer)), transmit.segment_size)
+                other.receive(burst, now=self.now)
+        return sent
+
+    def run(self) -> None:
+        """Go on until both have been silent for 50 ms."""
+        silent = 0
+        while silent < 50:
+            silent = 0 if self.step() else silent + 1
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_flows_that_begin_together_have_their_own_settings(first: int) -> None:
+    """Whichever Initial comes first; and what nobody awaits has none."""
+    pair = Ends()
+    wanted: list[dict[str, object]] = [{"congestion": "reno"}]
+    wanted.append({"congestion": "cubic", "max_datagram_size": 1300})
+    for settings in wanted:
+        pair.right.expect(0, settings)
+    for number in (first, 1 - first, 0):
+        pair.connect(**wanted[number])
+        pair.step()
+    pair.run()
+    found = [c.statistics() for c in pair.right.connections]
+    chosen = [(c.congestion, c.datagram_size) for c in found]
+    theirs = [("reno", 1452), ("cubic", 1300)]
+    assert chosen == [theirs[first], theirs[1 - first], ("cubic", 1452)]
+
+
+def test_idle_connections_cost_a_busy_one_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted: how often any connection is asked when it is due, while one of few and of many is busy."""
+    asked = 0
+    ask = QuicConnection.next_timeout
+
+    def count(connection: QuicConnection) -> int | None:
+        nonlocal asked
+        asked += 1
+        return ask(connection)
+
+    monkeypatch.setattr(QuicConnection, "next_timeout", count)
+    costs = []
+    for idle in (1, 16):
+        pair = Ends()
+        connections = [pair.connect() for _ in range(1 + idle)]
+        pair.run()
+        assert all(connection.writable for connection in connections)
+        asked = 0
+        busy = connections[0]
+        busy.write(busy.open_stream(), bytes(200_000), end=True)
+        pair.run()
+        costs.append(asked)
+    assert costs[0] == costs[1] > 0
 
 
 def test_tcp_is_refused_before_anything_is_made(tmp_path: Path) -> None:
