@@ -263,6 +263,8 @@ class IncastTarget(Side):
         """Leave the meeting, and keep a place in it."""
         if self._meeting is not None:
             self._meeting.withdraw(self)
+            if not self._meeting.sides:
+                self._forget()
 
     def abort(self) -> None:
         """Tell the other members."""

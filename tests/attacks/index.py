@@ -25,6 +25,7 @@ _IDS = "unit/protocol/test_connection_ids.py::"
 _RETRY = "simulation/test_retry.py::"
 _SET_UP = "attacks/test_set_up.py::"
 _EARLY = "simulation/test_early_data.py::"
+_FLOWS = "simulation/test_node_flows.py::"
 
 ENTRIES = (
     Entry(
@@ -160,6 +161,9 @@ ENTRIES = (
             _SET_UP + "test_what_was_awaited_outlives_an_initiation_of_before",
             _EARLY + "test_early_data_copied_to_elsewhere_first_is_lost_to_nobody",
             _EARLY + "test_a_copied_connection_id_with_another_ticket_keeps_nobodys_early_data_out",
+            _FLOWS + "test_a_copy_of_early_data_that_comes_first_takes_the_flow_from_nobody",
+            _FLOWS + "test_copies_of_each_connection_of_a_flow_take_none_of_them",
+            _FLOWS + "test_a_copy_alone_keeps_the_flow_waiting_for_its_peer",
         ),
     ),
     Entry(
@@ -167,6 +171,7 @@ ENTRIES = (
         (
             _SET_UP + "test_a_nat_that_forgets_its_mapping_during_set_up_keeps_nobody_out",
             _SET_UP + "test_a_nat_that_forgets_its_mapping_before_completion_keeps_nobody_out",
+            _FLOWS + "test_early_data_from_the_port_before_takes_the_flow_from_nobody",
         ),
     ),
     Entry(

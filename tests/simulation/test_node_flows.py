@@ -71,22 +71,32 @@ FLOWS_WITH_EARLY_DATA = [
 class EarlyFlow:
     """Two nodes that know each other, and a flow between them that has just begun with early data.
 
-    ``flight`` is what its source sent at once, which has not arrived yet.
+    ``flight`` is what its source sent at once, which has not arrived yet. ``behind``: the name of another
+    flow, which is under way already, without early data.
     """
 
-    def __init__(self, workload: str, options: dict[str, object], connections: int = 1) -> None:
+    def __init__(
+        self, workload: str, options: dict[str, object], connections: int = 1, behind: str = ""
+    ) -> None:
         self.pair = NodePair(self._fate, transport={"early_data": True})
         self.flight: list[bytes] = []
         self.loses_responses = False
         self.pair.flow("first", "bulk", size=1)
         self.pair.run_until_finished("first")
+        common = {"workload": workload, "options": options, "connections": connections}
+        if behind:
+            self._start(behind, transport={"early_data": False}, **common)
+            while not any(e.node == "right" and e.data.get("flow") == behind for e in self.pair.events):
+                assert self.pair.step()
         self.flight.clear()
         self.pair.events.clear()
-        common = {"workload": workload, "options": options, "connections": connections}
-        for node, role, peer in (("right", "target", "left"), ("left", "source", "right")):
-            reply = self.pair.command(node, "start_flow", flow="f", role=role, peer=peer, **common)
-            assert reply.ok, reply.error
+        self._start("f", **common)
         assert [packet[0] for packet in self.flight][:2] == [INITIATION, EARLY]
+
+    def _start(self, name: str, **common: object) -> None:
+        for node, role, peer in (("right", "target", "left"), ("left", "source", "right")):
+            reply = self.pair.command(node, "start_flow", flow=name, role=role, peer=peer, **common)
+            assert reply.ok, reply.error
 
     def _fate(self, datagram: bytearray, rng: Random) -> list[Duration]:
         if datagram[0] in (INITIATION, EARLY):
@@ -130,6 +140,18 @@ def test_early_data_from_the_port_before_takes_the_flow_from_nobody(
         assert flow.pair.step()
     flow.loses_responses, flow.pair.ports["left"] = False, 77
     flow.expect_one_good_flow()
+
+
+def test_a_member_of_an_incast_whose_copy_came_first_keeps_its_place() -> None:
+    """The round has begun with the copy: neither the others nor the true one may miss it, or begin twice."""
+    options: dict[str, object] = {"size": 1000, "rounds": 3, "group": "g", "members": 2}
+    flow = EarlyFlow("incast", options, behind="other")
+    for datagram in flow.flight:
+        flow.pair.inject("right", datagram, ("elsewhere", 1))
+    for name in ("f", "other"):
+        source, target = flow.pair.run_until_finished(name)
+        assert (source["ok"], target["ok"]) == (True, True), (source["error"], target["error"])
+        assert source["bytes"] == target["bytes"] == 3000
 
 
 def test_copies_of_each_connection_of_a_flow_take_none_of_them() -> None:
