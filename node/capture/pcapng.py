@@ -42,7 +42,8 @@ _EPB_FLAGS = 2
 _ISB_RECEIVED, _ISB_DROPPED = 4, 5
 # An Enhanced Packet Block up to the frame, and behind it when its only option is the direction.
 _EPB = struct.Struct("<IIIIIII")
-_TAIL = struct.Struct("<HHIII")
+_TAIL = struct.Struct("<IIII")
+_FLAGS_HEAD = 4 << 16 | _EPB_FLAGS
 
 
 class Direction(IntEnum):
@@ -229,71 +230,83 @@ class Capture:
             raise CaptureError(f"{path}: cannot be read: {error.strerror}") from error
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield the frames in the file's order (CaptureError where the file is damaged)."""
-        offset, number, end = 0, 0, len(self.data)
+        """Yield the frames in the file's order (CaptureError where the file is damaged).
+
+        Blocks as our own writers make them are read here; what is not exactly so takes the general path.
+        """
+        data, offset, number, end = self.data, 0, 0, len(self.data)
         if end == 0:
             self.truncated_at = 0
+        last, plain = end - _EPB.size - _TAIL.size, frozenset[int]()
+        unpack_head, unpack_tail, new = _EPB.unpack_from, _TAIL.unpack_from, tuple.__new__
         while offset < end:
-            if end - offset < 12:
+            if offset <= last:
+                kind, length, interface, high, low, size, original = unpack_head(data, offset)
+                tail = offset + _EPB.size + size + -size % 4
+                behind = offset + length
+                if (
+                    kind == ENHANCED_PACKET
+                    and interface in plain
+                    and tail + _TAIL.size == behind
+                    and behind <= end
+                ):
+                    option_head, direction, options_end, again = unpack_tail(data, tail)
+                    if option_head == _FLAGS_HEAD and again == length and not options_end:
+                        number += 1
+                        start = offset + _EPB.size
+                        at = high << 32 | low
+                        yield new(
+                            Frame,
+                            (number, interface, at, data[start : start + size], original, direction & 3),
+                        )
+                        offset = behind
+                        continue
+            length, frame = self._block(offset, number + 1)
+            if not length:
                 self.truncated_at = offset
                 return
-            frame = self._plain_packet(offset, number + 1)
             if frame is not None:
                 number += 1
-                yield frame[1]
-                offset += frame[0]
-                continue
-            kind, length = self._block_head(offset)
-            if offset + length > end:
-                self.truncated_at = offset
-                return
-            (again,) = struct.unpack_from(self._order + "I", self.data, offset + length - 4)
-            if again != length:
-                raise self._error(offset, f"a block of {length} bytes ends with length {again}")
-            body = self.data[offset + 8 : offset + length - 4]
-            if kind == ENHANCED_PACKET:
-                number += 1
-                yield self._packet(body, offset, number)
-            elif kind == INTERFACE_DESCRIPTION:
-                self._interface(body, offset)
-            elif kind == INTERFACE_STATISTICS:
-                self._statistics(body, offset)
-            elif kind == SECTION_HEADER:
-                self.interfaces.clear()
-                options = self._options(body, 16, offset)
-                self.comments += [bytes(value).decode() for code, value in options if code == OPTION_COMMENT]
-            elif kind == SIMPLE_PACKET:
-                raise self._error(offset, "a Simple Packet Block has no time stamp: write Enhanced ones")
+                yield frame
+            else:
+                plain = self._plain_interfaces()
             offset += length
 
-    def _plain_packet(self, offset: int, number: int) -> tuple[int, Frame] | None:
-        """Return length and frame of an Enhanced Packet Block as our own writers make it: the fast path.
-
-        Nothing is an error here: what is not exactly as expected takes the general path.
-        """
-        data = self.data
-        if self._order != "<" or offset + _EPB.size > len(data):
-            return None
-        kind, length, interface, high, low, size, original = _EPB.unpack_from(data, offset)
-        if kind != ENHANCED_PACKET or interface >= len(self.interfaces):
-            return None
-        tail = offset + _EPB.size + size + -size % 4
-        described = self.interfaces[interface]
-        if (
-            tail + _TAIL.size != offset + length
-            or offset + length > len(data)
-            or described.numerator != 1
-            or described.denominator != 1
-        ):
-            return None
-        code, code_size, direction, end, again = _TAIL.unpack_from(data, tail)
-        if (code, code_size, end, again) != (_EPB_FLAGS, 4, 0, length):
-            return None
-        start = offset + _EPB.size
-        frame = Frame(
-            number, interface, high << 32 | low, data[start : start + size], original, direction & 3
+    def _plain_interfaces(self) -> frozenset[int]:
+        """Return the interfaces whose blocks are as our own writers make them: little-endian, in ns."""
+        if self._order != "<":
+            return frozenset()
+        return frozenset(
+            number
+            for number, one in enumerate(self.interfaces)
+            if one.numerator == 1 and one.denominator == 1
         )
-        return length, frame
+
+    def _block(self, offset: int, number: int) -> tuple[int, Frame | None]:
+        """Take any block; return its length and the frame in it, if it holds one; length 0: it is cut off."""
+        end = len(self.data)
+        if end - offset < 12:
+            return 0, None
+        kind, length = self._block_head(offset)
+        if offset + length > end:
+            return 0, None
+        (again,) = struct.unpack_from(self._order + "I", self.data, offset + length - 4)
+        if again != length:
+            raise self._error(offset, f"a block of {length} bytes ends with length {again}")
+        body = self.data[offset + 8 : offset + length - 4]
+        if kind == ENHANCED_PACKET:
+            return length, self._packet(body, offset, number)
+        if kind == INTERFACE_DESCRIPTION:
+            self._interface(body, offset)
+        elif kind == INTERFACE_STATISTICS:
+            self._statistics(body, offset)
+        elif kind == SECTION_HEADER:
+            self.interfaces.clear()
+            options = self._options(body, 16, offset)
+            self.comments += [bytes(value).decode() for code, value in options if code == OPTION_COMMENT]
+        elif kind == SIMPLE_PACKET:
+            raise self._error(offset, "a Simple Packet Block has no time stamp: write Enhanced ones")
+        return length, None
 
     def _block_head(self, offset: int) -> tuple[int, int]:
         kind: int

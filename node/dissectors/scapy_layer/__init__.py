@@ -37,6 +37,7 @@ from node.dissectors.scapy_layer.frames import (
     StopSending,
     Stream,
     StreamDataBlocked,
+    dissect_frame,
     dissect_frames,
 )
 from node.dissectors.scapy_layer.packets import (
@@ -119,6 +120,7 @@ __all__ = [
     "Strait",
     "Stream",
     "StreamDataBlocked",
+    "dissect_frame",
     "dissect_frames",
     "protect",
     "setup_bytes",

@@ -303,18 +303,24 @@ FRAME_TYPES: dict[int, type[Frame]] = {
 
 def dissect_frames(payload: bytes) -> list[Frame]:
     """Return the frames of a payload in clear (MalformedError if it is not a sequence of at least one)."""
-    if not payload:
-        raise MalformedError("5-1", "a packet without frames")
     frames: list[Frame] = []
-    while payload:
-        kind = FRAME_TYPES.get(payload[0])
-        if kind is None:
-            raise MalformedError("5-1", f"unknown frame type 0x{payload[0]:02x}")
-        frame = kind()
-        # The fields only: what scapy's full dissection adds (payload layers, copies) costs five times that.
-        payload = frame.do_dissect(payload)
+    while payload or not frames:
+        frame, payload = dissect_frame(payload)
         frames.append(frame)
     return frames
+
+
+def dissect_frame(payload: bytes) -> tuple[Frame, bytes]:
+    """Return the first frame of a payload in clear, and the rest (MalformedError if there is none)."""
+    if not payload:
+        raise MalformedError("5-1", "a packet without frames")
+    kind = FRAME_TYPES.get(payload[0])
+    if kind is None:
+        raise MalformedError("5-1", f"unknown frame type 0x{payload[0]:02x}")
+    frame = kind()
+    # The fields only: what scapy's full dissection adds (payload layers, copies) costs five times that.
+    rest: bytes = frame.do_dissect(payload)
+    return frame, rest
 
 
 class Frames(Packet):

@@ -9,18 +9,16 @@ from node.dissectors.protection import HEADER_BYTES, TAG_BYTES, Bytes, TagError,
 from node.dissectors.scapy_layer import (
     EARLY,
     MalformedError,
-    Message,
     NewConnectionId,
     Padding,
     Ping,
     ResetStream,
     StopSending,
-    Stream,
-    dissect_frames,
 )
 from orchestrator.probes.wire.contents import Contents
 from orchestrator.probes.wire.ends import Packet
 from orchestrator.probes.wire.flow import Flow
+from orchestrator.probes.wire.frames import AnyFrame, StreamFrame, read_frames
 from orchestrator.probes.wire.headers import address_bytes, address_text
 from orchestrator.probes.wire.key_log import Secrets
 from orchestrator.probes.wire.phases import PhaseReader
@@ -35,7 +33,7 @@ MAX_AMPLIFICATION = 3
 #: Packets whose tag is wrong that are looked into for frames in clear; damage makes many.
 _MOST_UNOPENED = 1000
 #: SPEC 15-3.
-_EARLY_FRAMES = (Padding, Ping, Stream, Message, ResetStream, StopSending)
+_EARLY_FRAMES = (StreamFrame, Padding, Ping, ResetStream, StopSending)
 
 
 @dataclass(slots=True, eq=False)
@@ -193,15 +191,15 @@ class Connections:
                 self._slipped(datagram, clear, number, connection, direction)
             return
         try:
-            frames = dissect_frames(clear)
+            frames = read_frames(clear)
         except MalformedError as error:
             self._suspects.add(datagram, error.rule, str(error), "frames of section 5", intact=True)
             return
-        odd = [frame.name for frame in frames if not isinstance(frame, _EARLY_FRAMES)]
-        if datagram.payload[0] == EARLY and odd:
-            self._suspects.add(datagram, "15-3", f"{odd[0]} in an EARLY packet", "none", intact=True)
+        if datagram.payload[0] == EARLY:
+            self._check_early(datagram, frames)
         flow.packets[number] = datagram
-        flow.largest = max(flow.largest, number)
+        if number > flow.largest:
+            flow.largest = number
         self.good.append(datagram)
         flow.take(datagram, frames, self._suspects)
         try:
@@ -210,16 +208,21 @@ class Connections:
             return
         flow.sent[number] = packet
         connection.watchers[direction].take(packet, clear, frames)
-        for frame in frames:
+        for frame in packet.control:
             if isinstance(frame, NewConnectionId):  # SPEC 13.1: for packets that come back
                 self._by_cid[frame.connection_id] = connection, 1 - direction
+
+    def _check_early(self, datagram: Datagram, frames: list[AnyFrame]) -> None:
+        odd = [frame.name for frame in frames if not isinstance(frame, _EARLY_FRAMES)]
+        if odd:
+            self._suspects.add(datagram, "15-3", f"{odd[0]} in an EARLY packet", "none", intact=True)
 
     def _slipped(
         self, datagram: Datagram, clear: bytes, number: int, connection: Connection, direction: int
     ) -> None:
         """Remember damage with a right tag: its target takes it for the packet."""
         try:
-            packet = Packet.of(datagram, number, connection.readers[direction].phase, dissect_frames(clear))
+            packet = Packet.of(datagram, number, connection.readers[direction].phase, read_frames(clear))
         except MalformedError:
             return
         connection.flows[direction].slipped.append(packet)

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from node.dissectors import repair
-from node.dissectors.scapy_layer import FecRepair, Frame, MalformedError, Stream
+from node.dissectors.protection import HEADER_BYTES
+from node.dissectors.scapy_layer import FecRepair, MalformedError
 from orchestrator.probes.wire.ends import Packet
+from orchestrator.probes.wire.frames import AnyFrame, StreamFrame
 from orchestrator.probes.wire.key_log import Secrets
 from orchestrator.probes.wire.sightings import Datagram
 from orchestrator.probes.wire.suspects import Suspects
@@ -25,6 +27,8 @@ _NEEDLE_EVERY = 7
 _ENOUGH = 16_384
 #: χ² of 255 degrees of freedom: mean 255, standard deviation 22.6; beyond 12 of these chance is no reason.
 _MOST_CHI_SQUARED = 255 + 12 * 22.6
+#: Datagrams that are searched together.
+_SEARCHED = 128
 #: Clear payloads that are kept for repair: blocks of one direction do not overlap, so the newest do.
 _KEPT = 2048
 
@@ -52,18 +56,18 @@ class Contents:
         #: Found at once, with its datagram: reported when all is there.
         self._found: list[tuple[Datagram, str, str, str]] = []
 
-    def take(self, packet: Packet, clear: bytes, frames: list[Frame]) -> None:
+    def take(self, packet: Packet, clear: bytes, frames: list[AnyFrame]) -> None:
         """Take a packet, its payload in clear, and its frames."""
         datagram = packet.datagram
         if self._is_sealed:
-            begins = any(segment.start == 0 for segment in packet.segments)
-            self._look_for(datagram, frames, keep=begins or packet.number % _NEEDLE_EVERY == 0)
-            sealed = np.frombuffer(datagram.payload, dtype=np.uint8)[13:]
+            if packet.segments:
+                self._look_for(packet, frames)
+            sealed = np.frombuffer(datagram.payload, np.uint8, offset=HEADER_BYTES)
             self._counts += np.bincount(sealed, minlength=256)
             self._last = datagram
         if not self._keeps:
             return
-        for frame in frames:
+        for frame in packet.control:
             if isinstance(frame, FecRepair):
                 self._check_symbol(datagram, frame)
         self._kept[packet.number] = bytes(clear)
@@ -83,9 +87,13 @@ class Contents:
             found = f"sealed bytes with χ² of {chi_squared:.0f} over {total} bytes"
             suspects.misconduct(self._last, "4.1-1", found, f"at most {_MOST_CHI_SQUARED:.0f}, as of chance")
 
-    def _look_for(self, datagram: Datagram, frames: list[Frame], *, keep: bool) -> None:
+    def _look_for(self, packet: Packet, frames: list[AnyFrame]) -> None:
+        datagram, payload = packet.datagram, bytes(packet.datagram.payload)
+        keep = len(self.needles) < MAX_NEEDLES and (
+            packet.number % _NEEDLE_EVERY == 0 or any(segment.start == 0 for segment in packet.segments)
+        )
         for needle in _needles(frames):
-            if bytes(datagram.payload).find(needle) >= 0:
+            if needle in payload:
                 self._found.append((datagram, "4.1-1", "stream data in clear in its own packet", "sealed"))
             elif keep and len(self.needles) < MAX_NEEDLES:
                 self.needles.append(needle)
@@ -117,19 +125,33 @@ class Contents:
             self._found.append((datagram, rule, f"a wrong {found}", "what follows from these packets"))
 
 
-def _needles(frames: list[Frame]) -> Iterator[bytes]:
+def _needles(frames: list[AnyFrame]) -> Iterator[bytes]:
     for frame in frames:
-        if isinstance(frame, Stream):
-            needle = frame.fields["data"][:_NEEDLE]
+        if isinstance(frame, StreamFrame):
+            needle = frame.data[:_NEEDLE]
             if len(needle) == _NEEDLE and len(set(needle)) >= _DISTINCT:
-                yield bytes(needle)
+                yield needle
 
 
 def search(needles: list[bytes], datagrams: list[Datagram], suspects: Suspects) -> None:
-    """Report datagrams that hold stream data of an ``aead`` connection in clear (SPEC 4.1-1)."""
+    """Report datagrams that hold stream data of an ``aead`` connection in clear (SPEC 4.1-1).
+
+    Only where two bytes are those that a needle begins with the needles are looked for: one by one, they took
+    three times as long.
+    """
     if not needles:
         return
-    for datagram in datagrams:
-        payload = bytes(datagram.payload)
-        if any(needle in payload for needle in needles):
-            suspects.misconduct(datagram, "4.1-1", "data of a sealed stream in clear", "sealed")
+    begins = np.zeros(1 << 16, dtype=bool)
+    begins[[needle[0] << 8 | needle[1] for needle in needles]] = True
+    for first in range(0, len(datagrams), _SEARCHED):
+        some = datagrams[first : first + _SEARCHED]
+        joined = np.frombuffer(b"".join(one.payload for one in some), dtype=np.uint8)
+        pairs = joined[:-1].astype(np.uint16)
+        pairs <<= 8
+        pairs |= joined[1:]
+        places = np.flatnonzero(begins[pairs])
+        ends = np.cumsum([len(one.payload) for one in some])
+        for index in np.unique(np.searchsorted(ends, places, side="right")):
+            payload = bytes(some[index].payload)
+            if any(needle in payload for needle in needles):
+                suspects.misconduct(some[index], "4.1-1", "data of a sealed stream in clear", "sealed")

@@ -12,8 +12,9 @@ from enum import IntEnum
 from operator import itemgetter
 from typing import TYPE_CHECKING, ClassVar
 
-from node.dissectors.scapy_layer import EARLY, Ack, FecRecovered, Frame, Padding, Stream
+from node.dissectors.scapy_layer import EARLY, Ack, FecRecovered, Frame, Padding
 from node.registry import Registry
+from orchestrator.probes.wire.frames import AckFrame, AnyFrame, StreamFrame
 from orchestrator.probes.wire.sightings import Datagram
 from orchestrator.probes.wire.suspects import Suspects
 
@@ -28,23 +29,13 @@ REACTION = 500_000_000
 INITIAL_RTT = 333_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Segment:
     """A piece of a stream in a packet: bytes [start, end)."""
 
     stream: int
     start: int
     end: int
-    fin: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Reported:
-    """An ACK frame: numbers as (smallest, largest), largest first; delay in µs; ECT(0), ECT(1), CE."""
-
-    intervals: list[tuple[int, int]]
-    delay: int
-    counts: tuple[int, int, int] | None
 
 
 @dataclass(slots=True, eq=False)
@@ -56,27 +47,29 @@ class Packet:
     connection_id: bytes
     phase: int
     segments: list[Segment]
-    ack: Reported | None
+    ack: AckFrame | None
     #: Its frames but for stream data, ACK and PADDING.
     control: list[Frame]
     eliciting: bool
 
     @classmethod
-    def of(cls, datagram: Datagram, number: int, phase: int, frames: list[Frame]) -> Packet:
+    def of(cls, datagram: Datagram, number: int, phase: int, frames: list[AnyFrame]) -> Packet:
         """Return what rules look at in a packet with these frames (MalformedError: an ACK cannot be read)."""
-        segments, control = [], []
+        segments: list[Segment] = []
+        control: list[Frame] = []
         ack, eliciting = None, False
         for frame in frames:
-            eliciting = eliciting or frame.eliciting
-            fields = frame.fields
-            if isinstance(frame, Stream):
-                start = fields["offset"]
-                segments.append(Segment(fields["stream_id"], start, start + len(fields["data"]), frame.fin))
-            elif isinstance(frame, Ack) and not isinstance(frame, FecRecovered):
-                counts = (fields["ect0"], fields["ect1"], fields["ce"]) if fields["type"] & 1 else None
-                ack = Reported(frame.intervals(), fields["delay"], counts)
-            elif not isinstance(frame, Padding):
-                control.append(frame)
+            if isinstance(frame, StreamFrame):
+                segments.append(Segment(frame.stream, frame.offset, frame.end))
+                eliciting = True
+            elif isinstance(frame, AckFrame):
+                ack = frame
+            else:
+                eliciting = eliciting or frame.eliciting
+                if isinstance(frame, Ack) and not isinstance(frame, FecRecovered):
+                    frame.intervals()
+                if not isinstance(frame, Padding):
+                    control.append(frame)
         cid = bytes(datagram.payload[1:9])
         return cls(datagram, number, cid, phase, segments, ack, control, eliciting)
 

@@ -12,16 +12,13 @@ from node.dissectors.scapy_layer import (
     Close,
     FecRecovered,
     FecRepair,
-    Frame,
     MalformedError,
     MaxData,
     MaxStreamData,
-    Message,
     ResetStream,
-    Stream,
-    dissect_frames,
 )
 from orchestrator.probes.wire.ends import Packet
+from orchestrator.probes.wire.frames import AckFrame, AnyFrame, StreamFrame, read_frames
 from orchestrator.probes.wire.sightings import Datagram
 from orchestrator.probes.wire.streams import StreamBytes
 from orchestrator.probes.wire.suspects import Suspects
@@ -79,7 +76,7 @@ class Flow:
     recovered: list[Acknowledgement] = field(default_factory=list)
     protected: list[Acknowledgement] = field(default_factory=list)
 
-    def take(self, datagram: Datagram, frames: list[Frame], suspects: Suspects) -> None:
+    def take(self, datagram: Datagram, frames: list[AnyFrame], suspects: Suspects) -> None:
         """Take the frames of a packet whose tag is right, and check what needs no other packet."""
         ends: list[tuple[int, int]] = []
         for frame in frames:
@@ -116,13 +113,12 @@ class Flow:
         """
         for datagram in self.unopened:
             try:
-                frames = dissect_frames(bytes(datagram.payload[HEADER_BYTES : -TAG_BYTES["aead"]]))
+                frames = read_frames(bytes(datagram.payload[HEADER_BYTES : -TAG_BYTES["aead"]]))
             except MalformedError:
                 continue
-            pieces = [frame.fields for frame in frames if isinstance(frame, Stream)]
+            pieces = [frame for frame in frames if isinstance(frame, StreamFrame)]
             if any(
-                piece["stream_id"] in self.streams
-                and self.streams[piece["stream_id"]].holds(piece["offset"], piece["data"])
+                piece.stream in self.streams and self.streams[piece.stream].holds(piece.offset, piece.data)
                 for piece in pieces
             ):
                 yield datagram
@@ -132,15 +128,20 @@ class Flow:
         return SentNumbers(self.packets)
 
     def _take(
-        self, datagram: Datagram, frame: Frame, ends: list[tuple[int, int]]
+        self, datagram: Datagram, frame: AnyFrame, ends: list[tuple[int, int]]
     ) -> tuple[str, str, str] | None:
+        if isinstance(frame, StreamFrame):
+            stream = frame.stream
+            ends.append((stream, frame.end))
+            problem = self._wrong_kind(stream, is_message=frame.is_message)
+            return problem or self._stream(stream).add(frame.offset, frame.data, fin=frame.fin)
+        if isinstance(frame, AckFrame):
+            self.acknowledgements.append(Acknowledgement(datagram, frame.intervals))
+            if len(frame.intervals) > _MAX_RANGES:
+                return "5-3", f"an ACK of {len(frame.intervals)} ranges", f"at most {_MAX_RANGES}"
+            return None
         fields = frame.fields
         match frame:
-            case Stream():
-                stream, offset, data = fields["stream_id"], fields["offset"], fields["data"]
-                ends.append((stream, offset + len(data)))
-                problem = self._wrong_kind(stream, is_message=isinstance(frame, Message))
-                return problem or self._stream(stream).add(offset, data, fin=frame.fin)
             case ResetStream():
                 ends.append((fields["stream_id"], fields["final_size"]))
                 return self._stream(fields["stream_id"]).end_at(fields["final_size"])
@@ -156,10 +157,7 @@ class Flow:
             case FecRepair():
                 self.protected.append(Acknowledgement(datagram, frame.intervals()))
             case Ack():
-                intervals = frame.intervals()
-                self.acknowledgements.append(Acknowledgement(datagram, intervals))
-                if len(intervals) > _MAX_RANGES:
-                    return "5-3", f"an ACK of {len(intervals)} ranges", f"at most {_MAX_RANGES}"
+                frame.intervals()  # it is still scapy's, so this says what is wrong
             case MaxData():
                 self.announcements.append(Announcement(datagram, None, fields["maximum"]))
             case MaxStreamData():

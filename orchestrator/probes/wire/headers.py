@@ -53,12 +53,13 @@ def read_headers(data: memoryview, *, suspect: bool = False) -> Headers | None:
     """
     if len(data) < _BYTES_IPV4:
         return None
-    kind, version, tos, length, protocol, source, destination, *udp = _IPV4.unpack_from(data)
+    (
+        kind, version, tos, length, protocol, source, destination, source_port, destination_port, udp_length
+    ) = _IPV4.unpack_from(data)  # fmt: skip
     if kind == _ETHERTYPE_IPV6:
         return _read_ipv6(data, suspect=suspect)
     if kind != _ETHERTYPE_IPV4 or protocol != _PROTOCOL_UDP:
         return None
-    source_port, destination_port, udp_length = udp
     whole = (
         version == _PLAIN_HEADER
         # The Internet checksum over a header with a right checksum is the number modulo 0xFFFF: 0.

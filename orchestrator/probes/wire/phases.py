@@ -27,7 +27,9 @@ class PhaseReader:
         self._keys = [key]
         self._openers: list[Callable[[Bytes, int], Bytes]] = [opener(profile, key)]
         #: Lowest and highest packet number seen of each phase.
-        self._seen: dict[int, tuple[int, int]] = {}
+        self._seen: dict[int, list[int]] = {}
+        #: The highest phase seen; 0 before there is one.
+        self._newest = 0
         #: The phase of the packet that was opened last.
         self.phase = 0
 
@@ -42,24 +44,39 @@ class PhaseReader:
             if kind != _EVEN:
                 raise TagError(f"type 0x{kind:02x} in a profile without key phases")
             return bytes(self._openers[0](packet, number))
-        newest = max(self._seen, default=0)
+        if kind == (_EVEN, _ODD)[self._newest % 2]:
+            try:  # all but a few are of the newest phase, and no older one is tried before it
+                return self._in_phase(packet, number, self._newest)
+            except TagError:
+                pass
+        newest = self._newest
         error = TagError("no key phase of this type has begun")
         for phase in range(newest + 1, max(-1, newest - _LATE - 1), -1):
             if (_EVEN, _ODD)[phase % 2] != kind:
                 continue
             try:
-                clear = bytes(self._opener(phase)(packet, number))
+                return self._in_phase(packet, number, phase)
             except TagError as failed:
                 error = failed
-                continue
-            low, high = self._seen.get(phase, (number, number))
-            self._seen[phase] = min(low, number), max(high, number)
-            self.phase = phase
-            return clear
         raise error
+
+    def _in_phase(self, packet: Bytes, number: int, phase: int) -> bytes:
+        clear = bytes(self._opener(phase)(packet, number))
+        seen = self._seen.get(phase)
+        if seen is None:
+            self._seen[phase] = [number, number]
+            self._newest = max(self._seen)
+        elif number > seen[1]:
+            seen[1] = number
+        elif number < seen[0]:
+            seen[0] = number
+        self.phase = phase
+        return clear
 
     def disorder(self) -> str | None:
         """Return what is wrong with the order of phases: numbers rise with them (SPEC 4.2-4)."""
+        if len(self._seen) < 2:
+            return None
         for phase, (low, _) in self._seen.items():
             before = self._seen.get(phase - 1)
             if before is not None and before[1] > low:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 #: So many violations are described; all are counted. One mistake often shows in every packet that follows.
@@ -53,25 +53,24 @@ class LinkReport:
 
     def take_frames(
         self,
-        counts: Mapping[tuple[bool, bytes], int],
-        sizes: Mapping[tuple[bool, bytes], int],
+        tallies: Mapping[tuple[bool, bytes], Sequence[int]],
         senders: Mapping[bytes, str],
     ) -> None:
         """Add the frames of a capture.
 
         Args:
-            counts: how many, by whether they left the link, and the MAC address that they come from.
-            sizes: their bytes, likewise.
+            tallies: how many and their bytes, by whether they left the link, and the MAC address that they
+                come from.
             senders: MAC address → sending end.
         """
-        exits = any(left for left, _ in sizes)
-        for (left, mac), count in counts.items():
-            if mac in senders:
-                counted = self.left if left else self.entered
-                counted[senders[mac]] = counted.get(senders[mac], 0) + count
-        for (left, mac), size in sizes.items():
-            if left is exits and mac in senders:
-                sender = senders[mac]
+        exits = any(left for left, _ in tallies)
+        for (left, mac), (count, size) in tallies.items():
+            sender = senders.get(mac)
+            if sender is None:
+                continue
+            counted = self.left if left else self.entered
+            counted[sender] = counted.get(sender, 0) + count
+            if left is exits:
                 self.carried_bytes[sender] = self.carried_bytes.get(sender, 0) + size
 
 

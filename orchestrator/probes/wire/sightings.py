@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from node.capture.pcapng import LINKTYPE_ETHERNET, Capture, CaptureError, Direct
 from orchestrator.backends.base import Collected
 from orchestrator.errors import ProbeError
 from orchestrator.measure.frames import is_probe
-from orchestrator.probes.wire.headers import LAYER2_BYTES, Key, address_bytes, read_headers
+from orchestrator.probes.wire.headers import LAYER2_BYTES, Headers, address_bytes, read_headers
 from orchestrator.probes.wire.report import LinkReport, Violation, WireReport
 from orchestrator.topology.plan import DeploymentPlan, LinkPlan
 
@@ -22,6 +22,12 @@ INJECTED_DSCP = 42
 NAT = "nat"
 #: Captures of real time count from 1970: below this, a quarter of a year, the time is virtual.
 _VIRTUAL_BELOW = 1 << 53
+_OUTBOUND = int(Direction.OUTBOUND)
+
+#: IP address and port.
+Place = tuple[bytes, int]
+#: Hash of the payload, addresses and ports where they tell datagrams apart, and whether it is a probe's.
+_Key = tuple[int, tuple[object, ...] | None, bool]
 
 
 @dataclass(slots=True, eq=False)
@@ -52,9 +58,9 @@ class Datagram:
     ecn: int = 0
     arrived_ecn: int = 0
     #: Address and port that it first came from at its target; a NAT on the way changes them.
-    arrived_from: tuple[bytes, int] = (b"", 0)
+    arrived_from: Place = (b"", 0)
     #: ... and that it came to; the socket there may have moved away.
-    arrived_to: tuple[bytes, int] = (b"", 0)
+    arrived_to: Place = (b"", 0)
 
 
 class Sightings:
@@ -70,7 +76,8 @@ class Sightings:
         #: A node's addresses, by its name: a hub of thousands of links is asked for once a link.
         self._of_nodes: dict[str, frozenset[bytes]] = {}
         self._report = report
-        self._datagrams: dict[tuple[int, Key | None, bool], Datagram] = {}
+        self._datagrams: dict[_Key, Datagram] = {}
+        self._places: dict[Place, Place] = {}
         self._ports = {node.port for node in plan.nodes}
         #: Behind a NAT the same datagram has other addresses.
         self._translated = any(node.kind.value == NAT for node in plan.nodes)
@@ -126,19 +133,26 @@ class Sightings:
 
     def _read_frames(self, capture: Capture, link: LinkPlan, report: LinkReport) -> None:
         senders = dict(self._senders(link))
-        targets = self._targets(link)
+        targets, corrupting = self._targets(link), self._corrupting
         owners = {mac: self._addresses(end) for mac, end in senders.items()}
-        counts: Counter[tuple[bool, bytes]] = Counter()
-        sizes: Counter[tuple[bool, bytes]] = Counter()
+        #: Frames and their bytes, by whether they left the link and whose MAC address they come from.
+        tallies: defaultdict[tuple[bool, bytes], list[int]] = defaultdict(lambda: [0, 0])
+        ethernet: set[int] = set()
         datagrams, ports = self._datagrams, self._ports
         for number, interface, at, data, original, direction in capture:
-            outbound, mac = direction == Direction.OUTBOUND, bytes(data[6:12])
-            if capture.interfaces[interface].link_type != LINKTYPE_ETHERNET or is_probe(data):
+            if interface not in ethernet:
+                if capture.interfaces[interface].link_type != LINKTYPE_ETHERNET:
+                    report.other += 1
+                    continue
+                ethernet.add(interface)
+            headers = read_headers(data, suspect=corrupting)
+            if headers is None and is_probe(data):
                 report.other += 1
                 continue
-            counts[outbound, mac] += 1
-            sizes[outbound, mac] += original
-            headers = read_headers(data, suspect=self._corrupting)
+            outbound, mac = direction == _OUTBOUND, bytes(data[6:12])
+            tally = tallies[outbound, mac]
+            tally[0] += 1
+            tally[1] += original
             if headers is None:
                 report.other += 1
                 continue
@@ -159,32 +173,51 @@ class Sightings:
                 self._report.add(Violation(link.name, number, at, "1-1", found, f"at most {link.mtu}"))
                 continue
             payload = data[start : LAYER2_BYTES + length]
-            injected = tos >> 2 == INJECTED_DSCP
-            key = (hash(payload), None if self._translated and not injected else headers.key, injected)
+            key = self._key(payload, headers)
             datagram = datagrams.get(key)
             if datagram is None:
-                datagram = datagrams[key] = Datagram(
-                    payload,
-                    source,
-                    destination,
-                    source_port,
-                    destination_port,
-                    link.name,
-                    number,
-                    at,
-                    injected,
-                    ecn=tos & 3,
-                )
+                datagram = datagrams[key] = self._first(payload, headers, link.name, number, at)
             elif at < datagram.at:
                 datagram.link, datagram.frame, datagram.at, datagram.ecn = link.name, number, at, tos & 3
                 datagram.source, datagram.source_port = source, source_port
                 datagram.destination, datagram.destination_port = destination, destination_port
             if not outbound and source in owners.get(mac, ()):
                 datagram.departures += 1
-            if destination in targets:
-                places = (source, source_port), (destination, destination_port)
-                _arrive(datagram, at, outbound=outbound, ecn=tos & 3, places=places)
-        report.take_frames(counts, sizes, senders)
+            if destination not in targets:
+                continue
+            if not outbound:
+                datagram.approaches += 1
+                if datagram.approached is None or at < datagram.approached:
+                    datagram.approached = at
+                continue
+            datagram.arrivals += 1
+            if datagram.delivered is None or at < datagram.delivered:
+                datagram.delivered, datagram.arrived_ecn = at, tos & 3
+                datagram.arrived_from = self._place(source, source_port)
+                datagram.arrived_to = self._place(destination, destination_port)
+        report.take_frames(tallies, senders)
+
+    def _key(self, payload: memoryview, headers: Headers) -> _Key:
+        """Return what is equal in all sightings of a datagram, and in no two datagrams."""
+        injected = headers.traffic_class >> 2 == INJECTED_DSCP
+        if self._translated and not injected:
+            return hash(payload), None, False
+        return hash(payload), headers[2:6], injected
+
+    def _first(self, payload: memoryview, headers: Headers, link: str, number: int, at: int) -> Datagram:
+        (source, source_port), (destination, destination_port) = (
+            self._place(headers.source, headers.source_port),
+            self._place(headers.destination, headers.destination_port),
+        )
+        ports = source_port, destination_port
+        injected = headers.traffic_class >> 2 == INJECTED_DSCP
+        ecn = headers.traffic_class & 3
+        return Datagram(payload, source, destination, *ports, link, number, at, injected, ecn=ecn)
+
+    def _place(self, address: bytes, port: int) -> Place:
+        """Return an address and port, each once: datagrams are many, and places few."""
+        place = address, port
+        return self._places.setdefault(place, place)
 
     def _take_replays(self) -> None:
         """What a probe sent again has come where it came, as a duplicate does; nobody else sent it twice."""
@@ -239,19 +272,3 @@ class Sightings:
         What arrives at a NAT router's own address is for somebody behind it, and not delivered yet.
         """
         return self._addresses(link.a.node) | self._addresses(link.b.node)
-
-
-#: From where and to where: IP address and port.
-_Places = tuple[tuple[bytes, int], tuple[bytes, int]]
-
-
-def _arrive(datagram: Datagram, at: int, *, outbound: bool, ecn: int, places: _Places) -> None:
-    if outbound:
-        datagram.arrivals += 1
-        if datagram.delivered is None or at < datagram.delivered:
-            datagram.delivered, datagram.arrived_ecn = at, ecn
-            datagram.arrived_from, datagram.arrived_to = places
-        return
-    datagram.approaches += 1
-    if datagram.approached is None or at < datagram.approached:
-        datagram.approached = at
