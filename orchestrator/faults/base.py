@@ -118,15 +118,23 @@ class View:
         return known[text]
 
     def links_at(self, text: str, *, path: tuple[str | int, ...] = ()) -> list[Ends]:
-        """Return the links that ``text`` names: by an end, by both (``a:eth1--b:eth1``), or all of a node.
+        """Return the links that ``text`` names: by an end, by both, or all of a node or between two nodes.
+
+        Both ends are written ``a:eth1--b:eth1`` and two nodes ``a--b``, in either order.
 
         Raises:
             FaultError: there is none.
         """
-        found = [(a, b) for a, b in self.links if text in (f"{a}--{b}", str(a), str(b), a.node, b.node)]
+        found = [ends for ends in self.links if text in _names(*ends)]
         if not found:
-            known = [*(str(end) for ends in self.links for end in ends), *self.nodes]
-            raise FaultError(f"no link ends at {text!r}", *suggestion(text, known), path=path)
+            between = text.count("--") == 1
+            known = (
+                [f"{a.node}--{b.node}" for a, b in self.links]
+                if between
+                else [*(str(end) for ends in self.links for end in ends), *self.nodes]
+            )
+            problem = f"no link is called {text!r}" if between else f"no link ends at {text!r}"
+            raise FaultError(problem, *suggestion(text, known), path=path)
         return found
 
     def directions(
@@ -140,6 +148,12 @@ class View:
             for end in link
         )
         return tuple(dict.fromkeys(ends))
+
+
+def _names(a: LinkEndpoint, b: LinkEndpoint) -> frozenset[str]:
+    """Return all that name the link between two ends."""
+    pairs = ((a, b), (b, a), (a.node, b.node), (b.node, a.node))
+    return frozenset((str(a), str(b), a.node, b.node, *(f"{one}--{other}" for one, other in pairs)))
 
 
 class Fault:

@@ -10,7 +10,7 @@ import pytest
 from node.links.settings import Impairments
 from orchestrator.errors import BackendError
 from orchestrator.faulted_links import FaultedLinks
-from orchestrator.faults.base import FAULTS, LinkFault, View
+from orchestrator.faults.base import FAULTS, FaultError, LinkFault, View
 from orchestrator.topology.model import LinkEndpoint, NodeKind
 
 A, B = LinkEndpoint("a", "eth1"), LinkEndpoint("b", "eth1")
@@ -132,3 +132,21 @@ def test_what_a_killed_command_left_on_a_link_is_put_right() -> None:
         assert of(kernel) == BASE.to_mapping()
 
     asyncio.run(check())
+
+
+@pytest.mark.parametrize(
+    "name", ["a:eth1", "b:eth1", "a:eth1--b:eth1", "b:eth1--a:eth1", "a--b", "b--a", "a"]
+)
+def test_a_link_is_named_by_an_end_by_both_by_two_nodes_or_by_a_node_of_it(name: str) -> None:
+    fault = action("set", {"link": name, "netem-forward": {"loss": "5%"}})
+    # Forward is from the link's first end, in whichever order it is named.
+    assert fault.endpoints == (A,)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"), [("a--bb", "did you mean 'a--b'?"), ("a:eth2", "did you mean 'a:eth1'?")]
+)
+def test_a_link_that_is_not_there_is_told_with_those_that_are(name: str, advice: str) -> None:
+    with pytest.raises(FaultError, match=name) as caught:
+        action("cut", [name])
+    assert advice in caught.value.advice
