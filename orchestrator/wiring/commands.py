@@ -14,6 +14,10 @@ DEVICE_B = "b"
 BRIDGE = "join"
 #: Packets a veth may hold while a qdisc is put on it; it counts for pfifo children too.
 _QUEUE_LENGTH = "1000"
+#: Of the nodes' interfaces: none has the index of its peer, which the kernel counts from 1 in a namespace
+#: of its own. Where both are the same, it takes the interface for one without a peer (linkwatch_urgent_event
+#: in net/core/link_watch.c), and follows its carrier up to a second late: at each start, and at each cut.
+_FIRST_INDEX = 1_000_000_000
 
 Line = tuple[str, ...]
 
@@ -32,15 +36,16 @@ def veth_lines(link: LinkPlan, plan: DeploymentPlan, *, a: Path, middle: Path, b
         b: of the link's node b.
     """
     pairs = ((link.a, a, DEVICE_A), (link.b, b, DEVICE_B))
+    first = _FIRST_INDEX + 2 * link.index
     return [
         (
-            *("link", "add", "name", endpoint.interface, "netns", str(namespace)),
+            *("link", "add", "name", endpoint.interface, "index", str(index), "netns", str(namespace)),
             *("address", interface_plan(plan, endpoint).mac, "mtu", str(link.mtu)),
             *("txqueuelen", _QUEUE_LENGTH, "type", "veth"),
             *("peer", "name", device, "netns", str(middle)),
             *("mtu", str(link.mtu), "txqueuelen", _QUEUE_LENGTH),
         )
-        for endpoint, namespace, device in pairs
+        for index, (endpoint, namespace, device) in enumerate(pairs, start=first)
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import statistics
 import time
@@ -61,6 +62,21 @@ def with_lab(
 
     asyncio.run(whole())
     assert left_over(run_id) == []
+
+
+def test_no_interface_has_the_index_of_its_peer(run_id: str, tmp_path: Path) -> None:
+    """The kernel would follow its carrier up to a second late."""
+
+    async def body(lab: Lab) -> None:
+        nodes, links = lab.record.nodes, lab.record.links
+        for place in [*(node.namespace for node in nodes), *(link.namespace for link in links)]:
+            shown = Executor().run(["ip", "-j", "link", "show", "type", "veth"], namespace=Path(place)).stdout
+            interfaces = json.loads(shown)
+            assert interfaces
+            for interface in interfaces:
+                assert interface["ifindex"] != interface["link_index"], interface
+
+    with_lab(LINE, run_id, tmp_path, body)
 
 
 def exchange(lab: Lab, count: int = 3) -> None:

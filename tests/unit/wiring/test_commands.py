@@ -33,10 +33,10 @@ ip -batch -
     netns add nw-0123abcd-link-0
     netns add nw-0123abcd-node-left
 ip -batch -
-    link add name eth1 netns /L address 02:00:00:00:00:01 mtu 1500 txqueuelen 1000 type veth \
-peer name a netns /0 mtu 1500 txqueuelen 1000
-    link add name eth1 netns /M address 02:00:00:00:00:02 mtu 1500 txqueuelen 1000 type veth \
-peer name b netns /0 mtu 1500 txqueuelen 1000
+    link add name eth1 index 1000000000 netns /L address 02:00:00:00:00:01 mtu 1500 \
+txqueuelen 1000 type veth peer name a netns /0 mtu 1500 txqueuelen 1000
+    link add name eth1 index 1000000001 netns /M address 02:00:00:00:00:02 mtu 1500 \
+txqueuelen 1000 type veth peer name b netns /0 mtu 1500 txqueuelen 1000
 nsenter --net=/L -- ip -batch -
     link set dev lo up
     address add 10.0.0.1/30 dev eth1
