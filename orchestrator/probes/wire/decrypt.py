@@ -36,7 +36,6 @@ _UDP = 17
 #: IPv4, without options.
 _PLAIN_HEADER = 0x45
 _IPV6_BYTES = 40
-_EPOCH_BYTES, _KEY_BYTES = 16, 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,8 @@ class Keys:
         """
         files = list(paths)
         report = WireReport()
-        keys = cls(read_key_logs(files, report), _sealed_keys(files), report.notes)
+        logs = read_key_logs(files, report)
+        keys = cls(logs.connections, logs.sealed, report.notes)
         if not keys.connections and not keys.sealed:
             named = ", ".join(map(str, files)) or "none was given"
             raise ProbeError(f"no keys in the key logs ({named}): each node writes one beside the captures")
@@ -258,20 +258,3 @@ def _with_payload(headers: bytes, payload: bytes) -> bytes:
     # RFC 768: a sum of zero is sent as all ones; zero says that there is none.
     struct.pack_into(">H", frame, udp + 6, internet_checksum(bytes(pseudo + frame[udp:])) or 0xFFFF)
     return bytes(frame)
-
-
-def _sealed_keys(paths: Iterable[Path]) -> dict[tuple[int, int, bytes], bytes]:
-    found: dict[tuple[int, int, bytes], bytes] = {}
-    for path in paths:
-        for number, line in enumerate(path.read_text(encoding="ascii").splitlines(), start=1):
-            words = line.split()
-            if words[:1] != ["STRAIT_SEALED"]:
-                continue
-            try:
-                source, target, epoch, key = (bytes.fromhex(word) for word in words[1:])
-            except ValueError as error:
-                raise ProbeError(f"key log {path}, line {number}: {error}") from error
-            if (len(epoch), len(key)) != (_EPOCH_BYTES, _KEY_BYTES):
-                raise ProbeError(f"key log {path}, line {number}: an epoch has 16 bytes, a key 32")
-            found[int.from_bytes(source, "big"), int.from_bytes(target, "big"), epoch] = key
-    return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -20,6 +20,7 @@ from node.protocol.time import SECOND, Instant
 from orchestrator.backends.base import Collected
 from orchestrator.errors import ProbeError
 from orchestrator.measure.frames import is_probe
+from orchestrator.probes.wire.copies import Copies
 from orchestrator.probes.wire.headers import read_headers
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan, LinkPlan
@@ -29,8 +30,6 @@ Fate: TypeAlias = tuple[GivenCopy, ...] | None
 
 _IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
 _CE = 3
-#: A copy with more flipped bits than this is taken for another packet.
-_MOST_FLIPPED = 8
 #: No copy of ours is longer under way.
 _LONGEST = 120 * SECOND
 
@@ -106,10 +105,8 @@ def _match(way: _Way, end: Instant, *, rate: int) -> Recorded:
     recorded = Recorded()
     entered = sorted(way.entered, key=lambda packet: packet.at)
     same: dict[bytes, deque[_Entered]] = defaultdict(deque)
-    by_size: dict[int, list[_Entered]] = defaultdict(list)
     for packet in entered:
         same[_essence(packet.frame)].append(packet)
-        by_size[len(packet.frame)].append(packet)
     damaged: list[tuple[Instant, bytes]] = []
     for at, frame in sorted(way.left):
         candidates = same.get(_essence(frame))
@@ -120,8 +117,12 @@ def _match(way: _Way, end: Instant, *, rate: int) -> Recorded:
         packet = next((one for one in candidates if not one.copies), candidates[-1])
         marked = _ecn(frame) == _CE and _ecn(packet.frame) != _CE
         packet.copies.append(GivenCopy(max(0, at - packet.at), marked=marked))
+    originals: Copies[_Entered] = Copies()
+    for packet in entered if damaged else ():
+        if not packet.copies:
+            originals.add(packet.frame, packet.at, packet)
     for at, frame in damaged:
-        recorded.strays += not _take_damaged(by_size.get(len(frame), ()), at, frame)
+        recorded.strays += not _take_damaged(originals, at, frame)
     slowest = max((copy.delay for packet in entered for copy in packet.copies), default=0)
     _set_in_order(entered, rate)
     recorded.fates = [_fate(packet, end - slowest) for packet in entered]
@@ -153,26 +154,22 @@ def _fate(packet: _Entered, surely_over: Instant) -> Fate:
     return () if packet.at < surely_over else None
 
 
-def _take_damaged(candidates: Iterable[_Entered], at: Instant, frame: bytes) -> bool:
+def _take_damaged(originals: Copies[_Entered], at: Instant, frame: bytes) -> bool:
     """Give a damaged frame to the packet that it differs least from; False: it was none of these.
 
     Links flip one bit. Where more differ, the first is recorded.
     """
-    wanted = int.from_bytes(frame, "big")
-    best: tuple[int, int, _Entered] | None = None
-    for packet in candidates:
-        if packet.copies or not 0 <= at - packet.at <= _LONGEST:
-            continue
-        difference = wanted ^ int.from_bytes(packet.frame, "big")
+    found = originals.nearest(
+        frame,
+        at,
         # A checksum that was made right again for the damage is no second damage.
-        difference = difference & ~_udp_checksum_bits(frame) or difference
-        bits = difference.bit_count()
-        if bits <= _MOST_FLIPPED and (best is None or bits < best[0]):
-            best = bits, difference, packet
-    if best is None:
+        ignored=_udp_checksum_bits(frame),
+        fits=lambda packet: not packet.copies and at - packet.at <= _LONGEST,
+    )
+    if found is None:
         # What is no UDP was not recorded on its way in, either.
         return not _is_udp(frame)
-    _, difference, packet = best
+    difference, packet = found
     first = 8 * len(frame) - difference.bit_length()
     packet.copies.append(GivenCopy(at - packet.at, corrupt_bit=first))
     return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from node.dissectors.protection import TAG_BYTES
@@ -13,6 +13,7 @@ from orchestrator.probes.wire.report import WireReport
 
 _CID_BYTES = 8
 _KEY_BYTES = 32
+_ADDRESS_BYTES, _EPOCH_BYTES = 8, 16
 
 
 @dataclass(slots=True)
@@ -33,15 +34,25 @@ class Secrets:
     early: tuple[str, bytes] | None = None
 
 
-def read_key_logs(paths: Iterable[Path], report: WireReport) -> dict[tuple[bytes, bytes], Secrets]:
-    """Return the connections of all logs, by initiator's and responder's connection ID.
+@dataclass(slots=True)
+class KeyLogs:
+    """What all key logs of a run tell."""
+
+    #: By initiator's and responder's connection ID.
+    connections: dict[tuple[bytes, bytes], Secrets] = field(default_factory=dict)
+    #: Keys of SEALED packets by source address, target address, epoch (SPEC 11-3).
+    sealed: dict[tuple[int, int, bytes], bytes] = field(default_factory=dict)
+
+
+def read_key_logs(paths: Iterable[Path], report: WireReport) -> KeyLogs:
+    """Return what all logs tell.
 
     Both ends of a connection log the same; a line that cannot be read is noted.
 
     Raises:
         ProbeError: a file cannot be read.
     """
-    found: dict[tuple[bytes, bytes], Secrets] = {}
+    logs = KeyLogs()
     early: dict[bytes, tuple[str, bytes]] = {}
     for path in paths:
         try:
@@ -52,17 +63,16 @@ def read_key_logs(paths: Iterable[Path], report: WireReport) -> dict[tuple[bytes
             raise ProbeError(f"key log {path} is not text: byte 0x{error.object[error.start]:02x}") from error
         for number, line in enumerate(lines, start=1):
             try:
-                _take(line.split(), found, early)
+                _take(line.split(), logs, early)
             except ValueError as error:
                 report.note(f"key log {path.name}, line {number}: {error}")
-    for secrets in found.values():
+    for secrets in logs.connections.values():
         secrets.early = early.get(secrets.initiator_cid)
-    return found
+    return logs
 
 
-def _take(
-    words: list[str], found: dict[tuple[bytes, bytes], Secrets], early: dict[bytes, tuple[str, bytes]]
-) -> None:
+def _take(words: list[str], logs: KeyLogs, early: dict[bytes, tuple[str, bytes]]) -> None:
+    found = logs.connections
     match words:
         case ["STRAIT_DATA", initiator, responder, profile, forward, back]:
             if profile not in TAG_BYTES:
@@ -87,8 +97,9 @@ def _take(
             if profile not in TAG_BYTES:
                 raise ValueError(f"unknown profile {profile!r}")
             early[_hex(initiator, _CID_BYTES)] = profile, _hex(key, _KEY_BYTES)
-        case ["STRAIT_SEALED", *_]:
-            return  # the keys of datagrams follow from the plan
+        case ["STRAIT_SEALED", source, target, epoch, key]:
+            named = _address(source), _address(target), _hex(epoch, _EPOCH_BYTES)
+            logs.sealed[named] = _hex(key, _KEY_BYTES)
         case [word, *_] if word.startswith("STRAIT_"):
             raise ValueError(f"cannot read {word}")
         case _:
@@ -101,6 +112,10 @@ def _hex(text: str, size: int) -> bytes:
     if len(value) != size:
         raise ValueError(f"{text!r} is not {size} bytes in hex")
     return value
+
+
+def _address(text: str) -> int:
+    return int.from_bytes(_hex(text, _ADDRESS_BYTES), "big")
 
 
 def _parameters(text: str) -> Mapping[str, int]:

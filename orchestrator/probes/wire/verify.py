@@ -45,7 +45,9 @@ def verify(plan: DeploymentPlan, collected: Collected) -> WireReport:
     if report.complete:
         setups.check_cookies()
     used = {bytes(datagram.payload[1:9]) for datagram in by_type[DATA] if datagram.payload[0] != EARLY}
-    connections = Connections(read_key_logs(collected.key_logs, report), setups, suspects, report, used)
+    # The keys of SEALED packets, which the logs tell as well, follow from the plan.
+    secrets = read_key_logs(collected.key_logs, report).connections
+    connections = Connections(secrets, setups, suspects, report, used)
     for datagram in by_type[DATA]:
         connections.check(datagram)
     resets = Resets(plan, suspects, [one for one in datagrams if one.payload[:1] in _DATA_TYPES])
