@@ -92,6 +92,11 @@ class ComposeBackend:
 class ComposeDeployment:
     """A Compose lab that is up; see ``Deployment``."""
 
+    why_unmeasured = (
+        "agents of Compose shape what leaves their own interfaces, and nobody else can put frames there or "
+        "see them come out (the back ends netns and docker measure their links)"
+    )
+
     def __init__(self, plan: DeploymentPlan, directory: Path) -> None:
         self.impairment = Impairment.USERSPACE
         # What leaves these ends is impaired by a shaper though the kernel impairs the rest, and why.

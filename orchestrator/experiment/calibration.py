@@ -9,9 +9,10 @@ from random import Random
 from node.links.impairments.distribution import Distribution
 from node.links.impairments.gemodel import GeModel
 from node.links.settings import Impairments
-from orchestrator.backends.base import Deployment, Measurable
+from orchestrator.backends.base import Deployment, Impairment, Measurable, Unmeasured
 from orchestrator.errors import TestbedError
 from orchestrator.measure.asked import NORMAL, UNIFORM, Asked
+from orchestrator.measure.judging import OUTSIDE, Comparison
 from orchestrator.measure.links import LONG, SHORT, VIRTUAL, measure_links
 from orchestrator.results import CalibrationResult, CalibrationRow
 from orchestrator.topology.calibrating import Calibrate
@@ -28,7 +29,10 @@ async def calibrate(
 ) -> CalibrationResult:
     """Return what the links of a lab do, beside what they are asked to do; no error says that it cannot."""
     if not isinstance(deployment, Measurable):
-        return CalibrationResult(mode.value, (), ("not measured: this back end cannot put frames on a link",))
+        why = "this back end cannot put frames on a link"
+        if isinstance(deployment, Unmeasured):
+            why = deployment.why_unmeasured
+        return CalibrationResult(mode.value, (), (f"not measured: {why}",))
     links = list(plan.links)
     notes: list[str] = []
     if len(links) > MOST_LINKS:
@@ -54,12 +58,24 @@ async def calibrate(
             _finite(row.low),
             _finite(row.high),
             row.verdict,
-            row.detail,
+            _told(row, deployment.impairment),
         )
         for end, comparisons in found.items()
         for row in comparisons
     )
     return CalibrationResult(mode.value, rows, tuple(notes))
+
+
+def _told(row: Comparison, impairment: Impairment) -> str:
+    """Return why a quantity is as it is: a process that shapes carries less than a kernel."""
+    slow = row.measured is not None and row.asked is not None and row.measured < row.asked
+    if row.quantity != "rate" or row.verdict != OUTSIDE or not slow or impairment is not Impairment.USERSPACE:
+        return row.detail
+    limit = (
+        "a process of this machine shapes this link, as its kernel has no netem, and may carry no more: that "
+        "is a limit of the shaper, not of what the link is set to (`narrows doctor` says how to get netem)"
+    )
+    return f"{row.detail}; {limit}" if row.detail else limit
 
 
 def asked_of(impairments: Impairments, *, mtu: int) -> Asked:

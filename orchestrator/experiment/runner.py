@@ -270,7 +270,7 @@ class _Experiment:
                 self._findings.note(f"calibration: {sentence}")
             return True
         if not self._calibration.rows:
-            wrong.append("nothing could be measured")
+            wrong.append("; ".join(["strict, but nothing could be measured", *self._calibration.notes]))
         for sentence in wrong:
             self._findings.fail(f"calibration: {sentence}")
         if wrong:

@@ -20,9 +20,11 @@ class End:
     """One end of a link, as a prober needs it."""
 
     interface: str
-    #: AF_PACKET sockets: bound to the interface for frames of probes, and not bound, for frames of all kinds.
+    #: AF_PACKET sockets: bound to the interface for frames of probes, and not bound, for frames of all kinds
+    #: and to send trains.
     packets: socket.socket
     everything: socket.socket
+    trains: socket.socket
     #: A UDP socket of the node, to send bursts with; None: the node has no IPv4 address there.
     datagrams: socket.socket | None
     address: str
@@ -35,7 +37,7 @@ class End:
 
     def close(self) -> None:
         """Close all sockets."""
-        for opened in (self.packets, self.everything, self.datagrams, self.passing):
+        for opened in (self.packets, self.everything, self.trains, self.datagrams, self.passing):
             if opened is not None:
                 opened.close()
 
@@ -59,9 +61,9 @@ def open_end(interface: str, *, address: str, mac: bytes, mtu: int) -> End:
     if address:
         datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         datagrams.bind((address, 0))
-    return End(interface, packets, open_passing(), datagrams, address, mac, mtu)
+    return End(interface, packets, open_unbound(), open_unbound(), datagrams, address, mac, mtu)
 
 
-def open_passing() -> socket.socket:
-    """Return a socket that sees the frames of this namespace once it is bound."""
+def open_unbound() -> socket.socket:
+    """Return a socket that sees and sends frames of this namespace once it is bound."""
     return socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)

@@ -102,18 +102,29 @@ async def _trains(prober: Prober, asked: Mapping[str, Asked], effort: Effort) ->
         for end, direction in asked.items()
         if direction.rate and (prober.exact or direction.rate <= FASTEST)
     }
+    trains = {end: train_stream(direction) for end, direction in wanted.items()}
     found: dict[str, Observed] = {}
-    batch: dict[str, Asked] = {}
-    load = 0
-    for end, direction in [*wanted.items(), ("", Asked())]:
-        if batch and (not end or load + (direction.rate or 0) > TOGETHER):
-            streams = {name: train_stream(one) for name, one in batch.items()}
-            found |= await prober.send(streams, linger=_linger(batch, effort) + TRAIN_TIME)
-            batch, load = {}, 0
-        if end:
-            batch[end] = direction
-            load += direction.rate or 0
+    for batch in train_batches(trains, {end: direction.rate or 0 for end, direction in wanted.items()}):
+        linger = _linger({end: wanted[end] for end in batch}, effort) + TRAIN_TIME
+        found |= await prober.send({end: trains[end] for end in batch}, linger=linger)
     return found
+
+
+def train_batches(trains: Mapping[str, Stream], rates: Mapping[str, int]) -> list[list[str]]:
+    """Return which trains cross at the same time: at most TOGETHER, all of one manner of sending.
+
+    Those whose frames leave together come last: while one is sent, no other frame can be.
+    """
+    batches: list[list[str]] = []
+    load, before = 0, None
+    for end in sorted(trains, key=lambda end: trains[end].together > 1):
+        grouped = trains[end].together > 1
+        if grouped != before or load + rates[end] > TOGETHER:
+            batches.append([])
+            load = 0
+        batches[-1].append(end)
+        load, before = load + rates[end], grouped
+    return batches
 
 
 def train_stream(asked: Asked) -> Stream:
@@ -122,12 +133,11 @@ def train_stream(asked: Asked) -> Stream:
     size = asked.mtu + 14
     time = max(TRAIN_TIME, 2 * LONGER_THAN_JITTER * asked.spread)
     # Half as fast again as the bottleneck: a short queue then stays full as long as the train lasts, where
-    # frames all at once would fill it and be lost. Where no process can keep such a pace, all at once it is.
-    interval = int(8 * size * SECOND / (FASTER * asked.rate))
-    faster = FASTER if interval >= LEAST_INTERVAL else 1
-    count = int(faster * asked.rate * time / (8 * size * SECOND))
-    count = max(TRAIN_FEWEST, min(TRAIN_MOST, count))
-    return Stream(count, size, interval if interval >= LEAST_INTERVAL else 0)
+    # frames all at once would fill it and be lost.
+    interval = max(1, int(8 * size * SECOND / (FASTER * asked.rate)))
+    count = max(TRAIN_FEWEST, min(TRAIN_MOST, time // interval))
+    # No process can keep a pace of µs, but it can send a few together.
+    return Stream(count, size, interval, together=max(1, -(-LEAST_INTERVAL // interval)))
 
 
 def _train_told(asked: Asked, train: Observed) -> Asked:

@@ -19,6 +19,7 @@ from orchestrator.measure.bursts import send_bursts
 from orchestrator.measure.ends import ETHERNET_BYTES, LARGEST_FRAME, End
 from orchestrator.measure.frames import frame_number, probe_frame
 from orchestrator.measure.streams import Arrival, Burst, Observed, Stream
+from orchestrator.measure.trains import Train, release
 
 _TIMESPEC = struct.Struct("=qq")
 #: Frames read at a time before others may send.
@@ -113,6 +114,9 @@ class _Session:
         for end in self._targets:
             while self._read(end):
                 pass
+        for end, observed in self.observed.items():
+            if observed.stream.together > 1:
+                release(self._sources[end].trains)
         return self.observed
 
     def _send_due(self) -> int | None:
@@ -123,7 +127,7 @@ class _Session:
                 return wait
             at, end, number = heapq.heappop(self._due)
             stream = self.observed[end].stream
-            if not stream.interval:
+            if stream.together > 1:
                 self._send_train(end)
                 continue
             self._send(end, number)
@@ -132,17 +136,19 @@ class _Session:
         return None
 
     def _send_train(self, end: str) -> None:
-        stream = self.observed[end].stream
-        frames = [self._frame(end, number) for number in range(stream.count)]
-        send, departures = self._sources[end].packets.send, self.observed[end].departures
-        for frame in frames:
-            departures.append(time.time_ns())
-            try:
-                send(frame)
-            except BlockingIOError:
-                # The sender's own queue is full: wait for it, as any sender would.
-                _wait_writable(self._sources[end].packets)
-                send(frame)
+        """Send a whole train at its pace, and read nothing meanwhile: the kernel stamps arrivals."""
+        source, observed = self._sources[end], self.observed[end]
+        count, interval, together = observed.stream.count, observed.stream.interval, observed.stream.together
+        frames = [self._frame(end, number) for number in range(count)]
+        with Train(source.trains, source.packets, source.interface, frames) as train:
+            start = time.monotonic_ns()
+            for first in range(0, count, together):
+                ahead = start + first * interval - time.monotonic_ns()
+                if ahead > 0:
+                    time.sleep(ahead / 1e9)
+                size = min(together, count - first)
+                observed.departures.extend([time.time_ns()] * size)
+                train.send(first, size)
 
     def _send(self, end: str, number: int) -> None:
         frame = self._frame(end, number)
@@ -185,10 +191,3 @@ class _Session:
                 reader.recv(LARGEST_FRAME)
             except BlockingIOError:
                 return
-
-
-def _wait_writable(writer: socket.socket) -> None:
-    """Wait until a socket takes more."""
-    with selectors.DefaultSelector() as selector:
-        selector.register(writer, selectors.EVENT_WRITE)
-        selector.select()

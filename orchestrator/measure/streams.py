@@ -14,8 +14,10 @@ class Stream:
     count: int
     #: Bytes of each with its Ethernet header.
     size: int
-    #: ns from one to the next; 0: as fast as they go.
+    #: ns from one to the next.
     interval: int
+    #: Frames that leave at once, of streams that nobody could send one by one.
+    together: int = 1
 
 
 @dataclass(frozen=True, slots=True)

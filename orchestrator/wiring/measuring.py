@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from orchestrator.errors import BackendError
-from orchestrator.measure.ends import End, open_end, open_passing
+from orchestrator.measure.ends import End, open_end, open_unbound
 from orchestrator.measure.packets import PacketProber
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import InterfacePlan
@@ -74,7 +74,7 @@ def _both(a: LinkEndpoint, b: LinkEndpoint) -> tuple[tuple[LinkEndpoint, LinkEnd
 
 
 def _open_passing() -> tuple[socket.socket, ...]:
-    return tuple(open_passing() for _ in _DEVICES)
+    return tuple(open_unbound() for _ in _DEVICES)
 
 
 def _open(interfaces: dict[str, InterfacePlan]) -> dict[str, End]:

@@ -25,6 +25,7 @@ RIGHT: tuple[dict[str, str], ...] = (
     {"delay": "20ms", "reorder": "20%"},
     {"loss": "5%", "burst": "4p", "rate": "100Mbit"},
     {},
+    {"rate": "1Gbit"},
 )
 
 
@@ -51,6 +52,8 @@ def test_right_links_are_right_and_what_changes_behind_our_back_is_found(tmp_pat
     assert {row.quantity for row in right.rows if row.verdict == "ok"} >= {
         *("delay", "jitter", "loss", "rate", "reordering", "duplicates", "damage", "before their time"),
     }
+    fast = [row for row in right.rows if row.quantity == "rate" and row.asked == 1e9]
+    assert [row.measured / 1e9 for row in fast if row.measured] == pytest.approx([1, 1], rel=1e-3)
     found = {row.sender: row.quantity for row in wrong.outside}
     assert found.keys() == {_sender(plan, link) for link, _ in WRONG}
 

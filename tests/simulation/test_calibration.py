@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.backends.simulation import SimulationBackend
+from orchestrator.backends.base import Measurable, Unmeasured
+from orchestrator.backends.compose import ComposeDeployment
+from orchestrator.backends.simulation import SimulationBackend, SimulationDeployment
 from orchestrator.experiment.calibration import calibrate
 from orchestrator.experiment.runner import run_plan
 from orchestrator.results import CalibrationResult, Verdict
@@ -88,6 +90,22 @@ class Deceiving(SimulationBackend):
         return await super().deploy(dataclasses.replace(plan, links=links), **rest)  # type: ignore[arg-type]
 
 
+class UnmeasurableDeployment(SimulationDeployment):
+    """Lets nobody put frames on its links, as a Compose lab."""
+
+    prober = None  # type: ignore[assignment]
+    why_unmeasured = ComposeDeployment.why_unmeasured
+
+
+class Unmeasurable(SimulationBackend):
+    """Makes labs that nobody can measure."""
+
+    async def deploy(self, plan: DeploymentPlan, **rest: object) -> object:  # type: ignore[override]
+        made = await super().deploy(plan, **rest)  # type: ignore[arg-type]
+        made.__class__ = UnmeasurableDeployment
+        return made
+
+
 _FLOWS = "workloads: {film: {kind: bulk, from: a, to: b, size: 20kB}}\n"
 
 
@@ -106,6 +124,23 @@ def test_strict_run_on_wrong_links_fails_before_its_flows_start(
     assert (flow.bytes > 0) is (mode is Calibrate.WARN)
     assert result.wire.violations == 0
     assert all(link.frames_in == 0 for link in result.links) is (mode is Calibrate.STRICT)
+
+
+@pytest.mark.parametrize(
+    ("mode", "verdict"), [(Calibrate.STRICT, Verdict.FAIL), (Calibrate.WARN, Verdict.PASS)]
+)
+def test_strict_run_fails_where_nobody_can_measure(mode: Calibrate, verdict: Verdict, tmp_path: Path) -> None:
+    plan = make_plan(parse((LINE + _FLOWS).encode(), file="test"))
+    result = asyncio.run(run_plan(plan, Unmeasurable(), directory=tmp_path, calibrate=mode))  # type: ignore[arg-type]
+    assert result.verdict is verdict
+    told = result.reasons if mode is Calibrate.STRICT else result.notes
+    assert any("not measured: agents of Compose shape what leaves their own" in one for one in told)
+    assert (result.flows[0].bytes > 0) is (mode is Calibrate.WARN)
+
+
+def test_compose_says_that_it_measures_no_link_and_why() -> None:
+    assert isinstance(ComposeDeployment(line(impaired()), Path()), Unmeasured)
+    assert not isinstance(ComposeDeployment(line(impaired()), Path()), Measurable)
 
 
 def test_lists_of_drops_count_from_the_start_of_the_flows(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from orchestrator.measure.asked import Asked
 from orchestrator.measure.figures import path_figures, rate_figures
 from orchestrator.measure.frames import frame_number, is_probe, probe_frame
 from orchestrator.measure.judging import OK, OUTSIDE, UNJUDGED, judge_burst, judge_path, judge_rate
-from orchestrator.measure.links import SHORT, path_stream, train_stream
+from orchestrator.measure.links import SHORT, path_stream, train_batches, train_stream
 from orchestrator.measure.streams import Arrival, Burst, Observed, Stream
 
 MS = 1_000_000
@@ -127,7 +127,34 @@ def test_sender_that_is_too_slow_says_nothing_of_a_rate() -> None:
     slow = Observed(Stream(100, 1250, 0), [number * MS for number in range(100)], arrivals)
     (row,) = judge_rate(Asked(rate=20_000_000), rate_figures(slow), exact=False)
     assert row.verdict == UNJUDGED
+    slower = Observed(slow.stream, [number * MS // 2 for number in range(100)], arrivals)
+    (missed,) = judge_rate(Asked(rate=20_000_000), rate_figures(slower), exact=False)
+    assert missed.verdict == OUTSIDE
     assert row.measured == pytest.approx(10e6)
+
+
+@pytest.mark.parametrize(("gap", "verdict"), [(1.08, UNJUDGED), (1.3, OUTSIDE)])
+def test_train_that_comes_unevenly_proves_no_rate(gap: float, verdict: str) -> None:
+    """Parts of it come three times as fast as others, on average a little, or much, below what is asked."""
+    instants = [0]
+    for number in range(159):
+        instants.append(instants[-1] + int((1.5 if number // 20 % 2 else 0.5) * gap * MS))
+    uneven = Observed(
+        Stream(160, 1250, 0),
+        [number * MS // 2 for number in range(160)],
+        [Arrival(number, at) for number, at in enumerate(instants)],
+    )
+    (row,) = judge_rate(Asked(rate=10_000_000), rate_figures(uneven), exact=False)
+    assert row.verdict == verdict, row
+    assert "too busy" in row.detail
+
+
+def test_trains_cross_together_as_far_as_one_process_can_send() -> None:
+    rates = {"a": 10, "b": 1000, "c": 100, "d": 300, "e": 200}
+    trains = {end: train_stream(Asked(rate=rate * 1_000_000)) for end, rate in rates.items()}
+    bits = {end: rate * 1_000_000 for end, rate in rates.items()}
+    assert train_batches(trains, bits) == [["a"], ["b"], ["c", "d"], ["e"]]
+    assert train_batches({}, {}) == []
 
 
 def test_sparse_frames_do_not_wait_for_each_other() -> None:
@@ -140,7 +167,8 @@ def test_train_keeps_a_short_queue_full_all_the_time() -> None:
     slow, fast = train_stream(Asked(rate=10_000_000)), train_stream(Asked(rate=500_000_000))
     assert slow.interval == pytest.approx(1514 * 8 * 100 / 1.5, abs=1)
     assert slow.count * slow.interval == pytest.approx(100 * MS, rel=0.02)
-    assert fast.interval == 0
+    assert fast.interval == pytest.approx(1514 * 8 * 2 / 1.5, abs=1)
+    assert (slow.together, fast.together) == (1, 7)
 
 
 def test_train_lasts_long_enough_for_its_jitter() -> None:

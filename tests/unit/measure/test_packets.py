@@ -26,8 +26,9 @@ def ends() -> Iterator[dict[str, End]]:
         opened.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         opened.bind(("127.0.0.1", 0))
         opened.setblocking(False)
-        everything = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        made[name] = End(name, opened, everything, None, "127.0.0.1", bytes([2, 0, 0, 0, 0, number]), 1500)
+        everything, trains = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        mac = bytes([2, 0, 0, 0, 0, number])
+        made[name] = End(name, opened, everything, trains, None, "127.0.0.1", mac, 1500)
     for one, other in (("a", "b"), ("b", "a")):
         made[one].packets.connect(made[other].packets.getsockname())
     yield made
