@@ -20,6 +20,8 @@ from orchestrator.topology.plan import DeploymentPlan, LinkPlan
 
 #: Links that are measured, of labs that have more: chosen by the seed.
 MOST_LINKS = 100
+#: Bits a second that the user-space shaper carries on busy machines too: up to here it is not its limit.
+SHAPER_KEEPS = 100_000_000
 #: Room for the delays of netem's normal table, in standard deviations to each side.
 _NORMAL_SPREAD = 4
 
@@ -68,8 +70,9 @@ async def calibrate(
 
 def _told(row: Comparison, impairment: Impairment) -> str:
     """Return why a quantity is as it is: a process that shapes carries less than a kernel."""
-    slow = row.measured is not None and row.asked is not None and row.measured < row.asked
-    if row.quantity != "rate" or row.verdict != OUTSIDE or not slow or impairment is not Impairment.USERSPACE:
+    asked, measured = row.asked or 0.0, row.measured or 0.0
+    slow = row.quantity == "rate" and row.verdict == OUTSIDE and measured < asked
+    if not slow or asked <= SHAPER_KEEPS or impairment is not Impairment.USERSPACE:
         return row.detail
     limit = (
         "a process of this machine shapes this link, as its kernel has no netem, and may carry no more: that "

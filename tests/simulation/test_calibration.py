@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.backends.base import Measurable, Unmeasured
+from orchestrator.backends.base import Impairment, Measurable, Unmeasured
 from orchestrator.backends.compose import ComposeDeployment
 from orchestrator.backends.simulation import SimulationBackend, SimulationDeployment
 from orchestrator.experiment.calibration import calibrate
@@ -49,14 +49,20 @@ WRONG = [
 ]
 
 
-def measured(asked: dict[str, str], does: dict[str, str], directory: Path) -> CalibrationResult:
-    """Measure a link that does something, against what was asked."""
+def measured(
+    asked: dict[str, str],
+    does: dict[str, str],
+    directory: Path,
+    impairment: Impairment = Impairment.SIMULATED,
+) -> CalibrationResult:
+    """Measure a link that does something, whoever does it, against what was asked."""
 
     async def measure() -> CalibrationResult:
         made = line(impaired(does))
         deployment = await SimulationBackend().deploy(
             made, run_id="0" * 8, directory=directory, capture=False
         )
+        deployment.impairment = impairment
         try:
             return await calibrate(deployment, line(impaired(asked)), Calibrate.STRICT, virtual_time=True)
         finally:
@@ -80,6 +86,24 @@ def test_link_that_does_something_else_is_found(
     result = measured(asked, does, tmp_path)
     assert quantity in {row.quantity for row in result.outside}
     assert all(row.describe().startswith(("a:eth1: ", "b:eth1: ")) for row in result.outside)
+
+
+@pytest.mark.parametrize(
+    ("impairment", "asked", "does", "blamed"),
+    [
+        (Impairment.USERSPACE, "1Gbit", "700Mbit", True),
+        (Impairment.USERSPACE, "400Mbit", "500Mbit", False),
+        (Impairment.USERSPACE, "10Mbit", "7Mbit", False),
+        (Impairment.KERNEL, "1Gbit", "700Mbit", False),
+    ],
+)
+def test_rate_that_a_shaping_process_does_not_carry_is_called_its_limit(
+    impairment: Impairment, asked: str, does: str, blamed: bool, tmp_path: Path
+) -> None:
+    result = measured({"rate": asked}, {"rate": does}, tmp_path, impairment)
+    told = [row.describe() for row in result.outside]
+    assert len(told) == 2
+    assert all(("a limit of the shaper, not of what the link is set to" in row) is blamed for row in told)
 
 
 class Deceiving(SimulationBackend):
