@@ -272,6 +272,12 @@ class Capture:
                 plain = self._plain_interfaces()
             offset += length
 
+    def release(self) -> None:
+        """Give back the memory that what was read of a mapped file takes: it is mapped again where needed."""
+        mapped = self.data.obj
+        if isinstance(mapped, mmap.mmap):
+            mapped.madvise(mmap.MADV_DONTNEED)
+
     def _plain_interfaces(self) -> frozenset[int]:
         """Return the interfaces whose blocks are as our own writers make them: little-endian, in ns."""
         if self._order != "<":

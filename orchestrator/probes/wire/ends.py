@@ -6,9 +6,9 @@ in the order that is right, if that is not what cannot have been: virtual time h
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
+from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, ClassVar
 
@@ -51,6 +51,12 @@ class Packet:
     #: Its frames but for stream data, ACK and PADDING.
     control: list[Frame]
     eliciting: bool
+    #: When it was sent, ns.
+    at: int
+    #: UDP payload bytes.
+    size: int
+    #: Whether it is an EARLY packet (SPEC 15-3).
+    is_early: bool
 
     @classmethod
     def of(cls, datagram: Datagram, number: int, phase: int, frames: list[AnyFrame]) -> Packet:
@@ -70,32 +76,19 @@ class Packet:
                     frame.intervals()
                 if not isinstance(frame, Padding):
                     control.append(frame)
-        cid = bytes(datagram.payload[1:9])
-        return cls(datagram, number, cid, phase, segments, ack, control, eliciting)
+        payload, cid = datagram.payload, bytes(datagram.payload[1:9])
+        is_early = payload[0] == EARLY
+        told = datagram.at, len(payload), is_early
+        return cls(datagram, number, cid, phase, segments, ack, control, eliciting, *told)
 
-    @property
-    def is_early(self) -> bool:
-        """Whether it is an EARLY packet (SPEC 15-3)."""
-        return bool(self.datagram.payload[0] == EARLY)
-
-    @property
-    def at(self) -> int:
-        """When it was sent, ns."""
-        return self.datagram.at
-
-    @property
-    def size(self) -> int:
-        """UDP payload bytes."""
-        return len(self.datagram.payload)
-
-    def names(self) -> set[str]:
+    def names(self) -> frozenset[str]:
         """Return the names of its frames, but for PADDING."""
-        found = {frame.name for frame in self.control}
-        if self.segments:
-            found.add("STREAM")
-        if self.ack is not None:
-            found.add("ACK")
-        return found
+        plain = _PLAIN_NAMES[2 * bool(self.segments) + (self.ack is not None)]
+        return plain.union(frame.name for frame in self.control) if self.control else plain
+
+
+#: By whether a packet has stream data, and an ACK.
+_PLAIN_NAMES = tuple(map(frozenset[str], ((), ("ACK",), ("STREAM",), ("STREAM", "ACK"))))
 
 
 class Rule:
@@ -189,12 +182,8 @@ class End:
         return min(first - max(before), INITIAL_RTT) if len(before) > 1 else first - max(before)
 
 
-class _Kind(IntEnum):
-    """Events at one instant in the order that is right."""
-
-    RECEIVED = 0
-    REBUILT = 1
-    SENT = 2
+#: Events at one instant in the order that is right.
+_RECEIVED, _REBUILT, _SENT = range(3)
 
 
 def watch(end: End) -> None:
@@ -203,42 +192,43 @@ def watch(end: End) -> None:
     received = [rule.received for rule in rules if type(rule).received is not Rule.received]
     rebuilt = [rule.rebuilt for rule in rules if type(rule).rebuilt is not Rule.rebuilt]
     sent = [rule.sent for rule in rules if type(rule).sent is not Rule.sent]
-    for (at, *_), kind, packet in sorted(_events(end), key=itemgetter(0)):
-        if kind is _Kind.SENT:
+    events = _events(end)
+    events.sort(key=itemgetter(0))
+    kinds = {_RECEIVED: received, _REBUILT: rebuilt}
+    for (at, *_), kind, packet in events:
+        if kind == _SENT:
             for told in sent:
                 told(packet)
         else:
-            for came in received if kind is _Kind.RECEIVED else rebuilt:
+            for came in kinds[kind]:
                 came(packet, at)
     for rule in rules:
         rule.over()
 
 
 #: When, and its place among what happened at that instant: a kind, and what counts within it.
-_Order = tuple[int, _Kind, int, int]
+_Order = tuple[int, int, int, int]
 
 
-def _events(end: End) -> Iterator[tuple[_Order, _Kind, Packet]]:
+def _events(end: End) -> list[tuple[_Order, int, Packet]]:
     flow, other = end.connection.flows[end.index], end.connection.flows[1 - end.index]
-    for packet in flow.sent.values():
-        yield (packet.at, _Kind.SENT, packet.datagram.frame, 0), _Kind.SENT, packet
-    came: dict[int, int] = {}
-    for packet in (*other.sent.values(), *other.slipped):
-        if packet.datagram.delivered is not None:
-            at = packet.datagram.delivered
-            came[packet.number] = min(at, came.get(packet.number, at))
-            yield _order_received(end, packet, at), _Kind.RECEIVED, packet
-    if not flow.recovered:
-        return
-    for number, packet in other.sent.items():
-        reports = (
-            one.datagram.at
-            for one in flow.recovered
-            if any(low <= number <= high for low, high in one.intervals)
-        )
-        first = min(reports, default=None)
-        if first is not None and first < came.get(number, first + 1):
-            yield (first, _Kind.REBUILT, number, 0), _Kind.REBUILT, packet
+    events: list[tuple[_Order, int, Packet]] = [
+        ((packet.at, _SENT, packet.datagram.frame, 0), _SENT, packet) for packet in flow.sent.values()
+    ]
+    for packet in chain(other.sent.values(), other.slipped):
+        at = packet.datagram.delivered
+        if at is not None:
+            events.append((_order_received(end, packet, at), _RECEIVED, packet))
+    if flow.recovered:
+        came = {one.number: one.datagram.delivered for one in other.sent.values()}
+        for one in other.slipped:
+            times = one.datagram.delivered, came.get(one.number)
+            came[one.number] = min((at for at in times if at is not None), default=None)
+        for number, first in flow.rebuilt_at(other.sent).items():
+            at = came.get(number)
+            if at is None or first < at:
+                events.append(((first, _REBUILT, number, 0), _REBUILT, other.sent[number]))
+    return events
 
 
 def _order_received(end: End, packet: Packet, at: int) -> _Order:
@@ -246,7 +236,8 @@ def _order_received(end: End, packet: Packet, at: int) -> _Order:
 
     On a path without delay both are of one instant.
     """
-    acked = None if packet.ack is None else end.packet_numbered(packet.ack.intervals[0][1])
-    if acked is not None and acked.at == at:
-        return at, _Kind.SENT, acked.datagram.frame, 1
-    return at, _Kind.RECEIVED, packet.number, 0
+    if packet.ack is not None:
+        acked = end.packet_numbered(packet.ack.intervals[0][1])
+        if acked is not None and acked.at == at:
+            return at, _SENT, acked.datagram.frame, 1
+    return at, _RECEIVED, packet.number, 0

@@ -107,4 +107,4 @@ def _sent(connection: Connection) -> Iterable[Datagram]:
 
 
 def _kind(datagram: Datagram) -> int:
-    return datagram.payload[0]
+    return datagram.head[0]

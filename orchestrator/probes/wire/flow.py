@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from node.dissectors.protection import HEADER_BYTES, TAG_BYTES
@@ -19,6 +19,7 @@ from node.dissectors.scapy_layer import (
 )
 from orchestrator.probes.wire.ends import Packet
 from orchestrator.probes.wire.frames import AckFrame, AnyFrame, StreamFrame, read_frames
+from orchestrator.probes.wire.numbers import Numbers
 from orchestrator.probes.wire.sightings import Datagram
 from orchestrator.probes.wire.streams import StreamBytes
 from orchestrator.probes.wire.suspects import Suspects
@@ -90,20 +91,23 @@ class Flow:
         if ends:
             self.claims.append(Claim(datagram, ends))
 
-    def rebuilt_at(self, other: Flow) -> dict[int, int]:
-        """Return when this end first reported that it rebuilt packets of the other with announcements.
+    def rebuilt_at(self, other: Mapping[int, object]) -> dict[int, int]:
+        """Return when this end first reported that it rebuilt packets of the other, by their numbers.
 
-        Such a packet was received by repair, whatever became of it on the way. By ``id`` of its datagram.
+        Such a packet was received by repair, whatever became of it on the way.
+
+        Args:
+            other: by number, what the other end has sent, or that of it which is asked for.
         """
-        if not self.recovered:
-            return {}
-        announcing = {id(announcement.datagram) for announcement in other.announcements}
-        numbers = [(n, id(d)) for n, d in other.packets.items() if id(d) in announcing]
         found: dict[int, int] = {}
+        reported = Numbers()
         for report in sorted(self.recovered, key=lambda report: report.datagram.at):
-            for number, datagram in numbers:
-                if any(smallest <= number <= largest for smallest, largest in report.intervals):
-                    found.setdefault(datagram, report.datagram.at)
+            for interval in report.intervals:
+                for low, high in reported.add(*interval):
+                    numbers = range(low, high + 1)
+                    # Of a range that is longer than all that was sent not every number is looked at.
+                    some = numbers if len(numbers) < len(other) else [n for n in other if n in numbers]
+                    found |= {number: report.datagram.at for number in some if number in other}
         return found
 
     def in_clear(self) -> Iterator[Datagram]:

@@ -78,7 +78,9 @@ class OrderChecks:
         events: list[tuple[int, int, Claim | Announcement]] = [
             (claim.datagram.at, 1, claim) for claim in flow.claims
         ]
-        rebuilt = flow.rebuilt_at(other)
+        announcing = {id(one.datagram) for one in other.announcements} if flow.recovered else set()
+        numbers = {n: one for n, one in other.packets.items() if id(one) in announcing} if announcing else {}
+        rebuilt = {id(numbers[n]): at for n, at in flow.rebuilt_at(numbers).items()}
         for announcement in other.announcements:
             times = (self._received(announcement.datagram), rebuilt.get(id(announcement.datagram)))
             at = min((time for time in times if time is not None), default=None)
@@ -96,7 +98,7 @@ class OrderChecks:
             return
         initiator, responder = connection.flows
         # SPEC 15-6: early data proves no address.
-        proofs = [datagram for datagram in initiator.packets.values() if datagram.payload[0] != EARLY]
+        proofs = [datagram for datagram in initiator.packets.values() if datagram.head[0] != EARLY]
         if connection.completion is not None:
             proofs += connection.completion.by_number.values()
         validated = min((datagram.at for datagram in proofs), default=None)

@@ -37,7 +37,7 @@ class Resets:
         self._answered: dict[bytes, int] = {}
         for datagram in asking:
             if len(datagram.payload) > RESET_BYTES:
-                cid = bytes(datagram.payload[1:9])
+                cid = datagram.head[1:]
                 arrived = max(1, datagram.arrivals, datagram.approaches)
                 self._asked[cid] = self._asked.get(cid, 0) + arrived
         #: Damage makes connection IDs that nobody can tell the origin of.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path as FilePath
 
 from node.capture.pcapng import LINKTYPE_ETHERNET, Capture, CaptureError, Direction
 from orchestrator.backends.base import Collected
@@ -22,10 +22,15 @@ INJECTED_DSCP = 42
 NAT = "nat"
 #: Captures of real time count from 1970: below this, a quarter of a year, the time is virtual.
 _VIRTUAL_BELOW = 1 << 53
+#: Frames, or datagrams, that are looked at before captures give memory back.
+_PART = 1 << 12
+_HEAD_BYTES = 9
 _OUTBOUND = int(Direction.OUTBOUND)
 
 #: IP address and port.
 Place = tuple[bytes, int]
+#: From where and to where.
+Path = tuple[bytes, int, bytes, int]
 #: Hash of the payload, addresses and ports where they tell datagrams apart, and whether it is a probe's.
 _Key = tuple[int, tuple[object, ...] | None, bool]
 
@@ -43,6 +48,10 @@ class Datagram:
     link: str
     frame: int
     at: int
+    #: From where and to where it then went; equal ones are the same object.
+    path: Path
+    #: Its first nine bytes, of DATA packets type and connection ID; equal ones are the same object.
+    head: bytes
     injected: bool
     #: When it came out of a link at its target: None, if it never did or only entries were captured.
     delivered: int | None = None
@@ -78,6 +87,9 @@ class Sightings:
         self._report = report
         self._datagrams: dict[_Key, Datagram] = {}
         self._places: dict[Place, Place] = {}
+        self._paths: dict[Path, Path] = {}
+        self._heads: dict[bytes, bytes] = {}
+        self._captures: list[Capture] = []
         self._ports = {node.port for node in plan.nodes}
         #: Behind a NAT the same datagram has other addresses.
         self._translated = any(node.kind.value == NAT for node in plan.nodes)
@@ -109,12 +121,24 @@ class Sightings:
         # Frame numbers order what one end sent at one virtual instant.
         found = sorted(self._datagrams.values(), key=lambda datagram: (datagram.at, datagram.frame))
         self._report.distinct = len(found)
+        self._datagrams.clear()
         self.is_virtual = bool(found) and found[-1].at < _VIRTUAL_BELOW
         return found
 
-    def _read_file(self, path: Path, link: LinkPlan, report: LinkReport) -> None:
+    def parts(self, datagrams: list[Datagram]) -> Iterator[list[Datagram]]:
+        """Yield datagrams some at a time, and give back what their payloads took of memory in between."""
+        for first in range(0, len(datagrams), _PART):
+            yield datagrams[first : first + _PART]
+            self._release()
+
+    def _release(self) -> None:
+        for capture in self._captures:
+            capture.release()
+
+    def _read_file(self, path: FilePath, link: LinkPlan, report: LinkReport) -> None:
         try:
             capture = Capture.open(path)
+            self._captures.append(capture)
             self._read_frames(capture, link, report)
         except CaptureError as error:
             raise ProbeError(f"link {link.name}: {error}") from error
@@ -140,6 +164,8 @@ class Sightings:
         ethernet: set[int] = set()
         datagrams, ports = self._datagrams, self._ports
         for number, interface, at, data, original, direction in capture:
+            if not number % _PART:
+                capture.release()
             if interface not in ethernet:
                 if capture.interfaces[interface].link_type != LINKTYPE_ETHERNET:
                     report.other += 1
@@ -181,6 +207,7 @@ class Sightings:
                 datagram.link, datagram.frame, datagram.at, datagram.ecn = link.name, number, at, tos & 3
                 datagram.source, datagram.source_port = source, source_port
                 datagram.destination, datagram.destination_port = destination, destination_port
+                datagram.path = self._path(headers)
             if not outbound and source in owners.get(mac, ()):
                 datagram.departures += 1
             if destination not in targets:
@@ -205,17 +232,24 @@ class Sightings:
         return hash(payload), headers[2:6], injected
 
     def _first(self, payload: memoryview, headers: Headers, link: str, number: int, at: int) -> Datagram:
-        (source, source_port), (destination, destination_port) = (
-            self._place(headers.source, headers.source_port),
-            self._place(headers.destination, headers.destination_port),
-        )
+        path = self._path(headers)
+        source, source_port, destination, destination_port = path
+        tos = headers.traffic_class
         ports = source_port, destination_port
-        injected = headers.traffic_class >> 2 == INJECTED_DSCP
-        ecn = headers.traffic_class & 3
-        return Datagram(payload, source, destination, *ports, link, number, at, injected, ecn=ecn)
+        injected = tos >> 2 == INJECTED_DSCP
+        head = bytes(payload[:_HEAD_BYTES])
+        head = self._heads.setdefault(head, head)
+        return Datagram(
+            payload, source, destination, *ports, link, number, at, path, head, injected, ecn=tos & 3
+        )  # fmt: skip
+
+    def _path(self, headers: Headers) -> Path:
+        """Return from where to where a datagram goes, each once: datagrams are many, and paths few."""
+        path = headers.source, headers.source_port, headers.destination, headers.destination_port
+        return self._paths.setdefault(path, path)
 
     def _place(self, address: bytes, port: int) -> Place:
-        """Return an address and port, each once: datagrams are many, and places few."""
+        """Return an address and port, each once."""
         place = address, port
         return self._places.setdefault(place, place)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterable
+
 from node.dissectors.reset import STATELESS_RESET
 from node.dissectors.scapy_layer import COMPLETION, DATA, DATA_ODD, EARLY, INITIATION, RESPONSE, RETRY
 from node.dissectors.sealed import SEALED
@@ -31,6 +34,16 @@ def verify(plan: DeploymentPlan, collected: Collected) -> WireReport:
     Raises:
         ProbeError: a capture or key log cannot be read, or is damaged.
     """
+    was_enabled = gc.isenabled()
+    gc.disable()  # nothing of what is made here is garbage before the end: to look for it took a tenth
+    try:
+        return _verify(plan, collected)
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _verify(plan: DeploymentPlan, collected: Collected) -> WireReport:
     report = WireReport()
     sightings = Sightings(plan, report)
     datagrams = sightings.read(collected)
@@ -44,20 +57,21 @@ def verify(plan: DeploymentPlan, collected: Collected) -> WireReport:
             setups.check(datagram)
     if report.complete:
         setups.check_cookies()
-    used = {bytes(datagram.payload[1:9]) for datagram in by_type[DATA] if datagram.payload[0] != EARLY}
+    used = {datagram.head[1:] for datagram in by_type[DATA] if datagram.head[0] != EARLY}
     # The keys of SEALED packets, which the logs tell as well, follow from the plan.
     secrets = read_key_logs(collected.key_logs, report).connections
     connections = Connections(secrets, setups, suspects, report, used)
-    for datagram in by_type[DATA]:
-        connections.check(datagram)
-    resets = Resets(plan, suspects, [one for one in datagrams if one.payload[:1] in _DATA_TYPES])
+    for part in sightings.parts(by_type[DATA]):
+        for datagram in part:
+            connections.check(datagram)
+    resets = Resets(plan, suspects, [one for one in datagrams if one.head[:1] in _DATA_TYPES])
     for datagram in by_type[STATELESS_RESET]:
         resets.check(datagram)
     sealed = SealedPackets(plan, suspects)
     for datagram in by_type[SEALED]:
         sealed.check(datagram)
     _check_order(plan, connections, suspects, report, sightings)
-    _check_contents(connections, datagrams, suspects)
+    _check_contents(connections, sightings.parts(datagrams), suspects)
     report.facts = gather_facts(datagrams, setups, connections.all, resets=len(resets.good))
     suspects.judge([*setups.good, *connections.good, *sealed.good, *resets.good])
     return report
@@ -77,7 +91,7 @@ def _sort(datagrams: list[Datagram], suspects: Suspects, report: WireReport) -> 
         if datagram.injected:
             report.injected += 1
             continue
-        kind = datagram.payload[0] if datagram.payload else None
+        kind = datagram.head[0] if datagram.head else None
         kind = DATA if kind in (DATA_ODD, EARLY) else kind
         if kind in by_type:
             by_type[kind].append(datagram)
@@ -88,7 +102,7 @@ def _sort(datagrams: list[Datagram], suspects: Suspects, report: WireReport) -> 
     return by_type
 
 
-def _check_contents(connections: Connections, datagrams: list[Datagram], suspects: Suspects) -> None:
+def _check_contents(connections: Connections, parts: Iterable[list[Datagram]], suspects: Suspects) -> None:
     needles: list[bytes] = []
     for connection in connections.all:
         for flow in connection.flows:
@@ -97,7 +111,8 @@ def _check_contents(connections: Connections, datagrams: list[Datagram], suspect
         for watcher in connection.watchers:
             watcher.judge(suspects)
             needles += watcher.needles
-    search(needles[:: 1 + len(needles) // MAX_NEEDLES], datagrams, suspects)
+    for datagrams in parts if needles else ():
+        search(needles[:: 1 + len(needles) // MAX_NEEDLES], datagrams, suspects)
 
 
 def _check_order(

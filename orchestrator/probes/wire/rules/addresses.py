@@ -65,7 +65,9 @@ class Addresses(Rule):
             found = f"{went} bytes to an address that is not validated"
             self.violation(packet, "13.2-3", found, f"at most {most}, three times what came from there")
 
-    def _check_path_frames(self, packet: Packet, names: set[str], target: Address, *, in_doubt: bool) -> None:
+    def _check_path_frames(
+        self, packet: Packet, names: frozenset[str], target: Address, *, in_doubt: bool
+    ) -> None:
         if names - _PATH_FRAMES:
             self.violation(
                 packet, "13.2-2", f"{', '.join(sorted(names))} in one packet", "path frames and PADDING alone"

@@ -16,6 +16,7 @@ from typing import ClassVar
 
 from orchestrator.probes.wire.ends import INITIAL_RTT, RULES, End, Packet, Rule
 from orchestrator.probes.wire.numbers import Numbers
+from orchestrator.probes.wire.sightings import Path
 from orchestrator.probes.wire.windows import initial_window
 
 #: Slow start doubles what was in flight, of which half a window is enough to grow it, and half may be lost.
@@ -33,8 +34,6 @@ _APART = {"PATH_CHALLENGE", "PATH_RESPONSE", "PING"}
 #: SPEC 8.1.1-5, 8.1.3-9: from which round trip on senders jump, ns, and how far, in round trips and in bytes.
 _LONG_PATH = 100_000_000
 _JUMP_ROUNDS, _JUMP_BYTES = 64, 8 << 20
-
-_Path = tuple[bytes, int, bytes, int]
 
 
 @RULES.register("later-flights")
@@ -62,7 +61,7 @@ class LaterFlights(Rule):
         self._leap = 0
         rtt = end.handshake_rtt()
         self._shortest_rtt = None if rtt is None else min(rtt, INITIAL_RTT)
-        self._path: _Path | None = None
+        self._path: Path | None = None
         #: When it began to send, if nobody has moved since and the first acknowledgement is a sample of the
         #: round trip; data sent; whether jumps are ruled out.
         self._began: int | None = None
@@ -101,7 +100,7 @@ class LaterFlights(Rule):
         self._newest = packet.number
         if self._over or packet.is_early or not packet.eliciting:
             return
-        at, path = packet.at, _path_of(packet)
+        at, path = packet.at, packet.datagram.path
         if path != self._path:  # SPEC 13.2-6: another one, with a window and round trips of its own
             self._began = at if self._path is None else None
             self._path, self._is_short = path, False
@@ -150,7 +149,7 @@ class LaterFlights(Rule):
         if not is_sample and not self._leap:
             self._began = None
         # An end that stood still, or real ones, may have read it late and measured more.
-        if is_sample and rtt < _LONG_PATH and not self.end.reaction and _path_of(sent) == self._path:
+        if is_sample and rtt < _LONG_PATH and not self.end.reaction and sent.datagram.path == self._path:
             self._is_short = True
         if not self._is_short:
             self._leap = max(self._leap, _JUMP_BYTES, _JUMP_ROUNDS * self._round)
@@ -159,8 +158,3 @@ class LaterFlights(Rule):
 def _is_of_sizes(packet: Packet) -> bool:
     """Return whether a packet may be a probe of sizes: its acknowledgement changes no window."""
     return packet.names() == {"PING"} and packet.size > _SMALLEST
-
-
-def _path_of(packet: Packet) -> _Path:
-    datagram = packet.datagram
-    return datagram.source, datagram.source_port, datagram.destination, datagram.destination_port

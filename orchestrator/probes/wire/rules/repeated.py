@@ -13,6 +13,7 @@ from typing import ClassVar
 from orchestrator.probes.wire.ends import RULES, End, Packet, Rule
 from orchestrator.probes.wire.numbers import Numbers
 from orchestrator.probes.wire.sent_bytes import Piece, SentBytes
+from orchestrator.probes.wire.sightings import Path
 
 _PACKET_THRESHOLD = 3
 #: RFC 9002 §6.1.2: 9/8 of a round trip; a little less for what clocks do to our measure of it.
@@ -25,8 +26,6 @@ _INITIAL_RTT = 333_000_000
 _PROBES = 2
 _APART = {"PATH_CHALLENGE", "PATH_RESPONSE", "PING"}
 _STOP_AND_WAIT, _GO_BACK_N = 2, 3
-
-_Path = tuple[bytes, int, bytes, int]
 
 
 @RULES.register("repeated")
@@ -46,7 +45,7 @@ class Repeated(Rule):
         #: When acknowledgements came; the largest number then, and how long a packet was waited for.
         self._heard: list[int] = []
         self._delays: list[tuple[int, float]] = []
-        self._path: _Path | None = None
+        self._path: Path | None = None
         self._last_eliciting: int | None = None
         #: Packets that may go on a probe time-out, and when that was.
         self._probes = 0
@@ -90,7 +89,7 @@ class Repeated(Rule):
     def sent(self, packet: Packet) -> None:
         """Check what it repeats."""
         at, self._newest = packet.at, packet.number
-        path = _path_of(packet)
+        path = packet.datagram.path
         if path != self._path:
             self._latest = 0 if self._path is None else -1
             self._path = path
@@ -170,7 +169,7 @@ class Repeated(Rule):
         sent = self.end.packet_numbered(number)
         if sent is None or sent.is_early:
             return True  # SPEC 15-7: refused data goes again without loss
-        if _path_of(sent) != self._path:
+        if sent.datagram.path != self._path:
             return True  # SPEC 13.2-6: when an end gives up what went another way, its new estimates say
         ahead = self._acked.largest - number
         lost = ahead >= _PACKET_THRESHOLD or (ahead > 0 and self._was_late(sent, at))
@@ -212,9 +211,3 @@ class Repeated(Rule):
 def _at_first(handshake: int | None) -> int | None:
     """Return the shortest round trip that an end may go by before its first sample, ns."""
     return None if handshake is None else min(handshake, _INITIAL_RTT)
-
-
-def _path_of(packet: Packet) -> _Path:
-    """Return address and port that a packet was sent from and to."""
-    datagram = packet.datagram
-    return datagram.source, datagram.source_port, datagram.destination, datagram.destination_port
