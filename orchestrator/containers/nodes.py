@@ -12,11 +12,13 @@ import os
 import time
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 import docker
-from docker.errors import NotFound
+from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 from docker.types import Mount
 
@@ -227,6 +229,12 @@ def _remove(container: Container) -> None:
         container.remove(force=True, v=True)
     except NotFound:
         pass  # somebody was faster
+    except APIError as error:
+        if error.status_code != HTTPStatus.CONFLICT:
+            raise
+        # Somebody is: the engine goes on also for one that was killed meanwhile.
+        with suppress(NotFound):
+            container.wait(condition="removed")
 
 
 def _labelled(engine: docker.DockerClient, run_id: str) -> list[Container]:

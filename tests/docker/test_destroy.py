@@ -6,12 +6,14 @@ import os
 import random
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from orchestrator.containers.engine import connected
-from orchestrator.images import RUN_LABEL
+from orchestrator.containers.nodes import remove_labelled
+from orchestrator.images import BASE_IMAGE, RUN_LABEL
 from orchestrator.wiring import cleanup
 from orchestrator.wiring.journal import run_ids
 from tests.netns.labs import PATIENCE_SECONDS, left_over, new_run_id
@@ -61,6 +63,20 @@ def test_nothing_is_left_after_a_kill_at_any_moment(
         time.sleep(0.05)
     assert not more
     assert cleanup.destroy_all().removed == ()
+
+
+def test_containers_that_somebody_else_is_removing_are_waited_for() -> None:
+    """The engine goes on removing for one that was killed, and refuses a second request for the same."""
+    run_id, together = new_run_id(), 8
+    with connected() as engine:
+        for _ in range(2):
+            engine.containers.run(
+                BASE_IMAGE, ["sleep", "60"], labels={RUN_LABEL: run_id}, network_mode="none", detach=True
+            )
+    with ThreadPoolExecutor(together) as pool:
+        for removal in [pool.submit(remove_labelled, run_id) for _ in range(together)]:
+            removal.result()
+            assert labelled(run_id) == []
 
 
 def labelled(run_id: str) -> list[str]:
