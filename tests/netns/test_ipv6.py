@@ -26,7 +26,7 @@ topology:
   links:
     - {endpoints: ["a:eth1", "r:eth1"]}
     - {endpoints: ["r:eth2", "s:eth1"], ip: 6, mtu: 1400}
-    - {endpoints: ["s:eth2", "b:eth1"], netem-forward: {corrupt: 1%}}
+    - {endpoints: ["s:eth2", "b:eth1"], netem-forward: {corrupt: 5%}}
 workloads:
   file: {kind: bulk, from: a, to: b, size: 300kB}
 expect: [integrity == ok, wire violations == 0]
@@ -38,7 +38,8 @@ expect: [integrity == ok, wire violations == 0]
 def test_flows_cross_ipv6_with_damage_and_every_frame_is_checked(lab: Lab) -> None:
     result = lab.passes()
     assert result.wire.frames > 300
-    # Damage was left for the transport's own check to find, as over IPv4.
+    # Damage was left for the transport's own check to find, as over IPv4. Some 230 packets: one run in a
+    # hundred thousand damages none of them.
     assert sum(flow.integrity_failures for flow in result.flows) > 0
     ethertypes = {
         bytes(frame.data[12:14])
@@ -48,7 +49,7 @@ def test_flows_cross_ipv6_with_damage_and_every_frame_is_checked(lab: Lab) -> No
     assert ethertypes == {b"\x86\xdd"}, "only what the flows send is on the wire, and that is IPv6"
 
 
-@pytest.mark.topology(LAB.replace("ip: 6, mtu", "mtu").replace("corrupt: 1%", "delay: 2ms"))
+@pytest.mark.topology(LAB.replace("ip: 6, mtu", "mtu").replace("corrupt: 5%", "delay: 2ms"))
 @pytest.mark.backends("netns")
 def test_both_versions_are_there_where_a_link_has_both(lab: Lab) -> None:
     with lab.deployed() as up:
