@@ -58,7 +58,8 @@ def lanes() -> tuple[Lane, ...]:
         Lane("rules", "architecture, contracts, golden files", ANYWHERE, rules),
         Lane("unit", "parts alone", ANYWHERE, ("unit",)),
         Lane("property", "Hypothesis", ANYWHERE, ("property",)),
-        Lane("simulation", "whole runs on virtual time", ANYWHERE, ("simulation",)),
+        # Beside the others, as the guests are: else one core has nothing to do when these are through.
+        Lane("simulation", "whole runs on virtual time", ANYWHERE, ("simulation",), beside=True),
         Lane(
             "namespaces",
             "real sockets between network namespaces",
