@@ -44,8 +44,8 @@ def select_backend(name: str, plan: DeploymentPlan) -> Backend:
             f"back end {name} has no transport {', '.join(lacking)}; take another with --backend, "
             "or take it out of the topology"
         )
-    _refuse_what_the_kernel_lacks(plan)
-    problems = [*backend.check(), *_installable_problems(backend, plan)]
+    uninstalled = _uninstalled(backend, plan)
+    problems = [*backend.check(), *uninstalled]
     if problems:
         listed = "\n".join(f"  - {problem.what}\n    {problem.remedy}" for problem in problems)
         raise EnvironmentMissingError(f"back end {name} cannot run here:\n{listed}")
@@ -65,32 +65,29 @@ def missing_transports(backend: Backend, plan: DeploymentPlan) -> list[str]:
     return sorted(asked - backend.capabilities().transports)
 
 
-def transport_problems(plan: DeploymentPlan, *, of_kernel: bool = False) -> list[Problem]:
-    """Return, by trying, what this machine lacks for the transports that flows ask for.
+def _uninstalled(backend: Backend, plan: DeploymentPlan) -> list[Problem]:
+    """Return what is to be installed for the transports that flows ask for.
 
-    Args:
-        plan: has the flows.
-        of_kernel: what its kernel cannot do; else what can be installed.
+    Raises:
+        NotSupportedError: this machine's kernel cannot carry one of them.
     """
-    found: dict[str, None] = {}
-    for flow in plan.workloads:
-        protocol = str(flow.transport.get("protocol", STRAIT))
-        if protocol == STRAIT or TRANSPORTS[protocol].needs_kernel != of_kernel:
-            continue
-        missing = TRANSPORTS[protocol].missing(flow.transport)
-        if missing is not None:
-            found[missing] = None
-    return [Problem(*_halves(text)) for text in found]
-
-
-def _installable_problems(backend: Backend, plan: DeploymentPlan) -> list[Problem]:
-    return [] if backend.capabilities().brings_transports else transport_problems(plan)
-
-
-def _refuse_what_the_kernel_lacks(plan: DeploymentPlan) -> None:
-    lacking = transport_problems(plan, of_kernel=True)
+    lacking = _missing_parts(plan, of_kernel=True)
     if lacking:
-        raise NotSupportedError("; ".join(f"{problem.what}: {problem.remedy}" for problem in lacking))
+        raise NotSupportedError("; ".join(lacking))
+    if backend.capabilities().brings_transports:
+        return []
+    return [Problem(*_halves(text)) for text in _missing_parts(plan, of_kernel=False)]
+
+
+def _missing_parts(plan: DeploymentPlan, *, of_kernel: bool) -> list[str]:
+    """Return, by trying, what this machine lacks for the flows' transports: what, and the remedy."""
+    asked = (
+        (TRANSPORTS[protocol], flow.transport)
+        for flow in plan.workloads
+        if (protocol := str(flow.transport.get("protocol", STRAIT))) != STRAIT
+    )
+    missing = (kind.missing(options) for kind, options in asked if kind.needs_kernel == of_kernel)
+    return list(dict.fromkeys(text for text in missing if text is not None))
 
 
 def _halves(text: str) -> tuple[str, str]:
@@ -118,8 +115,7 @@ def _most_real(plan: DeploymentPlan) -> Backend:
             able = not missing_impairments(backend, plan) and not missing_abilities(backend, plan)
             able = able and not missing_transports(backend, plan)
             if able and not backend.check():
-                _refuse_what_the_kernel_lacks(plan)
-                problems = _installable_problems(backend, plan)
+                problems = _uninstalled(backend, plan)
                 if problems:
                     raise EnvironmentMissingError(
                         "\n".join(f"{problem.what}: {problem.remedy}" for problem in problems)
