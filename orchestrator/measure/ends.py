@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 
+from orchestrator.measure.buffers import enlarge_receive_buffer
 from orchestrator.measure.frames import ETHERTYPE
 
 _SO_TIMESTAMPNS = 35
-_SO_RCVBUFFORCE = 33
 #: A whole train of the largest frames waits here, with what the kernel adds to each.
 _RECEIVE_BUFFER = 32 << 20
 ETHERNET_BYTES = 14
@@ -50,11 +50,7 @@ def open_end(interface: str, *, address: str, mac: bytes, mtu: int) -> End:
     """
     packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     packets.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-    try:
-        packets.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
-    except PermissionError:
-        # Root of a user namespace: up to the system's limit, as anybody.
-        packets.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+    enlarge_receive_buffer(packets, _RECEIVE_BUFFER)
     packets.bind((interface, ETHERTYPE))
     packets.setblocking(False)
     datagrams = None

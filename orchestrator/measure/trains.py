@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from orchestrator.measure.buffers import enlarge_send_buffer
+
 # linux/if_packet.h
 _SOL_PACKET, _PACKET_VERSION, _PACKET_TX_RING, _TPACKET_V2 = 263, 10, 13, 1
 _REQUEST = struct.Struct("=IIII")
@@ -26,7 +28,6 @@ _SEND_REQUEST = 1
 _DATA_AT = 32
 #: Of memory that the kernel has to find in one piece.
 _BLOCK_BYTES = 1 << 16
-_SO_SNDBUFFORCE = 32
 #: All of a train, as the kernel counts it.
 _SEND_BUFFER = 32 << 20
 
@@ -54,12 +55,8 @@ class Train:
         self._slot = 1 << (_DATA_AT + len(frames[0]) - 1).bit_length()
         opened.bind((interface, 0))
         opened.setblocking(False)
-        try:
-            # Frames count as the sender's as long as they wait on the link, and each as a whole page.
-            opened.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _SEND_BUFFER)
-        except PermissionError:
-            # Root of a user namespace: up to the system's limit, as anybody.
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        # Frames count as the sender's as long as they wait on the link, and each as a whole page.
+        enlarge_send_buffer(opened, _SEND_BUFFER)
         # A slot longer than a block would need more memory in one piece than there may be.
         self._ring = self._map() if self._slot <= _BLOCK_BYTES else None
 
