@@ -141,8 +141,10 @@ class Observer:
                 for piece, start, end, fin, _ in record.pieces
             ]
             frames = ((ack,) if ack is not None else ()) + record.frames + tuple(parts)
-            first, size = record.first, record.size
-            self.emit(now, trace.PacketSent(kind, first, 1, size, record.last_size, frames, None))
+            for index in range(record.count):
+                self.emit(now, trace.PacketSent(
+                    kind, record.first + index, 1, record.size, record.last_size, _frames_at(frames, index)
+                ))  # fmt: skip
         if record.eliciting:
             self.metrics(self._connection.recovery, now)
         if stream is not None:
@@ -381,3 +383,12 @@ def _ranges(packets: Iterable[tuple[SentBurst, int]]) -> tuple[trace.Range, ...]
             else:
                 found.append((start, record.first + high))
     return tuple(found)
+
+
+def _frames_at(
+    frames: tuple[Frame | trace.StreamPart, ...], index: int
+) -> tuple[Frame | trace.StreamPart, ...]:
+    """Return the frames of a packet in a burst whose record has those of the first: repair goes in bursts."""
+    if index and isinstance(repair := frames[0], FecRepair):
+        return (replace(repair, index=repair.index + index),)
+    return frames

@@ -13,6 +13,7 @@ from node.protocol import trace
 from node.protocol.configuration import Configuration
 from node.protocol.congestion.base import CONTROLLERS
 from node.protocol.time import MILLISECOND, SECOND
+from node.protocol.wire.fec_frames import FecRepair
 from node.protocol.wire.frames import Ack
 from node.qlog.writer import QlogWriter
 from tests.support import qvis
@@ -136,8 +137,9 @@ def test_go_back_n_tells_each_step_back_and_all_that_goes_again() -> None:
 @pytest.mark.parametrize("fec", ["xor", "reed-solomon"])
 def test_repair_is_told_at_both_ends_and_lost_stays_lost(fec: str) -> None:
     """SPEC 12-1."""
-    both = Configuration(fec=fec)
-    pair = Pair(left=both, right=both, to_right=hostile(loss=0.03), to_left=perfect(), traced=True)
+    both = Configuration(fec=fec, congestion="bbr")
+    to_right = hostile(loss=0.1)
+    pair = Pair(left=both, right=both, to_right=to_right, to_left=perfect(), coalesce=True, traced=True)
     transferred(pair)
     assert pair.accepted is not None
     rebuilt = pair.traced(trace.FecPacketRebuilt, left=False)
@@ -147,6 +149,10 @@ def test_repair_is_told_at_both_ends_and_lost_stays_lost(fec: str) -> None:
     repairs = pair.traced(trace.FecRepairSent, left=True)
     count = sum(event.repairs[1] - event.repairs[0] for event in repairs)
     assert count == pair.connection.statistics().fec_repairs_sent
+    sent = pair.traced(trace.PacketSent, left=True)
+    in_packets = [frame for event in sent for frame in event.frames if isinstance(frame, FecRepair)]
+    assert [frame.index for frame in in_packets] == [n for event in repairs for n in range(*event.repairs)]
+    assert any(event.repairs[1] - event.repairs[0] > 1 for event in repairs)  # in one burst
     lost = {n for event in pair.traced(trace.PacketLost, left=True) for n in numbers_of(event.ranges)}
     assert lost & {event.packet_number for event in rebuilt}
     assert not lost & set(numbers(pair.traced(trace.PacketReceived, left=False)))
