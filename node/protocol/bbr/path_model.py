@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from node.protocol.bbr.aggregation import AckAggregation
-from node.protocol.bbr.answered import AnsweredLosses
 from node.protocol.bbr.constants import MIN_PIPE_PACKETS, UNBOUNDED
 from node.protocol.bbr.filters import TwoCycleMaximum
 from node.protocol.bbr.full_pipe import FullPipe
@@ -34,7 +33,6 @@ class PathModel:
         self.short_term = ShortTermModel()
         self.long_term = LongTermModel(max_datagram_size)
         self.random_loss = RandomLoss(max_datagram_size)
-        self.answered = AnsweredLosses()
         #: Whether the acknowledgement at hand proved that losses until now were chance.
         self.chance_found = False
         #: What may be sent at, bytes/s [BBR.bw]: the least of what the models allow.
@@ -43,6 +41,7 @@ class PathModel:
         self.delivered = 0
         self._packet = max_datagram_size
         self._initial_window = initial_window
+        self._answered_until: Instant = -1
         # Samples of packets sent while ProbeRTT throttled, by bytes delivered then; none yet.
         self._throttled = range(0)
 
@@ -67,13 +66,16 @@ class PathModel:
         self.random_loss.take(
             acked=sample.acked_bytes,
             rtt=sample.now - sample.newest_sent,
-            answered=self.answered.covers(sample.newest_sent),
+            answered=self.is_answered(sample.newest_sent),
         )
         self.chance_found = False
         if rounds.started:
             self._look_for_chance(sample, state=state, app_limited=app_limited)
         if short_term.round_started:
-            short_term.adapt(max_bandwidth=self.max_bandwidth.value, window=window, probing=state in PROBING)
+            short_term.adapt(
+                max_bandwidth=self.max_bandwidth.value, window=window, probing=state in PROBING,
+                allowance=self.random_loss.allowance,
+            )  # fmt: skip
         self.aggregation.update(
             sample.acked_bytes, now=sample.now, bandwidth=max(self.bandwidth, jump_rate), window=window,
             round_count=rounds.count, pipe_was_full=self.full_pipe.reached,
@@ -111,6 +113,14 @@ class PathModel:
     def bound_bandwidth(self) -> None:
         """Follow the estimators: BoundBWForModel()."""
         self.bandwidth = min(self.max_bandwidth.value, self.short_term.bandwidth)
+
+    def answer_losses(self, now: Instant) -> None:
+        """Whatever was sent until now and is lost has been answered (SPEC 8.1.3-3, 8.1.3-10)."""
+        self._answered_until = now
+
+    def is_answered(self, sent: Instant) -> bool:
+        """Whether what was sent then was sent before the last answer."""
+        return sent <= self._answered_until
 
     def restart_round(self) -> None:
         """Let a round trip begin now: StartRound()."""

@@ -145,12 +145,12 @@ class Bbr:
         """§5.2.4: HandleLostPacket() for each burst with losses."""
         chance = self.model.random_loss
         # What Startup or a probe sent and lost was answered by its end; nor does it say what the path loses.
-        too_much = False
-        for burst, lost in self.model.answered.unanswered(sample):
-            chance.note_lost(burst.size)
-            too_much |= lost > (chance.allowance(burst.tx_in_flight) if chance.ratio else 0)
+        unanswered = sum([burst.size for burst in sample.bursts if not self.model.is_answered(burst.sent)])
+        chance.note_lost(unanswered)
+        if chance.ratio:
+            self.model.short_term.note_chance(unanswered)
         ranges = sum([burst.ranges for burst in sample.bursts])
-        self._note_loss(sample.now, ranges=ranges, counts=too_much)
+        self._note_loss(sample.now, ranges=ranges, counts=bool(unanswered) and not chance.ratio)
         for burst in sample.bursts:
             if self.cycle.is_probe_sample and self._is_too_high(burst):
                 self._handle_inflight_too_high(
@@ -201,7 +201,7 @@ class Bbr:
         if self.state is State.STARTUP and model.full_pipe.reached:
             self._go(Event.PIPE_FULL)
             self._drain_start_round = model.rounds.count
-            self.model.answered.answer(sample.now)
+            self.model.answer_losses(sample.now)
 
     def _search_again(self) -> None:
         """The loss that ended Startup was spurious, or chance (SPEC 8.1.3-7, 8.1.3-10): go on with it."""
@@ -298,7 +298,7 @@ class Bbr:
     def _start_down(self, event: Event, *, now: Instant) -> None:
         self.model.short_term.reset_signals()
         if self.state is State.PROBE_BW_UP and self.model.random_loss.ratio:
-            self.model.answered.answer(now)  # SPEC 8.1.3-10
+            self.model.answer_losses(now)  # SPEC 8.1.3-10
         self.model.random_loss.end_cycle(self.model.min_rtt.value or 0)
         self.model.long_term.stop_growing()
         self.model.rounds.since_probe_up = self.cycle.begin(now)

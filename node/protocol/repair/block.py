@@ -7,9 +7,18 @@ from bisect import insort
 from node.protocol.fec.base import Encoder, FecScheme, Rows, Shape
 from node.protocol.time import Instant
 from node.protocol.wire.fec_frames import MAX_BLOCK_RANGES
+from node.protocol.wire.varint import encode_varint
 
-#: Packet numbers between two ranges of a block, at most: such a gap takes one byte.
+#: Bytes that FEC_REPAIR takes before its symbol, at most: every protected packet is that much smaller than a
+#: full one (SPEC 12.1-6). Enough for a block in one piece whatever its number, and for four further ones
+#: where that takes four bytes: blocks seldom have more, and close early then.
+REPAIR_HEAD_BYTES = 19
+#: Of these for type, scheme, number of further ranges, length of the first (two), total and index.
+_FIXED_BYTES = 7
+#: Packet numbers between two ranges of a block, at most: such a gap takes one byte. Lengths of further ranges
+#: take one as well, for where one takes two, the first takes one.
 MAX_GAP = 64
+_RANGE_BYTES = 2
 
 
 class Block:
@@ -19,6 +28,8 @@ class Block:
         self, first: int, shape: Shape, encoder: Encoder, *, flush_at: Instant, drop_at: Instant
     ) -> None:
         self.first = self.end = first
+        spare = REPAIR_HEAD_BYTES - _FIXED_BYTES - len(encode_varint(first))
+        self._most_ranges = min(MAX_BLOCK_RANGES, 1 + spare // _RANGE_BYTES)
         self.ranges: list[tuple[int, int]] = []
         self.packets = 0
         #: Bytes of the longest source symbol.
@@ -43,7 +54,7 @@ class Block:
         """Whether a packet may join: the frame that names the block's packets stays short (SPEC 12.1-1)."""
         if number == self.end:
             return True
-        return len(self.ranges) < MAX_BLOCK_RANGES and number - self.end <= MAX_GAP
+        return len(self.ranges) < self._most_ranges and number - self.end <= MAX_GAP
 
     def add(self, first: int, symbols: Rows) -> None:
         """Take the symbols of packets from ``first`` on."""

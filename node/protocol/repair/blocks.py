@@ -11,16 +11,13 @@ import numpy as np
 from node.protocol.arena import HEADER_BYTES, Arena, Slot
 from node.protocol.fec.base import FecScheme, Rows, Shape
 from node.protocol.recovery.manager import Recovery
-from node.protocol.repair.block import Block
+from node.protocol.repair.block import REPAIR_HEAD_BYTES, Block
 from node.protocol.repair.loss_meter import LossMeter
 from node.protocol.repair.retained import MAX_RETAINED_BYTES
 from node.protocol.repair.symbols import SymbolLayout, arena_rows
 from node.protocol.time import MILLISECOND, Duration, Instant
 from node.protocol.wire.fec_frames import MAX_BLOCK_PACKETS
 
-#: Most bytes that FEC_REPAIR takes before its symbol: with at most ``MAX_BLOCK_RANGES`` ranges, gaps of at
-#: most ``MAX_GAP``, and ``MAX_BLOCK_PACKETS`` packets: 1 + 1 + 8 + 1 + 2 + 7 · 2 + 1 + 1.
-REPAIR_HEAD_BYTES = 29
 #: SPEC 12.1-2: bytes that a block's source symbols take together; a receiver keeps several times that.
 MAX_BLOCK_BYTES = 512 * 1024
 #: An unfinished block waits for further packets at least so long.

@@ -122,7 +122,7 @@ def short_term(*, lossy: bool, probing: bool, latest: int) -> ShortTermModel:
     model.take_delivery(delivery_rate=latest, inflight=latest // 10, prior_delivered=10, delivered=20)
     assert model.round_started is not lossy  # a loss begins a round trip of watching
     model.take_delivery(delivery_rate=latest, inflight=latest // 10, prior_delivered=20, delivered=30)
-    model.adapt(max_bandwidth=1000, window=500, probing=probing)
+    model.adapt(max_bandwidth=1000, window=500, probing=probing, allowance=lambda sent: 0)
     return model
 
 
@@ -144,6 +144,23 @@ def test_a_round_trip_with_loss_lowers_the_short_term_model(
     assert not model.loss_in_round
     model.reset()
     assert (model.bandwidth, model.inflight) == (UNBOUNDED, UNBOUNDED)
+
+
+@pytest.mark.parametrize(("second", "bandwidth"), [(4, UNBOUNDED), (5, 900)])
+def test_loss_by_chance_is_judged_by_the_whole_round_trip(second: int, bandwidth: int) -> None:
+    """SPEC 8.1.3-10: eleven came; of some twenty sent chance may take eight, at whatever pace they went."""
+    model = ShortTermModel()
+    model.take_delivery(delivery_rate=100, inflight=10, prior_delivered=0, delivered=10)
+    model.note_chance(4)
+    model.take_delivery(delivery_rate=900, inflight=10, prior_delivered=5, delivered=15)
+    model.note_chance(second)
+    model.take_delivery(delivery_rate=900, inflight=10, prior_delivered=10, delivered=21)
+    model.adapt(max_bandwidth=1000, window=500, probing=False, allowance={19: 8, 20: 8}.__getitem__)
+    assert model.bandwidth == bandwidth
+    # It was judged, and is not judged again with the next round trip.
+    model.take_delivery(delivery_rate=100, inflight=10, prior_delivered=21, delivered=40)
+    model.adapt(max_bandwidth=1000, window=500, probing=False, allowance={19: 0}.__getitem__)
+    assert model.bandwidth == bandwidth
 
 
 def test_two_per_cent_of_what_was_in_flight_may_be_lost() -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from node.protocol.bbr.answered import AnsweredLosses
 from node.protocol.bbr.constants import MAX_JUMP_BYTES
 from node.protocol.bbr.jump import Jump
 from node.protocol.bbr.min_rtt import MinRtt
 from node.protocol.bbr.random_loss import PROOF_CYCLES, TRUSTED, RandomLoss
 from node.protocol.time import MILLISECOND, SECOND, Duration, Instant
-from tests.support.samples import ack_sample, loss_sample
+from tests.support.samples import ack_sample
 
 SIZE = 1200
 RTT: Duration = 200 * MILLISECOND
@@ -245,19 +242,6 @@ def test_arrivals_whose_losses_were_answered_do_not_make_the_share_smaller() -> 
         chance.take(acked=100 * SIZE, rtt=RTT, answered=True)
         rounds(chance, 1, share=0.05, bandwidth=1)
     assert chance.ratio == pytest.approx(0.05)
-
-
-def test_losses_of_what_was_sent_before_an_answer_do_not_count_for_what_was_sent_after_it() -> None:
-    """SPEC 8.1.3-10: until a packet sent right after the answer is lost itself, most losses are older."""
-    answered = AnsweredLosses()
-    answered.answer(10)
-    assert answered.unanswered(loss_sample(40 * SIZE, sent=10, now=50)) == []
-    later = loss_sample(2 * SIZE, sent=11, now=60)
-    (burst,) = later.bursts
-    since_sending = replace(later, bursts=(replace(burst, lost=42 * SIZE),))
-    assert [lost for _, lost in answered.unanswered(since_sending)] == [2 * SIZE]
-    much_later = loss_sample(3 * SIZE, sent=61, now=99)
-    assert [lost for _, lost in answered.unanswered(much_later)] == [3 * SIZE]
 
 
 def test_chance_may_lose_its_mean_and_three_deviations() -> None:

@@ -11,8 +11,8 @@ import pytest
 from node.protocol.congestion.base import CONTROLLERS, initial_window
 from node.protocol.fec.base import FEC_SCHEMES, Shape
 from node.protocol.recovery.manager import Recovery
-from node.protocol.repair.block import Block
-from node.protocol.repair.blocks import MAX_BLOCK_BYTES, MAX_SPARING_WINDOW, REPAIR_HEAD_BYTES, BlockWriter
+from node.protocol.repair.block import REPAIR_HEAD_BYTES, Block
+from node.protocol.repair.blocks import MAX_BLOCK_BYTES, MAX_SPARING_WINDOW, BlockWriter
 from node.protocol.repair.loss_meter import NOTICEABLE, LossMeter
 from node.protocol.repair.retained import MAX_RETAINED_BURSTS, MAX_RETAINED_BYTES, Retained
 from node.protocol.repair.symbols import SymbolLayout
