@@ -3,7 +3,8 @@
 Each round starts ``narrows deploy``, ``narrows run`` or ``narrows destroy`` as a user does, kills it at a
 moment drawn from the whole time that the verb was seen to take, and has ``narrows destroy --all`` clean up.
 Prints one JSON object, and on stderr how far it is; the exit code is 1 if anything was left over:
-namespaces, devices, processes, sockets, journals.
+namespaces, devices, processes, sockets, journals; or if a verb failed or outlasted its time, which ends the
+walk. However it ends, its labs are destroyed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,7 +21,9 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
+from orchestrator.wiring import cleanup
 from orchestrator.wiring.journal import read_entries, run_ids
 from tests.netns.labs import left_over
 
@@ -39,24 +43,49 @@ workloads:
 """
 
 
-class Walk:
-    """Rounds of one state directory of their own, so that labs of others are not touched."""
+class WalkError(Exception):
+    """A verb that nobody killed did not do what it should."""
 
-    def __init__(self, place: Path, seed: str) -> None:
+
+class Walk:
+    """Rounds of one state directory of their own, so that labs of others are not touched.
+
+    A context manager: at its end no lab of it is there, whatever happened.
+    """
+
+    def __init__(self, place: Path, seed: str, *, patience: float = _PATIENCE_SECONDS) -> None:
         self.left: list[str] = []
         #: Verb → kills; ``… with a lab`` → of these, when something of a lab was there.
         self.kills: Counter[str] = Counter()
         self._place = place
+        self._patience = patience
         self._random = random.Random(seed)
         self._state = place / "state"
+        self._state_before = os.environ.get("NARROWS_STATE")
         os.environ["NARROWS_STATE"] = str(self._state)
         self._file = place / "walk.lab.yml"
         self._file.write_text(_TOPOLOGY, encoding="utf-8")
         #: Verb → seconds that it took when it was last let be.
         self._takes: dict[str, float] = {}
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Not by the verb, and with no limit of time: either may be what failed.
+        try:
+            cleanup.destroy_all(force=True)
+        finally:
+            os.environ.pop("NARROWS_STATE")
+            if self._state_before is not None:
+                os.environ["NARROWS_STATE"] = self._state_before
+
     def round(self) -> None:
-        """Kill one verb once."""
+        """Kill one verb once.
+
+        Raises:
+            WalkError: a verb that was let be failed, or outlasted its time.
+        """
         verb = self._random.choice(("deploy", "run", "destroy"))
         if verb not in self._takes:
             self._takes[verb] = self._whole(verb)
@@ -88,14 +117,17 @@ class Walk:
         entries = sum(len(read_entries(run_id)) for run_id in found)
         if verb and entries:
             self.kills[f"{verb} with a lab"] += 1
-        done = subprocess.run(
-            [sys.executable, "-m", "orchestrator", "destroy", "--all"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_PATIENCE_SECONDS,
-        )
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "orchestrator", "destroy", "--all"],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=self._patience,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise WalkError(f"{what}: destroy --all outlasted {self._patience} s") from error
         left = [] if done.returncode == 0 else [f"destroy --all: {done.returncode}: {done.stderr}"]
         left += [thing for run_id in found for thing in left_over(run_id)]
         left += [f"in the state directory: {path.name}" for path in self._state.glob("*")]
@@ -117,8 +149,15 @@ class Walk:
 
     def _do(self, verb: str) -> None:
         process = self._start(verb)
-        code = process.wait(_PATIENCE_SECONDS)
-        assert code == 0, f"{verb}: exit code {code}: {(self._place / 'output').read_text()[-2000:]}"
+        try:
+            code = process.wait(self._patience)
+        except subprocess.TimeoutExpired as error:
+            raise WalkError(f"{verb} outlasted {self._patience} s") from error
+        finally:
+            process.kill()
+            process.wait()
+        if code:
+            raise WalkError(f"{verb}: exit code {code}: {(self._place / 'output').read_text()[-2000:]}")
 
     def _start(self, verb: str) -> subprocess.Popen[bytes]:
         words: dict[str, Sequence[str]] = {
@@ -147,21 +186,29 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", default="1")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="kill-walk-") as place:
-        walk = Walk(Path(place), given.seed)
-        before = devices()
-        rounds = 0
-        while sum(walk.kills[verb] for verb in ("deploy", "run", "destroy")) < given.kills:
-            walk.round()
-            rounds += 1
-        report = {
-            "rounds": rounds,
-            **dict(sorted(walk.kills.items())),
-            "new devices here": sorted(devices() - before),
-            "left": walk.left,
-        }
+    # As an exception, so that the labs are destroyed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    began = time.monotonic()
+    failed = ""
+    rounds = 0
+    before = devices()
+    with tempfile.TemporaryDirectory(prefix="kill-walk-") as place, Walk(Path(place), given.seed) as walk:
+        try:
+            while sum(walk.kills[verb] for verb in ("deploy", "run", "destroy")) < given.kills:
+                walk.round()
+                rounds += 1
+        except WalkError as error:
+            failed = str(error)
+    report = {
+        "rounds": rounds,
+        "seconds": round(time.monotonic() - began),
+        **dict(sorted(walk.kills.items())),
+        "new devices here": sorted(devices() - before),
+        "left": walk.left,
+        "failed": failed,
+    }
     print(json.dumps(report, indent=1))
-    return 1 if walk.left else 0
+    return 1 if walk.left or failed else 0
 
 
 if __name__ == "__main__":
