@@ -63,7 +63,7 @@ def command(
 
     from orchestrator.cli.support.run_tables import case_figure, case_parts, list_tables
     from orchestrator.cli.support.table_page import Page
-    from orchestrator.cli.support.table_runs import Kind, make_place, run_and_show
+    from orchestrator.cli.support.table_runs import Kind, make_table, run_and_show
     from orchestrator.cli.support.tables import show_tables
     from orchestrator.experiment.cases import (
         DIRECTORY,
@@ -73,7 +73,6 @@ def command(
         find_cases,
         suite_json,
     )
-    from orchestrator.experiment.cell_table import Table
 
     found = find_cases(directory or DIRECTORY, names)
     if listing:
@@ -96,5 +95,5 @@ def command(
         "over that time.",
     )
     kind = Kind("cases", suite_json, case_parts, page)
-    table = Table(cells, make_place("cases", results, resume))
+    table = make_table("cases", cells, results, resume)
     click.get_current_context().exit(run_and_show(kind, table, form=form, **options))

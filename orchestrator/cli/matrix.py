@@ -86,8 +86,7 @@ def command(
     """
     from orchestrator.cli.support.run_tables import goodput_figure, matrix_parts
     from orchestrator.cli.support.table_page import Page
-    from orchestrator.cli.support.table_runs import Kind, make_place, run_and_show
-    from orchestrator.experiment.cell_table import Table
+    from orchestrator.cli.support.table_runs import Kind, make_table, run_and_show
     from orchestrator.experiment.matrix import MatrixCell, cells_of, matrix_json
 
     axes = {**({"protocol": transports} if transports else {}), **settings}
@@ -100,5 +99,5 @@ def command(
         "a curve is the rate over the time of each run.",
     )
     kind = Kind("matrix", matrix_json, matrix_parts, page)
-    table = Table(cells, make_place("matrix", results, resume))
+    table = make_table("matrix", cells, results, resume)
     click.get_current_context().exit(run_and_show(kind, table, form=form, **options))

@@ -16,7 +16,7 @@ from orchestrator.experiment.cell_table import Table, run_table
 from orchestrator.experiment.cells import CellResult, Outcome
 from orchestrator.topology.load import load
 from orchestrator.topology.model import Topology
-from tests.support.command import started
+from tests.support.command import narrows, started
 from tests.support.experiments import LINE
 
 _LAB = LINE + "\nworkloads:\n  film: {kind: bulk, from: a, to: b, size: 10kB}\n"
@@ -88,3 +88,16 @@ def test_an_interrupted_table_shows_what_there_is_and_goes_on(verb: str, file: P
     assert cell.get("letter" if verb == "matrix" else "outcome") in ("-", "not run")
     assert 1 <= len(cell["runs"]) < 1000
     assert (kept / f"{verb}.html").is_file()
+
+
+@pytest.mark.parametrize("verb", ["matrix", "cases"])
+def test_a_back_end_that_is_not_there_is_refused_before_anything_is_made(
+    verb: str, file: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    named = (file, "--backend", "simulation,nonsense") if verb == "matrix" else ("--backend", "nonsense")
+    for place in ("--results", "--resume"):
+        ended = narrows(verb, *named, place, results)
+        assert ended.code == 2
+        assert "unknown backend 'nonsense'" in ended.stderr
+        assert not results.exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import click
 
 from node.protocol.time import SECOND, Duration
+from orchestrator.backends.base import BACKENDS
 from orchestrator.cli.support.exit_codes import ExitCode
 from orchestrator.cli.support.running import run_to_end
 from orchestrator.cli.support.table_page import Page, counts, table_page
 from orchestrator.experiment.cell_table import Ran, Table, run_table
 from orchestrator.experiment.cells import Cell, CellResult, Outcome
 from orchestrator.experiment.manifest import new_run_id
+from orchestrator.experiment.selection import AUTO
 from orchestrator.results import ResultsError, make_run_directory, write_atomically
 
 if TYPE_CHECKING:
@@ -46,12 +48,19 @@ class Kind(Generic[C]):
     page: Page[C]
 
 
-def make_place(kind: str, results: Path, resume: Path | None) -> Path:
-    """Return the directory of a table: a new one, or the one to go on with.
+def make_table(kind: str, cells: Sequence[C], results: Path, resume: Path | None) -> Table[C]:
+    """Return a table in a directory of its own: a new one, or the one to go on with.
 
     Raises:
+        UnknownNameError: there is no such back end; no directory was made.
         ResultsError: it cannot be made.
     """
+    for backend in {cell.backend for cell in cells} - {AUTO}:
+        BACKENDS[backend]
+    return Table(cells, _make_place(kind, results, resume))
+
+
+def _make_place(kind: str, results: Path, resume: Path | None) -> Path:
     if resume is None:
         return make_run_directory(results, kind, new_run_id())
     try:
