@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
@@ -121,7 +121,7 @@ async def run_table(
     }
     left: list[tuple[int, int]] = []
     for (index, number), file in files.items():
-        before = _kept(file)
+        before = _kept(file, table.directory)
         if before is None:
             left.append((index, number))
         else:
@@ -190,10 +190,19 @@ def _name(cell: Cell, seed: int | None, *, capture: bool) -> str:
     return hashlib.sha256(words.encode()).hexdigest()[:16]
 
 
-def _kept(file: Path) -> Turn | None:
-    """Return a turn that was finished before; one that could not be tried is tried again."""
+def _kept(file: Path, directory: Path) -> Turn | None:
+    """Return a turn that was finished before; one that could not be tried is tried again.
+
+    Args:
+        file: keeps it.
+        directory: of the table. What the turn says of its own directory was told from where that command
+            ran: this one may run elsewhere, or the table may have moved.
+    """
     try:
         turn = Turn.from_json(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # whatever is there instead of one
         return None
-    return None if turn.outcome in (Outcome.ERROR, Outcome.MISSING) else turn
+    if turn.outcome in (Outcome.ERROR, Outcome.MISSING):
+        return None
+    place = str(directory / Path(turn.directory).name) if turn.directory else ""
+    return replace(turn, directory=place)

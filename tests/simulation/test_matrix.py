@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from tests.support.command import narrows
 from tests.support.experiments import LINE
+from tests.support.table_pages import linked, page_of
 
 _LAB = (
     LINE.replace("name: line", "name: line\nparameters: {rtt: 5ms}").replace("delay: 5ms", 'delay: "${rtt}"')
@@ -20,42 +20,6 @@ expect:
   - film: completion <= 1s
 """
 )
-_EMPTY = ("meta", "polyline")
-
-
-class Page(HTMLParser):
-    """Checks that every element is closed where it should be, and counts."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.classes: list[str] = []
-        self.links: list[str] = []
-        self.text = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        if tag not in _EMPTY:
-            self.open.append(tag)
-        if tag == "td":
-            self.classes.append(given.get("class") or "")
-        if tag == "a":
-            self.links.append(given.get("href") or "")
-        assert tag not in ("script", "link", "img"), "the page needs nothing beside it"
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in _EMPTY:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-def page_of(directory: Path) -> Page:
-    page = Page()
-    page.feed((directory / "matrix.html").read_text(encoding="utf-8"))
-    assert page.open == []
-    return page
 
 
 @pytest.fixture
@@ -96,11 +60,11 @@ def test_every_combination_is_a_cell_and_failures_stop_nothing(file: Path, tmp_p
         for cell in table["cells"]
     }
     assert found == expected
-    page = page_of(place)
+    page = page_of((place / "matrix.html").read_text(encoding="utf-8"))
     assert sorted(page.classes) == sorted(letters.values())
     assert "a<b>" in page.text, "names are escaped"
     assert page.links
-    assert all((place / link / "result.json").is_file() for link in page.links)
+    assert all((run / "result.json").is_file() for run in linked(place / "matrix.html"))
     assert "stop-and-wait, which has no other packets" in page.text
 
 
@@ -153,7 +117,7 @@ def test_two_files_of_one_name_are_two_rows(file: Path, tmp_path: Path) -> None:
         "matrix", file, other, "--backend", "simulation", "--transport", "tcp", "--resume", tmp_path / "kept"
     )
     assert ended.code == 127
-    assert len(page_of(tmp_path / "kept").classes) == 2
+    assert len(page_of((tmp_path / "kept" / "matrix.html").read_text()).classes) == 2
 
 
 def test_axis_that_varies_nothing_is_refused(file: Path) -> None:

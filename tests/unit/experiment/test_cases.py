@@ -24,6 +24,7 @@ from orchestrator.results import ExpectationResult
 from orchestrator.topology.errors import TopologyError
 from orchestrator.topology.expectations import EXPECTATION_KINDS
 from orchestrator.topology.model import CaseBreak
+from tests.support.table_pages import linked
 
 CASE = """\
 name: tiny
@@ -211,3 +212,66 @@ def test_what_the_kernel_lacks_is_not_supported(directory: Path, monkeypatch: py
     told = json.loads(result.stdout)
     assert told["results"][0]["reasons"] == [why]
     assert told["settings"][0]["unsupported"] == sum(told["settings"][0][each.value] for each in Outcome) == 1
+
+
+def runs_of(directory: Path) -> list[Path]:
+    """The runs in the directory of a table: its files are no runs."""
+    return sorted(result.parent for result in directory.glob("*/result.json"))
+
+
+def test_a_suite_that_is_resumed_runs_what_is_not_finished(directory: Path) -> None:
+    kept = directory / "kept"
+    first = cases(directory, "T", "--resume", str(kept), "-f", "json")
+    (before,) = json.loads(first.stdout)["results"]
+    (directory / "second.lab.yml").write_text(CASE.replace("letter: T", "letter: T2"))
+    again = cases(directory, "--resume", str(kept), "-f", "json")
+    assert (first.exit_code, again.exit_code) == (ExitCode.OK, ExitCode.OK)
+    _, same = json.loads(again.stdout)["results"]
+    assert same == before
+    told = [line for line in again.stderr.splitlines() if "finished before" in line]
+    assert ["T tiny" in line for line in told] == [True]
+    assert len(runs_of(kept)) == 2
+    assert json.loads((kept / "cases.json").read_text()) == json.loads(again.stdout)
+
+
+@pytest.mark.parametrize(
+    "changed", [("--seed", "7"), ("--no-capture",), ("--set", "delay=20ms"), ("--repeat", "2"), ("--broken",)]
+)
+def test_what_is_run_with_other_options_is_not_finished(directory: Path, changed: tuple[str, ...]) -> None:
+    kept = directory / "kept"
+    cases(directory, "--resume", str(kept))
+    cases(directory, "--resume", str(kept), *changed)
+    assert len(runs_of(kept)) == 2
+    # Both are kept beside each other.
+    told = [cases(directory, "--resume", str(kept), *options).stderr for options in ((), changed)]
+    assert all("finished before" in line for text in told for line in text.splitlines())
+    assert len(runs_of(kept)) == 2
+
+
+def test_a_turn_that_was_not_kept_whole_or_was_given_up_is_run_again(directory: Path) -> None:
+    kept = directory / "kept"
+    given_up = cases(directory, "--resume", str(kept), "--limit", "1ms", "-f", "json")
+    assert json.loads(given_up.stdout)["results"][0]["outcome"] == "error"
+    assert cases(directory, "--resume", str(kept)).exit_code == ExitCode.OK
+    (turn,) = (kept / "runs").iterdir()
+    for text in ("", turn.read_text()[:-20], "[]", "{}"):
+        turn.write_text(text)
+        again = cases(directory, "--resume", str(kept), "-f", "json")
+        assert again.exit_code == ExitCode.OK
+        assert "finished before" not in again.stderr
+
+
+def test_a_table_that_has_moved_leads_to_its_runs(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are told from where the command ran; the one that goes on may run elsewhere."""
+    monkeypatch.chdir(directory)
+    assert cases(directory, "--resume", "it's 50% #1?").exit_code == ExitCode.OK
+    assert linked(directory / "it's 50% #1?" / "cases.html") == runs_of(directory / "it's 50% #1?")
+    other = directory / "other place"
+    other.mkdir()
+    (directory / "it's 50% #1?").rename(other / 'moved "there"')
+    monkeypatch.chdir(other)
+    again = cases(directory, "--resume", 'moved "there"', "-f", "json")
+    assert "finished before" in again.stderr
+    (run,) = runs_of(other / 'moved "there"')
+    assert linked(other / 'moved "there"' / "cases.html") == [run]
+    assert Path(json.loads(again.stdout)["results"][0]["directory"]).resolve() == run
