@@ -118,7 +118,9 @@ def command(
     result: RunResult | RepeatResult
     with reporter.watching():
         if times > 1:
-            result = run_to_end(run_repeatedly(topology, times, once, seed=seed, directory=results))
+            result = run_to_end(
+                run_repeatedly(topology, times, once, seed=seed, capture=not no_capture, directory=results)
+            )
             reporter.take_all(result)
         else:
             result = run_to_end(once(topology, seed, results))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from orchestrator.errors import EnvironmentMissingError, NotSupportedError, TestbedError
+from orchestrator.experiment.expectations import judgeable
 from orchestrator.experiment.progress import FlowState, Progress
 from orchestrator.experiment.repeats import CONFIDENCE, judge_values, values_of
 from orchestrator.experiment.runner import run
@@ -21,7 +22,7 @@ from orchestrator.measure.intervals import mean_interval
 from orchestrator.results import ExpectationResult, RunResult, Verdict
 from orchestrator.topology.errors import TopologyError
 from orchestrator.topology.expectations import parse_expectation
-from orchestrator.topology.model import Topology
+from orchestrator.topology.model import Expectation, Topology
 
 #: Points of a run's curve of rates that are kept.
 MOST_POINTS = 48
@@ -214,10 +215,13 @@ async def run_turn(
         return Turn(Outcome.ERROR, with_seed, tuple(problem.message for problem in error.problems))
     except (TestbedError, LookupError, OSError) as error:
         return Turn(Outcome.ERROR, with_seed, (str(error),))
-    return _told(topology, result, notes, curve.points())
+    apart = [each for each in judgeable(topology.expectations, captured=capture) if each.aggregate]
+    return _told(apart, result, notes, curve.points())
 
 
-def _told(topology: Topology, result: RunResult, notes: tuple[str, ...], curve: tuple[float, ...]) -> Turn:
+def _told(
+    apart: Sequence[Expectation], result: RunResult, notes: tuple[str, ...], curve: tuple[float, ...]
+) -> Turn:
     completed = bool(result.flows) and all(flow.completed for flow in result.flows)
     return Turn(
         Outcome.PASSED if result.verdict is Verdict.PASS else Outcome.FAILED,
@@ -232,8 +236,7 @@ def _told(topology: Topology, result: RunResult, notes: tuple[str, ...], curve: 
         expectations=result.expectations,
         together=tuple(
             ExpectationResult(each.text, subject, passed=False, measured=value, shown="")
-            for each in topology.expectations
-            if each.aggregate
+            for each in apart
             for subject, (value,) in values_of(each, [result]).items()
         ),
     )

@@ -143,9 +143,9 @@ def needs_counters(expectation: Expectation) -> bool:
     return expectation.kind in COUNTER_MEASURES
 
 
-def needs_captures(expectation: Expectation) -> bool:
-    """Return whether only captures tell."""
-    return EXPECTATION_KINDS[expectation.kind].from_captures
+def judgeable(expectations: Iterable[Expectation], *, captured: bool) -> list[Expectation]:
+    """Return those that can be judged: of what only captures tell, nothing is known where there were none."""
+    return [each for each in expectations if captured or not EXPECTATION_KINDS[each.kind].from_captures]
 
 
 OPERATORS: Mapping[str, Callable[[float, float], bool]] = {

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.experiment.expectations import AGGREGATE_FUNCTIONS, compare, measure, show_value
+from orchestrator.experiment.expectations import AGGREGATE_FUNCTIONS, compare, judgeable, measure, show_value
 from orchestrator.experiment.manifest import new_run_id
 from orchestrator.measure.intervals import mean_interval
 from orchestrator.results import ExpectationResult, RunResult, Verdict, make_run_directory, write_atomically
@@ -92,6 +92,12 @@ class RepeatResult:
         of_all = (found.reason for found in self.expectations if not found.passed)
         return (*of_runs, *of_all)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what is worth knowing of every run: what was not judged, and why."""
+        first, *others = self.runs
+        return tuple(note for note in first.notes if all(note in run.notes for run in others))
+
     def to_json(self) -> dict[str, object]:
         """Return it as JSON-able data; docs/command-line.md says what each key is."""
         first = self.runs[0].manifest
@@ -99,6 +105,7 @@ class RepeatResult:
             "version": 1,
             "verdict": self.verdict.value,
             "reasons": list(self.reasons),
+            "notes": list(self.notes),
             "lab": first.lab,
             "backend": first.backend,
             "impairment": first.impairment,
@@ -126,6 +133,7 @@ async def run_repeatedly(
     run_once: Callable[[Topology, int, Path], Awaitable[RunResult]],
     *,
     seed: int | None = None,
+    capture: bool = True,
     directory: Path = Path("results"),
 ) -> RepeatResult:
     """Run a topology ``repeats`` times and return all results, written to a directory of their own too.
@@ -136,6 +144,7 @@ async def run_repeatedly(
         run_once: runs a topology with a seed, its files below a directory; it judges no expectation
             that is about all runs.
         seed: the first one; None: the topology's.
+        capture: whether ``run_once`` captures; if not, what only captures tell is not judged.
         directory: the results directory.
 
     Raises:
@@ -143,7 +152,7 @@ async def run_repeatedly(
     """
     first = topology.seed if seed is None else seed
     place = make_run_directory(directory, topology.name, f"x{repeats}-{new_run_id()}")
-    apart = [found for found in topology.expectations if found.aggregate]
+    apart = [each for each in judgeable(topology.expectations, captured=capture) if each.aggregate]
     runs = [await run_once(topology, first + number, place) for number in range(repeats)]
     result = RepeatResult(
         runs=tuple(runs),

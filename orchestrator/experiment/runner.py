@@ -20,7 +20,7 @@ from orchestrator.errors import TestbedError
 from orchestrator.experiment.calibration import calibrate as calibrate_links
 from orchestrator.experiment.conduct import TROUBLE, Findings, run_flows
 from orchestrator.experiment.damage import corrupted_bytes
-from orchestrator.experiment.expectations import Counters, judge, needs_captures, needs_counters
+from orchestrator.experiment.expectations import Counters, judge, judgeable, needs_counters
 from orchestrator.experiment.files import (
     Staged,
     check_received,
@@ -348,13 +348,11 @@ class _Experiment:
 
     def _judged(self) -> list[Expectation]:
         """Return the expectations to judge: those of the wire only when there was to be a capture."""
-        mine = [each for each in self._plan.expectations if self._judge_aggregates or not each.aggregate]
-        if self._capture:
-            return mine
-        for expectation in mine:
-            if needs_captures(expectation):
+        judged = judgeable(self._plan.expectations, captured=self._capture)
+        for expectation in self._plan.expectations:
+            if expectation not in judged:
                 self._findings.note(f"{expectation.text}: not judged, since nothing was captured")
-        return [found for found in mine if not needs_captures(found)]
+        return [each for each in judged if self._judge_aggregates or not each.aggregate]
 
     # Telling.
 

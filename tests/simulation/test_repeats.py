@@ -99,3 +99,18 @@ def test_what_cannot_be_is_refused(file: Path, tmp_path: Path) -> None:
     ended = narrows("run", file, "--backend", "simulation", "--events", tmp_path / "nowhere" / "events")
     assert ended.code == 2
     assert "No such file" in ended.stderr
+
+
+def test_what_only_captures_tell_of_all_runs_is_not_judged_without_them(file: Path, tmp_path: Path) -> None:
+    text = "mean(link loss(a:eth1)) <= 90%"
+    file.write_text(_LAB + f"  - {text}\n  - max(handshakes) == 1\n")
+    options = ("--backend", "simulation", "--results", tmp_path / "results", "--no-capture", "-f", "json")
+    told = narrows("run", file, *options).json()
+    assert (told["verdict"], told["reasons"]) == ("PASS", [])
+    assert text not in [found["expectation"] for found in told["expectations"]]
+    wanted = [f"{each}: not judged, since nothing was captured" for each in (text, "max(handshakes) == 1")]
+    assert told["notes"] == wanted
+    (cell,) = narrows("matrix", file, *options).json()["cells"]
+    assert cell["letter"] == "P", cell["reasons"]
+    assert [run["notes"] for run in cell["runs"]] == [wanted] * 3
+    assert [len(run["together"]) for run in cell["runs"]] == [3] * 3

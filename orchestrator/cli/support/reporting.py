@@ -120,4 +120,5 @@ def repeat_tables(result: RepeatResult) -> list[RenderableType]:
     passed = sum(run.verdict.value == "PASS" for run in result.runs)
     style = "bold green" if result.verdict.value == "PASS" else "bold red"
     told = f"  {passed} of {len(result.runs)} runs passed; files in {result.directory}"
+    parts.extend(Text(f"note: {note}") for note in result.notes)
     return [*parts, Text.assemble((result.verdict.value, style), told)]
