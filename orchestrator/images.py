@@ -21,6 +21,8 @@ SOURCE_LABEL = "narrows.source"
 LAB_LABEL = "narrows.lab"
 RUN_LABEL = "narrows.run"
 NODE_LABEL = "narrows.node"
+#: Label of a container: which of the node images it runs; the engine knows only a digest of it.
+IMAGE_LABEL = "narrows.image"
 
 
 def source_directory() -> Path:

@@ -9,6 +9,7 @@ from docker.errors import BuildError, ImageNotFound
 
 from orchestrator.backends.base import Problem
 from orchestrator.containers.engine import connected
+from orchestrator.containers.equipment import image_of
 from orchestrator.errors import BackendError, EnvironmentMissingError
 from orchestrator.images import (
     BASE_IMAGE,
@@ -44,8 +45,7 @@ def ensure_image(plan: DeploymentPlan) -> str:
         EnvironmentMissingError: no engine answers, or there are no sources to build from.
         BackendError: it cannot be built.
     """
-    protocols = {flow.transport.get("protocol") for flow in plan.workloads}
-    name = NODE_QUIC_IMAGE if "quic" in protocols else NODE_IMAGE
+    name = image_of(plan)
     with connected() as engine:
         if _must_be_built(engine, name):
             if not _has(engine, BASE_IMAGE):

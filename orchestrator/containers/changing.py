@@ -1,7 +1,8 @@
 """Containers of a lab that is up: which have ended, more of them, and agents that are told something else.
 
 An agent is told its peers when it starts, and starts anew within its container: a container that is restarted
-gets another network namespace, and all its links would have to be made again.
+gets another network namespace, and all its links would have to be made again. That is done to those alone
+that lack what a flow needs and what a container has from its making: the image, or a capability.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from docker.errors import NotFound
 
 from orchestrator.containers.building import ensure_image
 from orchestrator.containers.engine import connected
+from orchestrator.containers.equipment import Equipment
 from orchestrator.containers.nodes import Containers, network_of, remove_labelled
 from orchestrator.topology.plan import DeploymentPlan
 from orchestrator.wiring.forkserver import LINK_MODULES
@@ -44,6 +46,20 @@ class ContainerNodes:
         """
         with connected() as engine:
             return [node.name for node in self._record.nodes if not _is_as_wired(engine, node)]
+
+    def lacking(self, plan: DeploymentPlan, names: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Return the nodes whose containers lack what flows need of them: their image, or a capability.
+
+        Raises:
+            BackendError: the engine refuses to tell.
+        """
+        found = {}
+        with connected() as engine:
+            for name in names:
+                has = Equipment.of(engine.api.inspect_container(self._record.node(name).container))
+                if not has.serves(Equipment.needed(plan, name)):
+                    found[name] = (str(has), str(Equipment.given(plan, name)))
+        return found
 
     def take_up(self, plan: DeploymentPlan, journal: Journal, added: Sequence[str]) -> Lab:
         """Return the lab as it is to be."""

@@ -23,10 +23,10 @@ from docker.models.containers import Container
 from docker.types import Mount
 
 from orchestrator.backends.base import NodeState
-from orchestrator.containers.capabilities import capabilities
 from orchestrator.containers.engine import connected
+from orchestrator.containers.equipment import Equipment
 from orchestrator.errors import BackendError
-from orchestrator.images import LAB_LABEL, NODE_LABEL, RUN_LABEL
+from orchestrator.images import IMAGE_LABEL, LAB_LABEL, NODE_LABEL, RUN_LABEL
 from orchestrator.topology.plan import DeploymentPlan, NodePlan
 from orchestrator.wiring.agents import AgentPlaces, agent_configuration
 from orchestrator.wiring.state import socket_directory
@@ -99,6 +99,7 @@ class Containers:
             BackendError: it ended at once.
             DockerException: the engine refuses.
         """
+        equipment = Equipment.given(plan, node.name)
         container = engine.containers.create(
             image,
             ["--config", f"{_RUNTIME}/agent.json"],
@@ -109,6 +110,7 @@ class Containers:
                 LAB_LABEL: plan.name,
                 RUN_LABEL: self.run_id,
                 NODE_LABEL: node.name,
+                IMAGE_LABEL: equipment.image,
             },
             network_mode="none",
             # The agent binds to the address that the wiring gives the node a moment later.
@@ -120,7 +122,7 @@ class Containers:
             # The runner asks the agents itself; an engine's check starts a Python every few seconds.
             healthcheck={"test": ["NONE"]},
             cap_drop=["ALL"],
-            cap_add=capabilities(plan, node.name),
+            cap_add=sorted(equipment.capabilities),
             security_opt=["no-new-privileges"],
             read_only=True,
             tmpfs={"/tmp": ""},

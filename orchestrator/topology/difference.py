@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from orchestrator.topology.model import LinkEndpoint, NodeKind
 from orchestrator.topology.plan import DeploymentPlan, InterfacePlan, LinkPlan, NodePlan
@@ -16,7 +17,7 @@ class Change:
 
     #: ``add``, ``remove`` or ``change``.
     action: str
-    #: ``node``, ``link``, ``impairments``, ``routes`` or ``agent``.
+    #: ``node`` (changed: made anew), ``link``, ``impairments``, ``routes`` or ``agent``.
     what: str
     #: The node, the link, or the endpoint that sends.
     name: str
@@ -57,7 +58,11 @@ class Difference:
 
 
 def difference(old: DeploymentPlan, new: DeploymentPlan) -> Difference:
-    """Return what makes a lab of ``old`` a lab of ``new``; its flows and expectations are not looked at."""
+    """Return what makes a lab of ``old`` a lab of ``new``.
+
+    Expectations are not looked at; nor are flows, of which a node may need more than it is made with: that
+    depends on what nodes are, and ``with_made_anew`` is told.
+    """
     names = {node.name for node in old.nodes}, {node.name for node in new.nodes}
     kept = [node.name for node in new.nodes if node.name in names[0]]
     known = {link.name for link in old.links}
@@ -96,43 +101,59 @@ def difference(old: DeploymentPlan, new: DeploymentPlan) -> Difference:
     )
 
 
-def with_lost(
-    found: Difference, old: DeploymentPlan, new: DeploymentPlan, lost: Collection[str]
+def with_made_anew(
+    found: Difference,
+    old: DeploymentPlan,
+    new: DeploymentPlan,
+    *,
+    lost: Collection[str],
+    lacking: Mapping[str, tuple[str, str]] = MappingProxyType({}),
 ) -> Difference:
-    """Return a difference in which nodes that have ended, and their links, are made anew.
+    """Return a difference in which nodes that cannot stay, and their links, are made anew.
 
     Args:
         found: the difference of the two plans.
         old: what the lab was made of.
         new: what it is to be.
-        lost: names of nodes that have ended.
+        lost: names of nodes that have ended; their links are gone.
+        lacking: names of nodes that are not made for what the new plan asks of them: what they are made
+            with, and with what they must be.
     """
-    nodes = [node.name for node in new.nodes if node.name in lost and node.name not in found.nodes_added]
+    anew = {*lost, *lacking}
+    nodes = [node.name for node in new.nodes if node.name in anew and node.name not in found.nodes_added]
     links = [
-        link.name
+        link
         for link in new.links
-        if link.name not in found.links_added and (link.a.node in lost or link.b.node in lost)
+        if link.name not in found.links_added and (link.a.node in anew or link.b.node in anew)
     ]
-    ends = {end for name in links for end in (new.link(name).a, new.link(name).b)}
+    names = [link.name for link in links]
+    ends = {end for link in links for end in (link.a, link.b)}
     changes = [
         change
         for change in found.changes
         if not (change.what == "impairments" and change.name in map(str, ends))
         and not (change.what in ("agent", "routes") and change.name in nodes)
     ]
+    there = [link.name for link in links if link.a.node not in lost and link.b.node not in lost]
     return dataclasses.replace(
         found,
         nodes_added=(*found.nodes_added, *nodes),
         nodes_removed=(*found.nodes_removed, *nodes),
-        links_added=(*found.links_added, *links),
-        links_removed=(*found.links_removed, *links),
+        links_added=(*found.links_added, *names),
+        links_removed=(*found.links_removed, *names),
         impairments=tuple(end for end in found.impairments if end not in ends),
         routes=tuple(name for name in found.routes if name not in nodes),
         agents=tuple(name for name in found.agents if name not in nodes),
         changes=(
+            *(Change("remove", "link", name) for name in there),
             *changes,
-            *(Change("add", "node", name) for name in nodes),
-            *(Change("add", "link", name) for name in links),
+            *(
+                Change("add", "node", name)
+                if name in lost
+                else Change("change", "node", name, *lacking[name])
+                for name in nodes
+            ),
+            *(Change("add", "link", name) for name in names),
         ),
     )
 

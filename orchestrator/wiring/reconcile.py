@@ -11,7 +11,7 @@ import dataclasses
 import importlib
 import signal
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -20,7 +20,7 @@ from node.links.settings import Impairments
 from orchestrator.errors import BackendError, NotSupportedError
 from orchestrator.executor import Executor, run_batch
 from orchestrator.tc import comparison
-from orchestrator.topology.difference import Change, Difference, difference, with_indexes_of, with_lost
+from orchestrator.topology.difference import Change, Difference, difference, with_indexes_of, with_made_anew
 from orchestrator.topology.model import LinkEndpoint, NodeKind
 from orchestrator.topology.plan import DeploymentPlan, LinkPlan
 from orchestrator.wiring import fault_book, namespaces, processes, state
@@ -51,7 +51,8 @@ async def compare(lab: LabSummary, new: DeploymentPlan) -> tuple[Difference, Dep
             f"lab {lab.name} ({lab.run_id}) is only partly up: making or changing it was cut short; "
             f"remove it with narrows destroy {lab.run_id}, and deploy again"
         )
-    lost = _nodes_of(record).lost()
+    nodes = _nodes_of(record)
+    lost = nodes.lost()
     with Journal.open(lab.run_id) as journal:
         present = Lab.resume(old, journal, record, LINK_MODULES)
         links = await asyncio.gather(
@@ -61,7 +62,10 @@ async def compare(lab: LabSummary, new: DeploymentPlan) -> tuple[Difference, Dep
         entries = journal.entries()
     now = {link.name: link for link in links}
     old = dataclasses.replace(old, links=tuple(now.get(link.name, link) for link in old.links))
-    found = with_lost(difference(old, new), old, new, lost)
+    found = difference(old, new)
+    staying = {node.name for node in old.nodes} - {*lost, *found.nodes_removed}
+    lacking = nodes.lacking(new, sorted(staying))
+    found = with_made_anew(found, old, new, lost=lost, lacking=lacking)
     running = {
         entry.text("what").removeprefix("agent of ")
         for entry in entries
@@ -144,6 +148,13 @@ class Nodes(Protocol):
         """Return the nodes that have ended, and whose links went with them."""
         ...
 
+    def lacking(self, plan: DeploymentPlan, names: Sequence[str]) -> Mapping[str, tuple[str, str]]:
+        """Return those of some nodes that must be made anew for what a plan's flows need.
+
+        Each with what it is made with, and with what it must be.
+        """
+        ...
+
     def take_up(self, plan: DeploymentPlan, journal: Journal, added: Sequence[str]) -> Lab:
         """Return the lab as it is to be, before the nodes ``added`` are made."""
         ...
@@ -182,6 +193,10 @@ class NamespaceNodes:
     def lost(self) -> list[str]:
         """Return none: a namespace does not end."""
         return []
+
+    def lacking(self, plan: DeploymentPlan, names: Sequence[str]) -> Mapping[str, tuple[str, str]]:
+        """Return none: a namespace has all that this machine has."""
+        return {}
 
     def take_up(self, plan: DeploymentPlan, journal: Journal, added: Sequence[str]) -> Lab:
         """Return the lab as it is to be."""

@@ -12,7 +12,10 @@ import pytest
 
 from node.control.client import ControlClient
 from orchestrator.agents import Agents
-from orchestrator.images import LAB_LABEL, NODE_LABEL, RUN_LABEL
+from orchestrator.containers.equipment import capabilities
+from orchestrator.images import LAB_LABEL, NODE_IMAGE, NODE_LABEL, NODE_QUIC_IMAGE, RUN_LABEL
+from orchestrator.topology.load import load
+from orchestrator.topology.planning import make_plan
 from orchestrator.wiring import cleanup, live
 from tests.netns.labs import PATIENCE_SECONDS, left_over
 from tests.support.command import narrows
@@ -136,3 +139,43 @@ def test_a_container_that_has_ended_is_made_anew_with_its_links(
     assert (after["middle"], after["right"]) == (before["middle"], before["right"])
     assert reaches(run_id, "left", "right")
     assert deploy(place, "base")["changes"] == []
+
+
+def test_a_container_that_lacks_what_a_flow_needs_is_made_anew(
+    place: Path, engine: docker.DockerClient
+) -> None:
+    """An image and capabilities cannot be given to one that runs."""
+    flow = "workloads: {film: {kind: bulk, from: left, to: far, size: 100kB, transport: {protocol: %s}}}\n"
+    for protocol in ("quic", "tcp"):
+        (place / f"{protocol}.lab.yml").write_text(MORE + LABELLED + flow % protocol)
+    run_id = deploy(place, "more")["run_id"]
+    before = containers(engine, run_id)
+    links = ("left:eth1--middle:eth1", "middle:eth3--far:eth1")
+
+    tried = deploy(place, "quic", "--dry-run")
+    assert changes(tried) == [
+        *(f"remove link {link}" for link in links),
+        *("change node left", "change node far"),
+        *(f"add link {link}" for link in links),
+    ]
+    nodes = [change for change in tried["changes"] if change["what"] == "node"]
+    assert {(node["before"], node["after"]) for node in nodes} == {(NODE_IMAGE, NODE_QUIC_IMAGE)}
+    assert containers(engine, run_id) == before
+    assert deploy(place, "quic")["changes"] == tried["changes"]
+    after = containers(engine, run_id)
+    assert {node for node in after if after[node] != before[node]} == {"left", "far"}
+    for node in ("left", "far"):
+        found = engine.containers.get(after[node][0]).exec_run(["python", "-c", "import aioquic"])
+        assert found.exit_code == 0, found.output
+    assert reaches(run_id, "left", "far")
+    assert deploy(place, "quic")["changes"] == []
+
+    # What has more than it needs stays; TCP's default needs a capability where the kernel restricts it.
+    lacking = bool(capabilities(make_plan(load(place / "tcp.lab.yml")), "left"))
+    assert len(deploy(place, "tcp")["changes"]) == (6 if lacking else 0)
+    given = {node: engine.containers.get(one).attrs for node, (one, _) in containers(engine, run_id).items()}
+    assert {node for node, one in given.items() if one["HostConfig"]["CapAdd"]} == (
+        {"left", "far"} if lacking else set()
+    )
+    assert reaches(run_id, "left", "far")
+    assert deploy(place, "tcp")["changes"] == deploy(place, "more")["changes"] == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.topology.difference import difference, with_indexes_of
+from orchestrator.topology.difference import difference, with_indexes_of, with_made_anew
 from orchestrator.topology.load import parse
 from orchestrator.topology.plan import DeploymentPlan
 from orchestrator.topology.planning import make_plan
@@ -92,3 +92,34 @@ def test_what_cannot_change_is_told(changed: str, why: str) -> None:
 
     (found,) = difference(plan_of(BASE), plan_of(changed)).impossible
     assert re.match(why, found)
+
+
+def test_nodes_that_cannot_stay_are_made_anew_with_their_links() -> None:
+    changed = BASE.replace("delay: 1ms", "delay: 2ms")
+    old, new = plan_of(BASE), plan_of(changed)
+    found = with_made_anew(
+        difference(old, new), old, new, lost=["right"], lacking={"left": ("node", "node-quic +NET_ADMIN")}
+    )
+    assert [str(change) for change in found.changes] == [
+        "remove  link left:eth1--middle:eth1",
+        "change  node left: node → node-quic +NET_ADMIN",
+        "add     node right",
+        "add     link left:eth1--middle:eth1",
+        "add     link middle:eth2--right:eth1",
+    ]
+    assert found.nodes_added == found.nodes_removed == ("left", "right")
+    assert found.links_added == found.links_removed == ("left:eth1--middle:eth1", "middle:eth2--right:eth1")
+    assert found.impairments == ()
+
+
+def test_of_two_nodes_that_cannot_stay_the_link_that_is_lost_is_not_removed() -> None:
+    old = plan_of(BASE)
+    found = with_made_anew(
+        difference(old, old), old, old, lost=["middle"], lacking={"left": ("node", "node-quic")}
+    )
+    assert [str(change) for change in found.changes] == [
+        "change  node left: node → node-quic",
+        "add     node middle",
+        "add     link left:eth1--middle:eth1",
+        "add     link middle:eth2--right:eth1",
+    ]
