@@ -58,7 +58,7 @@ class ControlServer:
             path = Path(self._configured.unix)
             path.parent.mkdir(parents=True, exist_ok=True)
             _remove_stale(path)
-            self._server = await loop.create_unix_server(self._new_client, self._configured.unix)
+            self._server = await loop.create_unix_server(self._new_client, sock=_listening(path))
         else:
             assert self._configured.tcp is not None
             self._server = await loop.create_server(self._new_client, *self._configured.tcp)
@@ -199,6 +199,28 @@ class _Client(asyncio.Protocol):
 
 def _remove(path: str) -> None:
     Path(path).unlink(missing_ok=True)
+
+
+def _listening(path: Path) -> socket.socket:
+    """Return a socket that listens at a path, which is there only then: whoever waits for it may connect.
+
+    Raises:
+        OSError: the path cannot be used.
+    """
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    # As long as the path itself: that may be as long as a socket's can be (unix(7)).
+    before = path.with_name(f"{path.name[:-1]}~")
+    if before.is_socket():
+        before.unlink()
+    try:
+        made.bind(os.fspath(before))
+        made.listen(MAX_CLIENTS)
+        before.rename(path)
+    except OSError:
+        made.close()
+        before.unlink(missing_ok=True)
+        raise
+    return made
 
 
 def _remove_stale(path: Path) -> None:

@@ -222,6 +222,33 @@ def test_a_stale_socket_is_replaced_and_a_live_one_is_not(tmp_path: Path) -> Non
     asyncio.run(main())
 
 
+def test_a_socket_that_is_there_is_listened_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who starts many agents waits for their sockets by looking, and connects to each once."""
+    path = tmp_path / ("s" * (107 - len(f"{tmp_path}/")))
+    seen: list[bool] = []
+    listen = socket.socket.listen
+
+    def listen_unseen(made: socket.socket, backlog: int) -> None:
+        if not made.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            seen.append(path.exists())
+        listen(made, backlog)
+
+    monkeypatch.setattr(socket.socket, "listen", listen_unseen)
+
+    async def main() -> None:
+        with socket.socket(socket.AF_UNIX) as killed:
+            killed.bind(str(path)[:-1] + "~")
+        server = ControlServer(ControlAddress(unix=str(path)), obey)
+        await server.start()
+        async with await ControlClient.connect_unix(str(path)) as client:
+            assert (await client.request(Command("status"))).ok
+        await server.close(PATIENCE)
+
+    asyncio.run(main())
+    assert seen == [False]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_tcp_works_the_same() -> None:
     async def main() -> None:
         server = ControlServer(ControlAddress(tcp=("127.0.0.1", 0)), obey)
