@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from node.carried.tcp_connection import DEFAULT_CONTROLLER, TcpConnection, Watcher
-from node.carrier import UNPROVEN, Carrier
+from node.carrier import Carrier
 from node.protocol.datagrams import Burst, Transmit
 from node.protocol.errors import LocalProtocolError
 from node.protocol.events import (
@@ -26,8 +26,11 @@ from node.protocol.time import SECOND, Duration, Instant
 from node.settings import NodeSettings
 from node.transports.base import STREAM_WORKLOADS, TRANSPORTS, check_settings
 
-#: Congestion controllers of Linux that a flow may name; the kernel must have it.
+#: Congestion controllers of Linux that a flow may name; the kernel must have it. The first is what others
+#: than flows of ours get, too. Each has a port of its own, so many above the node's: a connection shows
+#: nothing else of whose it is before data comes, and several may come from one host in any order.
 CONTROLLERS = ("cubic", "bbr", "reno")
+assert CONTROLLERS[0] == DEFAULT_CONTROLLER
 BACKLOG = 512
 #: What accept says where the process or the machine is out of descriptors or memory: the connection stays in
 #: the backlog, so the listener stays readable, and whoever watches it spins.
@@ -50,7 +53,7 @@ class Tcp:
     @staticmethod
     def missing(settings: Mapping[str, object]) -> str | None:
         """Return that the kernel lacks the congestion controller, if it does: found out by trying."""
-        name = str(settings.get("congestion", DEFAULT_CONTROLLER))
+        name = _controller(settings)
         try:
             probe = socket.socket()
         except OSError as error:
@@ -83,19 +86,17 @@ class TcpEndpoint:
 
     def __init__(self, node: NodeSettings) -> None:
         self._listen = node.listen
-        self._hosts = {peer.socket_address[0]: peer.address for peer in node.peers.values()}
-        self._listener: socket.socket | None = None
+        #: By the congestion controller of connections that come there.
+        self._listeners: dict[str, socket.socket] = {}
         self._watcher: Watcher | None = None
         self._on_news: Callable[[], None] = lambda: None
         self._connections: dict[TcpConnection, None] = {}
-        #: Settings of connections to come, by the peer's address.
-        self._expected: dict[int, deque[Mapping[str, Any]]] = {}
         self._events: deque[tuple[TcpConnection, Event]] = deque()
         #: Whether there was no room for a connection that waits, and until when none is taken.
         self._paused = False
         self._resume_at: Instant | None = None
-        #: Whether that was logged: once until all that wait have been taken.
-        self._told = False
+        #: Listeners of which that was logged: once until all that wait there have been taken.
+        self._told: set[str] = set()
 
     def start(self, watcher: Watcher, on_news: Callable[[], None]) -> None:
         """Use an event loop; ``on_news`` is called whenever there may be events or room to write."""
@@ -123,40 +124,39 @@ class TcpEndpoint:
 
     def connect(self, peer: Peer, *, configuration: Any = None, now: Instant) -> TcpConnection:
         """Begin a connection; ConnectionEstablished or ConnectionClosed follows."""
-        host, _ = peer.socket_address
-        made = _new_socket(host)
-        connection = TcpConnection(made, self, initiator=True, settings=configuration or {})
+        host, port = peer.socket_address
+        made, settings = _new_socket(host), configuration or {}
+        connection = TcpConnection(made, self, initiator=True, settings=settings)
         error = 0
         try:
             made.bind((self._listen[0], 0))
-            error = made.connect_ex(peer.socket_address)
+            error = made.connect_ex((host, port + CONTROLLERS.index(_controller(settings))))
         except OSError as failed:
             error = failed.errno or errno.EINVAL
+        except OverflowError:  # no such port
+            error = errno.EADDRNOTAVAIL
         connection.begin(error)
         return connection
 
     def expect(self, peer_address: int, configuration: Any) -> None:
-        """Listen, and take the next connection from this peer with settings of its own."""
-        if self._listener is None:
-            self._open_listener()
-        self._expected.setdefault(peer_address, deque()).append(configuration)
+        """Listen for connections with these settings, from anybody: TCP proves no peer."""
+        controller = _controller(configuration)
+        if controller not in self._listeners:
+            self._listeners[controller] = self._open_listener(controller)
 
     def expect_no_more(self, peer_address: int, configuration: Any) -> None:
-        """Take back one ``expect``, if its connection has not come."""
-        waiting = self._expected.get(peer_address)
-        if waiting and configuration in waiting:
-            waiting.remove(configuration)
+        """Listen on: whose flow has ended is told so."""
 
     def close(self, *, now: Instant) -> None:
         """Close all connections, and listen no more."""
         for connection in list(self._connections):
             connection.close(now=now)
-        if self._listener is not None:
+        for listener in self._listeners.values():
             if self._watcher is not None:
-                self._watcher.remove_reader(self._listener)
-            self._listener.close()
-            self._listener = None
-            self._paused, self._resume_at = False, None
+                self._watcher.remove_reader(listener)
+            listener.close()
+        self._listeners.clear()
+        self._paused, self._resume_at = False, None
 
     # What to do now.
 
@@ -210,45 +210,47 @@ class TcpEndpoint:
         self._connections.pop(connection, None)
         self._resume()
 
-    def _open_listener(self) -> None:
-        host, port = self._listen
+    def _open_listener(self, controller: str) -> socket.socket:
+        host, port = self._listen[0], self._listen[1] + CONTROLLERS.index(controller)
         made = _new_socket(host)
         try:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             made.bind((host, port))
             made.listen(BACKLOG)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             made.close()
-            raise LocalProtocolError(f"cannot listen for TCP at {host}:{port}: {error.strerror}") from error
-        self._listener = made
-        self.watcher.add_reader(made, self._on_accept)
+            reason = error.strerror if isinstance(error, OSError) else "there is no such port"
+            raise LocalProtocolError(f"cannot listen for TCP at {host}:{port}: {reason}") from error
+        if not self._paused:
+            self._watch(controller, made)
+        return made
 
-    def _on_accept(self) -> None:
-        assert self._listener is not None
+    def _watch(self, controller: str, listener: socket.socket) -> None:
+        self.watcher.add_reader(listener, self._on_accept, controller, listener)
+
+    def _on_accept(self, controller: str, listener: socket.socket) -> None:
         while True:
             try:
-                made, (host, *_) = self._listener.accept()
+                made, _ = listener.accept()
             except OSError as error:
                 if error.errno in _OUT_OF_ROOM:
-                    self._pause(error)
+                    self._pause(error, controller, listener)
                 else:  # none is left, or it was gone before we took it
-                    self._told = False
+                    self._told.discard(controller)
                 break
             made.setblocking(False)
-            waiting = self._expected.get(self._hosts.get(host, UNPROVEN))
-            settings = waiting.popleft() if waiting else {}
-            TcpConnection(made, self, initiator=False, settings=settings).begin(0)
+            TcpConnection(made, self, initiator=False, settings={"congestion": controller}).begin(0)
         self.news()
 
-    def _pause(self, error: OSError) -> None:
-        """Watch the listener no more until there may be room: what waits for it waits in the backlog."""
-        assert self._listener is not None
-        self.watcher.remove_reader(self._listener)
+    def _pause(self, error: OSError, controller: str, listener: socket.socket) -> None:
+        """Watch no listener until there may be room: what waits for one waits in its backlog."""
+        for each in self._listeners.values():
+            self.watcher.remove_reader(each)
         self._paused = True
-        if self._told:
+        if controller in self._told:
             return
-        self._told = True
-        host, port = self._listen
+        self._told.add(controller)
+        host, port = listener.getsockname()[:2]
         _log.warning(
             "TCP at %s:%s takes no connection for now: %s, with %d open; who waits is taken when others end. "
             "Raise the limit of open files (ulimit -n), or let fewer flows run at once",
@@ -256,10 +258,15 @@ class TcpEndpoint:
         )  # fmt: skip
 
     def _resume(self) -> None:
-        """Watch the listener again, if it is not watched."""
-        if self._paused and self._listener is not None:
+        """Watch the listeners again, if they are not watched."""
+        if self._paused:
             self._paused, self._resume_at = False, None
-            self.watcher.add_reader(self._listener, self._on_accept)
+            for controller, listener in self._listeners.items():
+                self._watch(controller, listener)
+
+
+def _controller(settings: Mapping[str, Any]) -> str:
+    return str(settings.get("congestion", DEFAULT_CONTROLLER))
 
 
 def _new_socket(host: str) -> socket.socket:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -76,12 +77,16 @@ class Pair:
             assert not self.tell(node, role=role, peer=peer, **common)
         return await self.ends()
 
-    async def ends(self) -> list[Mapping[str, Any]]:
-        """Wait until both are over, and return how source and target ended."""
+    async def all_ended(self, flows: int) -> None:
+        """Wait until both ends of all flows are over."""
         async with asyncio.timeout(TIME_LIMIT):
-            while len(self.finished) < 2:
+            while len(self.finished) < 2 * flows:
                 self._news.clear()
                 await self._news.wait()
+
+    async def ends(self) -> list[Mapping[str, Any]]:
+        """Wait until both are over, and return how source and target ended."""
+        await self.all_ended(1)
         return [self.finished["left", "f"], self.finished["right", "f"]]
 
     def stop(self) -> None:
@@ -90,14 +95,16 @@ class Pair:
 
 
 def _free_port() -> int:
-    """Return a port that is free for TCP, and the next one for UDP."""
+    """Return a port that is free for TCP, as are the next ones, and the next one for UDP."""
     for _ in range(50):
-        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+        with ExitStack() as sockets:
+            tcp = sockets.enter_context(socket.socket())
             tcp.bind(("127.0.0.1", 0))
             port: int = tcp.getsockname()[1]
             try:
-                udp.bind(("127.0.0.1", port + 1))
-            except OSError:
+                for kind, after in ((socket.SOCK_DGRAM, 1), (socket.SOCK_STREAM, 1), (socket.SOCK_STREAM, 2)):
+                    sockets.enter_context(socket.socket(type=kind)).bind(("127.0.0.1", port + after))
+            except (OSError, OverflowError):
                 continue
             return port
     raise AssertionError("no free port")
@@ -141,6 +148,35 @@ def test_makes_several_connections_one_after_the_other(transport: str) -> None:
     assert source["ok"], source["error"]
     assert source["bytes"] == target["bytes"] == 4000
     assert source["results"]["connections"]["count"] == 4
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS.names())
+def test_flows_between_two_nodes_have_their_own_settings_whichever_comes_first(transport: str) -> None:
+    controllers = [
+        name
+        for name in TRANSPORTS[transport].settings["congestion"]
+        if TRANSPORTS[transport].missing({"congestion": name}) is None
+    ]
+    if len(controllers) < 2:
+        pytest.skip(f"of {transport} this machine has the congestion controllers {controllers}")
+
+    async def go() -> None:
+        pair = Pair()
+        try:
+            for node, role, peer in (("right", "target", "left"), ("left", "source", "right")):
+                # Who is expected first comes last.
+                for name in controllers if role == "target" else reversed(controllers):
+                    told = {"flow": name, "workload": "bulk", "options": {"size": 100_000}}
+                    transported = {"protocol": transport, "congestion": name}
+                    assert not pair.tell(node, role=role, peer=peer, transport=transported, **told)
+            await pair.all_ended(len(controllers))
+        finally:
+            pair.stop()
+        ended = {end: data["statistics"]["congestion"] for end, data in pair.finished.items()}
+        assert ended == {(node, name): name for node in ("left", "right") for name in controllers}
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(go())
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS.names())

@@ -56,6 +56,32 @@ def test_other_transports_cross_real_links(lab: Lab, transport: str, other: str)
     assert set(latency) >= {"p50", "p99"}
 
 
+SEVERAL = """
+workloads:
+  cubic: {kind: bulk, from: a, to: b, size: 100kB, transport: {protocol: tcp, congestion: cubic}}
+  bbr: {kind: bulk, from: a, to: b, size: 100kB, transport: {protocol: tcp, congestion: bbr}}
+  reno: {kind: bulk, from: a, to: b, size: 100kB, transport: {protocol: tcp, congestion: reno}}
+  back: {kind: request-response, from: b, to: a, count: 9, size: 100B, response: 20kB,
+         transport: {protocol: tcp, congestion: bbr}}
+"""
+
+
+@pytest.mark.topology(LAB + SEVERAL)
+@pytest.mark.backends("netns")
+def test_flows_over_tcp_between_two_nodes_have_their_own_congestion_control_at_both_ends(lab: Lab) -> None:
+    for congestion in ("cubic", "bbr", "reno"):
+        missing = TRANSPORTS["tcp"].missing({"congestion": congestion})
+        if missing is not None:
+            pytest.skip(missing)
+    result = lab.passes()
+    found = {
+        flow.name: {end: flow.statistics[end]["congestion"] for end in ("source", "target")}
+        for flow in result.flows
+    }
+    wanted = {"cubic": "cubic", "bbr": "bbr", "reno": "reno", "back": "bbr"}
+    assert found == {name: {"source": each, "target": each} for name, each in wanted.items()}
+
+
 def test_perf_and_ping_run_inside_a_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NARROWS_STATE", str(tmp_path / "state"))
     file = tmp_path / "versus.lab.yml"
