@@ -54,26 +54,36 @@ def applied(change: Change, text: str) -> str:
 
 def run(mutation: Mutation, directory: Path) -> Outcome:
     """Break a rule in the copy, run its test, and mend the copy again."""
-    before = {change.file: (directory / change.file).read_text() for change in mutation.changes}
+    before = {path: (path.read_text(), path.stat().st_mtime_ns) for path in (
+        directory / change.file for change in mutation.changes
+    )}  # fmt: skip
     try:
         for change in mutation.changes:
             path = directory / change.file
             path.write_text(applied(change, path.read_text()))
         status, said = run_tests([mutation.test], directory)
     finally:
-        for file, text in before.items():
-            (directory / file).write_text(text)
+        for path, (text, modified) in before.items():
+            path.write_text(text)
+            # With the time that it had, so that what was compiled of it holds again.
+            os.utime(path, ns=(modified, modified))
     words = [line[1:].strip() for line in said.splitlines() if line.startswith("E  ")]
     # Status 1: a test failed. Another one (no such test, an error of syntax) proves nothing.
     noticed = status == 1 and not any(word.startswith(BROKEN) for word in words)
     return Outcome(mutation, noticed, words[0] if words else said.strip()[-200:])
 
 
-def run_tests(tests: Sequence[str], directory: Path) -> tuple[int, str]:
-    """Return pytest's status and output for tests in the copy, all in one process."""
-    argv = [sys.executable, "-B", "-m", "pytest", "-q", "-x", "--no-header"]
+def run_tests(tests: Sequence[str], directory: Path, *, keep_compiled: bool = False) -> tuple[int, str]:
+    """Return pytest's status and output for tests in the copy, all in one process.
+
+    Args:
+        keep_compiled: leave what was compiled to later runs, which takes them most of their time: only
+            where nothing is broken.
+    """
+    argv = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header"]
     argv += [f"tests/{test}" for test in tests]
-    environment = {**os.environ, "PYTHONPATH": str(directory), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(directory)}
+    environment["PYTHONDONTWRITEBYTECODE"] = "" if keep_compiled else "1"
     done = subprocess.run(
         argv,
         cwd=directory,
