@@ -1,12 +1,15 @@
-"""The table at the end of `make test` is honest: what did not run is never counted as passed."""
+"""`make test` runs each lane once, and the table at its end is honest: what did not run never passed."""
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.lanes.outcome import Outcome, read_report, table
+from tests.lanes.queue import Queue
+from tests.lanes.table import Lane
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,3 +66,39 @@ def test_a_lane_that_this_machine_cannot_run_is_skipped_with_its_reason() -> Non
 
 def test_each_reason_for_skipping_is_named(tmp_path: Path) -> None:
     assert "1 skipped: no netem" in table([report(tmp_path, "passed", "skipped", status=0)])
+
+
+def queue_of(alone: str = "", beside: str = "", *, without_set_up: str = "") -> Queue:
+    """Lanes of one letter each; those without a set-up wait for it."""
+    waiting = [Lane(name, "", "", beside=name in beside) for name in alone + beside]
+    set_ups: dict[str, Future[object]] = {lane.name: Future() for lane in waiting}
+    for name in set_ups:
+        if name not in without_set_up:
+            set_ups[name].set_result(None)
+    return Queue(waiting, set_ups)
+
+
+def taken(queue: Queue, *, foreground: bool) -> str:
+    lane = queue.take(foreground=foreground)
+    return lane.name if lane is not None else ""
+
+
+def test_a_lane_that_needs_the_machine_for_itself_is_never_run_beside_the_foreground() -> None:
+    queue = queue_of("ab", "x")
+    assert [taken(queue, foreground=False) for _ in range(3)] == ["x", "", ""]
+    assert [taken(queue, foreground=True) for _ in range(3)] == ["a", "b", ""]
+
+
+def test_whoever_is_free_takes_what_may_run_beside() -> None:
+    queue = queue_of("a", "xyz")
+    assert taken(queue, foreground=True) == "a"
+    assert taken(queue, foreground=False) == "x"
+    assert taken(queue, foreground=True) == "y"
+    assert taken(queue, foreground=False) == "z"
+    assert taken(queue, foreground=True) == ""
+
+
+def test_a_lane_whose_set_up_is_under_way_lets_others_go_before_it() -> None:
+    queue = queue_of("ab", "xy", without_set_up="ax")
+    assert [taken(queue, foreground=True) for _ in range(3)] == ["b", "a", "y"]
+    assert taken(queue, foreground=False) == "x"

@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from tests.lanes import guest, machine, setup
 from tests.lanes.outcome import Outcome, read_report, table
+from tests.lanes.queue import Queue
 from tests.lanes.table import GUEST_LIMIT_SECONDS, Lane, lanes
 
 
@@ -38,22 +40,27 @@ def main() -> int:
 
 
 def run_all(chosen: list[Lane]) -> list[Outcome]:
-    """Foreground lanes one after another; set-ups beside them, and one lane in or with a guest."""
-    with ThreadPoolExecutor(max_workers=2) as making, ThreadPoolExecutor(max_workers=1) as background:
-        reasons = {lane.name: lane.why_not() for lane in chosen}
-        able = [lane for lane in chosen if not reasons[lane.name]]
-        # Docker's set-up takes a minute on a bare machine: it runs beside the cheap lanes.
+    """Two lanes at a time, so that both cores of a small machine have work to the end."""
+    reasons = {lane.name: lane.why_not() for lane in chosen}
+    able = [lane for lane in chosen if not reasons[lane.name]]
+    with ThreadPoolExecutor(len(chosen)) as making, ThreadPoolExecutor(1) as beside:
+        # Docker's set-up takes a minute on a bare machine, a kernel's ten: other lanes run meanwhile.
         set_ups = {lane.name: making.submit(lane.set_up) for lane in able}
-        later = [lane for lane in able if lane.in_guest or lane.beside]
-        futures = {lane.name: background.submit(run_lane, lane, set_ups[lane.name]) for lane in later}
-        outcomes = {lane.name: run_lane(lane, set_ups[lane.name]) for lane in able if lane not in later}
-        for name, future in futures.items():
-            outcomes[name] = future.result()
-            print((setup.REPORTS / f"{name}.log").read_text(errors="replace"))
+        queue = Queue(able, set_ups)
+        other = beside.submit(work, queue, set_ups, foreground=False)
+        outcomes = work(queue, set_ups, foreground=True) | other.result()
     return [outcomes.get(lane.name) or Outcome(lane.name, why_not=reasons[lane.name]) for lane in chosen]
 
 
-def run_lane(lane: Lane, set_up: Future[object]) -> Outcome:
+def work(queue: Queue, set_ups: Mapping[str, Future[object]], *, foreground: bool) -> dict[str, Outcome]:
+    """Run lanes until there are no more."""
+    outcomes = {}
+    while (lane := queue.take(foreground=foreground)) is not None:
+        outcomes[lane.name] = run_lane(lane, set_ups[lane.name], foreground=foreground)
+    return outcomes
+
+
+def run_lane(lane: Lane, set_up: Future[object], *, foreground: bool) -> Outcome:
     """Wait for what the lane needs, run its tests, read their report."""
     started = time.monotonic()
     try:
@@ -63,12 +70,13 @@ def run_lane(lane: Lane, set_up: Future[object]) -> Outcome:
         return Outcome(lane.name, broken=f"set-up failed: {error}", seconds=time.monotonic() - started)
     print(f"== {lane.name}: {lane.purpose}", flush=True)
     report.unlink(missing_ok=True)
-    # What runs beside other lanes prints when it is done.
+    # What runs beside the foreground prints when it is done.
     log = setup.REPORTS / f"{lane.name}.log"
-    output = log.open("wb") if lane.in_guest or lane.beside else None
+    output = None if foreground else log.open("wb")
     done = subprocess.run(argv, env=environment, cwd=machine.ROOT, stdout=output, stderr=output, check=False)
     if output is not None:
         output.close()
+        print(log.read_text(errors="replace"), flush=True)
     seconds = time.monotonic() - started
     return read_report(report, lane=lane.name, status=done.returncode, seconds=seconds)
 
