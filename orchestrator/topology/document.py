@@ -13,13 +13,13 @@ from pathlib import Path as FilePath
 from typing import TypeAlias
 
 import yaml
-from yaml.composer import Composer
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.parser import Parser
 from yaml.reader import Reader, ReaderError
 from yaml.resolver import BaseResolver
 from yaml.scanner import Scanner
 
+from orchestrator.topology.bounded_yaml import MAX_DEPTH, BoundedComposer, TooDeepError
 from orchestrator.topology.errors import Problem, TopologyError
 from orchestrator.topology.fast_yaml import compose_fast
 
@@ -27,8 +27,6 @@ from orchestrator.topology.fast_yaml import compose_fast
 MAX_BYTES = 4 * 1024 * 1024
 #: Files of so many characters are read by libyaml where it is there, in a fifth of the time.
 FAST_FROM = 100_000
-#: The language itself is seven levels deep.
-MAX_DEPTH = 32
 #: Values after aliases are replaced by what they stand for: bounds the "billion laughs". A value takes a byte
 #: or more where it is written out, so a long file may have more of them than a short one.
 MAX_VALUES, VALUES_FOR_ALIASES, VALUES_PER_CHARACTER = 500_000, 25_000, 4
@@ -177,31 +175,15 @@ def _decode(content: bytes, file: str) -> str:
         raise TopologyError(file, text, [Problem(line, column, message, ("save it as UTF-8",))]) from None
 
 
-class _TooDeepError(yaml.MarkedYAMLError):
-    pass
-
-
-class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):
+class _Loader(Reader, Scanner, Parser, BoundedComposer, BaseResolver):
     """Composes nodes, without YAML 1.1's guesses and with a bound on depth."""
 
     def __init__(self, stream: str) -> None:
         Reader.__init__(self, stream)
         Scanner.__init__(self)
         Parser.__init__(self)
-        Composer.__init__(self)
+        BoundedComposer.__init__(self)
         BaseResolver.__init__(self)
-        self._depth = 0
-
-    def compose_node(self, parent: Node | None, index: int) -> Node | None:
-        """Compose one node, not deeper than the bound."""
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise _TooDeepError(None, None, f"nested deeper than {MAX_DEPTH} levels", mark)
-        try:
-            return super().compose_node(parent, index)
-        finally:
-            self._depth -= 1
 
 
 def _compose(document: Document) -> Node | None:
@@ -227,7 +209,7 @@ def _compose(document: Document) -> Node | None:
         problem = Problem(
             line,
             column,
-            what if isinstance(error, _TooDeepError) else f"not YAML: {what}",
+            what if isinstance(error, TooDeepError) else f"not YAML: {what}",
             _syntax_advice(error),
         )
     raise TopologyError(document.file, document.text, [problem])
@@ -243,7 +225,7 @@ def _syntax_advice(error: yaml.MarkedYAMLError) -> tuple[str, ...]:
         return ("put text with ': ' in it into quotes, and check the indentation",)
     if "document" in problem:
         return ("one file holds one topology: remove the second '---'",)
-    if isinstance(error, _TooDeepError):
+    if isinstance(error, TooDeepError):
         return ("a topology has at most seven levels",)
     opened = error.context_mark
     if opened is not None and "flow" in (error.context or ""):

@@ -1,16 +1,17 @@
-"""Large YAML files, composed by libyaml where PyYAML has it: 10,000 nodes written by hand are a megabyte.
+"""Large YAML files, parsed by libyaml where PyYAML has it: 10,000 nodes written by hand are a megabyte.
 
-What it refuses, or what is deeper than any topology, is left to the slow reader, which says what is wrong.
+libyaml's own composer is C that calls itself for each level: a file of nothing but brackets overflows its
+stack and kills the process. Ours over its events is as fast, for most of the time goes into making nodes.
+What either refuses is left to the slow reader, which says what is wrong.
 """
 
 from __future__ import annotations
 
 import yaml
-from yaml.nodes import CollectionNode, MappingNode, Node
+from yaml.nodes import Node
 from yaml.resolver import BaseResolver
 
-#: Deeper files are not for us to judge.
-_MAX_DEPTH = 32
+from orchestrator.topology.bounded_yaml import BoundedComposer
 
 
 def compose_fast(text: str) -> Node | None:
@@ -19,32 +20,15 @@ def compose_fast(text: str) -> Node | None:
         return None
     from yaml.cyaml import CParser  # type: ignore[attr-defined]  # it is, by a star import of C code
 
-    class Loader(CParser, BaseResolver):
+    class Loader(BoundedComposer, CParser, BaseResolver):
         def __init__(self) -> None:
             CParser.__init__(self, text)
+            BoundedComposer.__init__(self)
             BaseResolver.__init__(self)
 
     try:
         node = Loader().get_single_node()
-    except (yaml.YAMLError, RecursionError):
+    except yaml.YAMLError:
         return None
     assert node is None or isinstance(node, Node)
-    return node if node is not None and not _is_deep(node) else None
-
-
-def _is_deep(root: Node) -> bool:
-    """Return whether nodes are nested deeper than topologies may be; aliases may make them endless."""
-    deepest: dict[int, int] = {}
-    waiting = [(root, 1)]
-    while waiting:
-        node, depth = waiting.pop()
-        if depth > _MAX_DEPTH:
-            return True
-        if deepest.get(id(node), 0) >= depth or not isinstance(node, CollectionNode):
-            continue
-        deepest[id(node)] = depth
-        if isinstance(node, MappingNode):
-            waiting.extend((part, depth + 1) for pair in node.value for part in pair)
-        else:
-            waiting.extend((part, depth + 1) for part in node.value)
-    return False
+    return node

@@ -125,6 +125,7 @@ def test_long_files_mean_what_short_ones_do() -> None:
         "a: &x [*x]\n",
         f"a: {'[' * 40}{']' * 40}\n",
         f"a: {'[' * 5000}\n",
+        f"a: {'[' * 100_000}\n",
         "a: 1\n---\nb: 2\n",
         "- 1\n",
         "",

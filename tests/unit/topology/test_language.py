@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.topology.document import MAX_DEPTH
+from orchestrator.topology.bounded_yaml import MAX_DEPTH
 from orchestrator.topology.errors import TopologyError
 from orchestrator.topology.extending import MAX_FILES
 from orchestrator.topology.groups import MAX_FLOWS
