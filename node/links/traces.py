@@ -76,13 +76,18 @@ def read_trace(text: str) -> TraceData:
     if not lines:
         raise UnitError("the trace is empty; write lines as 5s 1Mbit, or one number of ms a line (mahimahi)")
     if all(line.isascii() and line.isdigit() for _, line in lines):
+        for number, line in lines:
+            if _RUN.fullmatch(line) is None:
+                raise UnitError(
+                    f"line {number}: {line[:40]} ms is longer than any run; cut the trace before it"
+                )
         return TraceData(opportunities=_opportunities([(int(line), 1) for _, line in lines]))
     steps: list[Step] = []
     for number, line in lines:
         try:
             steps.append(_step(line.split()))
         except UnitError as error:
-            raise UnitError(f"line {number} of the trace: {error}") from error
+            raise UnitError(f"line {number}: {error}") from error
     return TraceData(steps=_in_order(steps))
 
 

@@ -46,7 +46,7 @@ def _read(path: Path, name: str) -> str:
         with path.open("rb") as stream:
             content = stream.read(MAX_FILE_BYTES + 1)
         if len(content) > MAX_FILE_BYTES:
-            raise UnitError(f"{name} is longer than {MAX_FILE_BYTES} bytes; cut it")
+            raise UnitError(f"the file is longer than {MAX_FILE_BYTES} bytes; cut it")
         return format_trace(read_trace(content.decode("utf-8")))
     except OSError as error:
         advice = "paths start at the topology's directory"
@@ -56,4 +56,6 @@ def _read(path: Path, name: str) -> str:
             {"trace": f"{name!r} is not text: give a file of steps or of times"}
         ) from error
     except UnitError as error:
-        raise ImpairmentsError({"trace": f"in {name!r}, {error}"}) from error
+        # Only the advice may follow a colon.
+        found, _, advice = str(error).partition("; ")
+        raise ImpairmentsError({"trace": f"{name!r}, {found}".replace(": ", ", ") + f": {advice}"}) from error
