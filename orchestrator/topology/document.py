@@ -82,6 +82,8 @@ class Document:
     doubtful: set[Path] = field(default_factory=set)
     #: Something could not be made, so names may be missing that nobody should be blamed for.
     partial: bool = False
+    #: A file that it extends could not be taken: keys may be missing that nobody should be blamed for.
+    baseless: bool = False
 
     def report(self, path: Path, message: str, *advice: str, key: bool = False) -> None:
         """Note a problem at a value (or its key), or at the nearest thing around it that exists."""

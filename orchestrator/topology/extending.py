@@ -55,6 +55,7 @@ class _Extender:
             result.file, result.text, result.more = self._root.file, self._root.text, self._root.more
             result.problems = self._root.problems
             result.partial = self._root.partial
+            result.baseless = self._root.baseless
             result.directories = self._root.directories
         return result
 
@@ -100,7 +101,7 @@ class _Extender:
                 Problem(one.line, one.column, one.message, (*one.advice, note, *place.notes), source)
                 for one in error.problems
             ]
-            root.partial = True
+            root.partial = root.baseless = True
             return None
         root.more.append((str(called), found.text))
         root.directories.append(path.parent)
@@ -113,7 +114,7 @@ class _Extender:
         """Report what is wrong with a name of a file; what it would have brought is missing."""
         root = self._root
         root.problems.append(Problem(place.line, place.column, message, (advice, *place.notes), place.source))
-        root.partial = True
+        root.partial = root.baseless = True
 
     def _merged(self, base: Document, over: Document) -> Document:
         merged = Document(over.file, over.text)

@@ -126,6 +126,8 @@ def _report(document: Document, details: ErrorDetails) -> None:
             *(() if path[-1] in explained else suggestion(str(path[-1]), _keys(owner), what="allowed")),
             key=True,
         )
+    elif kind in ("missing", "union_tag_not_found") and document.baseless:
+        return  # the file that could not be taken may have it
     elif kind == "missing":
         missing = str(details["loc"][-1])
         where = "" if not path else f" in this {_owner(document, path).noun}"
