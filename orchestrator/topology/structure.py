@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from node.links.settings import REFUSED
 from orchestrator.topology.closed import Closed
-from orchestrator.topology.document import Document, Path, Value
+from orchestrator.topology.document import Document, Path, Value, core_scalar
 from orchestrator.topology.errors import suggestion
 from orchestrator.topology.schema import (
     WORKLOAD_KINDS,
@@ -206,8 +206,11 @@ def _length(what: str, details: ErrorDetails) -> tuple[str, ...]:
 
 
 def _type_advice(kind: str, found: object) -> str:
-    if kind == "int_type" and isinstance(found, str) and found.isdigit():
-        return f"take the quotes off: {found}"
+    if kind == "int_type" and isinstance(found, str):
+        if isinstance(core_scalar(found), int):
+            return f"take the quotes off: {found}"
+        if found.isascii() and found.isdigit():
+            return "write fewer digits"
     if kind == "string_type" and isinstance(found, int | float):
         return f'put it into quotes: "{found}"'
     return _HOW_TO_WRITE[kind]
