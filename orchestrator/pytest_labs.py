@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+from orchestrator.pytest_termination import termination_in_order
+
 # Nothing else of ours is imported before a test has a lab: the plugin is loaded by every pytest.
 if TYPE_CHECKING:
     from node.control.messages import Reply
@@ -194,16 +196,17 @@ class Lab:
 
         chosen = seed if seed is not None else self.seed
         try:
-            result = asyncio.run(
-                run(
-                    self.topology,
-                    self.backend,
-                    directory=self.directory,
-                    seed=chosen,
-                    capture=capture,
-                    qlog=self.qlog if qlog is None else qlog,
+            with termination_in_order():
+                result = asyncio.run(
+                    run(
+                        self.topology,
+                        self.backend,
+                        directory=self.directory,
+                        seed=chosen,
+                        capture=capture,
+                        qlog=self.qlog if qlog is None else qlog,
+                    )
                 )
-            )
         except (EnvironmentMissingError, NotSupportedError) as error:
             pytest.skip(str(error))
         self.results.append(result)
@@ -247,7 +250,7 @@ class Lab:
             f"{plan.name} on {backend.name}, seed {plan.seed}: deployed as {run_id}",
             f"  captures, traces, keys and logs: {place}",
         ]
-        with asyncio.Runner() as runner:
+        with termination_in_order(), asyncio.Runner() as runner:
             deployment = runner.run(backend.deploy(plan, run_id=run_id, directory=place, capture=capture))
             lab = RunningLab(deployment, plan, _NoFlows())
             up = DeployedLab(self.topology, plan, deployment, run_id, place, runner, lab)
