@@ -123,6 +123,20 @@ def test_interrupted_run_is_130_and_leaves_nothing(
     assert left_over(run_id_in(results)) == []
 
 
+def test_a_run_that_is_told_to_end_twice_leaves_nothing(tmp_path: Path, long: Path) -> None:
+    """timeout(1) hands SIGTERM on to its child and to its group: the child may have it twice."""
+    results = tmp_path / "results"
+    with started("run", long, "--backend", "netns", "--results", results) as process:
+        await_line(process, "film: a → b")
+        process.send_signal(signal.SIGTERM)
+        await_line(process, "interrupted: removing the lab")
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "ended at once" not in stderr
+    assert left_over(run_id_in(results)) == []
+
+
 def test_killed_run_is_removed_from_its_journal(tmp_path: Path, long: Path) -> None:
     results = tmp_path / "results"
     with started("run", long, "--backend", "netns", "--results", results) as process:
