@@ -393,8 +393,7 @@ class _Builder:
                 advice = "connect them by links; only nodes of kind router forward"
                 self._document.report(place, f"no path {between}", advice)
             elif not by_family.joined(flow.source, flow.target):
-                advice = "give all links of a path the same ip:, or ip: dual"
-                self._document.report(place, f"no path {between} by IPv{family}", advice)
+                self._document.report(place, f"no path {between} by IPv{family}", _one_family(topology, flow))
             elif (length := len(by_family.links(flow.source, flow.target))) > MAX_LINKS:
                 advice = f"packets live for {MAX_LINKS} links: bring the two nearer to each other"
                 self._document.report(place, f"the path {between} has {length} links", advice)
@@ -412,3 +411,15 @@ class _Builder:
     def _flow_keys(self) -> list[str | int]:
         listed = self._entry.workloads
         return list(listed) if isinstance(listed, dict) else list(range(len(listed)))
+
+
+def _one_family(topology: Topology, flow: WorkloadSpec) -> str:
+    """Advise what to do for a flow that has a path, but not one of IPv4 all along."""
+    by_ipv6 = Paths(topology, 6)
+    others = [other.name for other in topology.workloads if not by_ipv6.joined(other.source, other.target)]
+    if flow.name in others:
+        return "give all links of a path the same ip:, or ip: dual"
+    return (
+        f"there is one by IPv6, which flow {others[0]!r} lacks, and all flows of a lab use the same IP: "
+        "give the links of either path ip: dual, or make it two topologies"
+    )
