@@ -125,8 +125,8 @@ def _change(present: LabSummary, plan: DeploymentPlan, *, capture: bool, dry_run
         click.echo(str(change))
     for reason in found.impossible:
         click.echo(f"impossible: {reason}")
-    done = "would be" if dry_run else "are"
     count = len(found.changes)
+    done = "would be" if dry_run else "is" if count == 1 else "are"
     click.echo(
         f"{plan.name} ({present.run_id}): {count} {'change' if count == 1 else 'changes'} {done} made"
         if count or found.impossible
