@@ -87,9 +87,11 @@ def command(
     from orchestrator.cli.support.run_tables import goodput_figure, matrix_parts
     from orchestrator.cli.support.table_page import Page
     from orchestrator.cli.support.table_runs import Kind, make_table, run_and_show
-    from orchestrator.experiment.matrix import MatrixCell, cells_of, matrix_json
+    from orchestrator.experiment.matrix import MatrixCell, cells_of, matrix_json, wrong_setting
 
     axes = {**({"protocol": transports} if transports else {}), **settings}
+    if (wrong := wrong_setting(axes)) is not None:
+        raise click.UsageError(wrong)
     cells = cells_of(files, backends, parameters, axes, repeats=options.pop("repeat"))
     page: Page[MatrixCell] = Page(
         "Matrix",

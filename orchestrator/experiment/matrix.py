@@ -11,11 +11,20 @@ from pathlib import Path
 from orchestrator.errors import NotSupportedError
 from orchestrator.experiment.cell_table import Table
 from orchestrator.experiment.cells import CellResult, volume_of
+from orchestrator.topology.document import read_document
 from orchestrator.topology.errors import TopologyError
 from orchestrator.topology.load import load
 from orchestrator.topology.model import Topology
+from orchestrator.topology.overriding import override_transport
+from orchestrator.topology.structure import check_structure
 
 _VERSION = 1
+#: A topology of one flow, to see whether a setting is one.
+_ANY_FLOW = b"""
+name: any
+topology: {nodes: {a: {}, b: {}}, links: [{endpoints: ["a:eth1", "b:eth1"]}]}
+workloads: {f: {kind: bulk, from: a, to: b, size: 1B}}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +110,22 @@ def cells_of(
         for backend in backends
         for words in itertools.product(*transport.values())
     ]
+
+
+def wrong_setting(transport: Mapping[str, Sequence[str]]) -> str | None:
+    """Return what is wrong with a setting of the transport whatever the topology; None: nothing.
+
+    Args:
+        transport: name of each setting → its values.
+    """
+    for name, values in transport.items():
+        for value in values:
+            document = read_document(_ANY_FLOW, "")
+            override_transport(document, {name: value})
+            check_structure(document)
+            for problem in document.problems:
+                return "; ".join((problem.message, *problem.advice))
+    return None
 
 
 def _name(file: str) -> str:

@@ -124,3 +124,21 @@ def test_axis_that_varies_nothing_is_refused(file: Path) -> None:
     ended = narrows("matrix", file, "--with", "congestion")
     assert ended.code == 2
     assert "congestion=cubic,bbr" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "word", "said"),
+    [
+        ("--with", "congestion=cubic,foo", "there is no congestion controller 'foo'; use one of bbr, cubic"),
+        ("--with", "fek=xor", "unknown key 'fek' in a set of transport options; did you mean 'fec'?"),
+        ("--with", "arq=gobackn", "did you mean 'go-back-n'?"),
+        ("--transport", "strait,tpc", "found 'tpc'; did you mean 'tcp'?"),
+    ],
+)
+def test_a_setting_that_no_transport_has_is_no_combination(
+    file: Path, tmp_path: Path, option: str, word: str, said: str
+) -> None:
+    ended = narrows("matrix", file, "--results", tmp_path / "results", option, word)
+    assert (ended.code, ended.stdout) == (2, "")
+    assert said in ended.stderr
+    assert not (tmp_path / "results").exists()
