@@ -99,6 +99,12 @@ def test_what_cannot_be_is_refused(file: Path, tmp_path: Path) -> None:
     ended = narrows("run", file, "--backend", "simulation", "--events", tmp_path / "nowhere" / "events")
     assert ended.code == 2
     assert "No such file" in ended.stderr
+    results = tmp_path / "results"
+    junit = ("--junit", tmp_path / "nowhere" / "junit.xml", "--results", results)
+    ended = narrows("run", file, "--backend", "simulation", *junit)
+    assert ended.code == 2
+    assert f"there is no directory {tmp_path / 'nowhere'}" in ended.stderr
+    assert not results.exists()
 
 
 def test_what_only_captures_tell_of_all_runs_is_not_judged_without_them(file: Path, tmp_path: Path) -> None:

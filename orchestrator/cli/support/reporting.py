@@ -44,6 +44,9 @@ class Reporter:
     @contextmanager
     def watching(self) -> Iterator[Reporter]:
         """Show runs on standard error, and write events, until the block ends."""
+        if self._junit is not None and not self._junit.parent.is_dir():
+            # Before hours of runs, not after them.
+            raise click.UsageError(f"--junit {self._junit}: there is no directory {self._junit.parent}")
         with ExitStack() as stack:
             self._observer = stack.enter_context(shown(quiet=False))
             if self._events == STDOUT:
