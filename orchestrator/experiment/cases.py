@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from node.registry import UnknownNameError
 from node.transports.base import STRAIT
 from orchestrator.errors import NotSupportedError, TestbedError
 from orchestrator.experiment.cell_table import Table
@@ -169,7 +170,8 @@ def find_cases(directory: Path = DIRECTORY, names: Sequence[str] = ()) -> list[C
         names: of cases, or their letters; empty: all.
 
     Raises:
-        CaseError: there is no such case, a file there is none, or two have one letter.
+        UnknownNameError: there is no such case.
+        CaseError: a file there is none, or two have one letter.
         TopologyError: a file there is not valid.
     """
     found = [_read(path) for path in sorted(directory.glob(f"*{SUFFIX}"))]
@@ -184,7 +186,7 @@ def find_cases(directory: Path = DIRECTORY, names: Sequence[str] = ()) -> list[C
         known |= {each.name: each, each.case.letter: each}
     for name in names:
         if name not in known:
-            raise CaseError(f"there is no case {name!r}; {'; '.join(suggestion(name, known))}")
+            raise UnknownNameError(f"there is no case {name!r}; {'; '.join(suggestion(name, known))}")
     return [known[name] for name in dict.fromkeys(names)] if names else found
 
 

@@ -114,7 +114,7 @@ def test_another_transport_is_not_held_to_what_is_straits(directory: Path) -> No
 
 def test_a_case_that_is_not_there_is_named(directory: Path) -> None:
     result = cases(directory, "tinny")
-    assert result.exit_code == ExitCode.FAILED
+    assert result.exit_code == ExitCode.USAGE
     assert "there is no case 'tinny'; did you mean 'tiny'?" in result.stderr
 
 
