@@ -13,6 +13,10 @@ class BackendError(TestbedError):
     """A back end could not do what was asked."""
 
 
+class NotInLabError(BackendError):
+    """A lab has no such node or link, or none that fits; the message says which there are (exit code 2)."""
+
+
 class EnvironmentMissingError(BackendError):
     """This machine lacks something; the message says what and how to get it (exit code 3)."""
 

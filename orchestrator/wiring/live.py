@@ -12,7 +12,7 @@ from node.control.client import ControlClient, ControlError
 from node.control.messages import Command, Reply
 from node.links.settings import Impairments
 from orchestrator.backends.base import Impairment
-from orchestrator.errors import BackendError
+from orchestrator.errors import BackendError, NotInLabError
 from orchestrator.executor import Executor, Process
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.wiring import cleanup, namespaces, state
@@ -84,7 +84,7 @@ def show_impairments(lab: LabRecord, *, link: str | None = None) -> list[LiveDir
     chosen = [found for found in lab.links if link is None or _names(found, link)]
     if not chosen:
         known = ", ".join(found.name for found in lab.links)
-        raise BackendError(f"lab {lab.name} has no link {link!r}: use one of {known}")
+        raise NotInLabError(f"lab {lab.name} has no link {link!r}: use one of {known}")
     return [direction for found in chosen for direction in _directions(lab, found)]
 
 
@@ -145,7 +145,7 @@ def capture(lab: LabRecord, link: str, output: Path | None, *, seconds: float | 
     found = next((one for one in lab.links if link in (one.name, one.a, one.b)), None)
     if found is None:
         known = ", ".join(one.name for one in lab.links)
-        raise BackendError(f"lab {lab.name} has no link {link!r}: use one of {known}, or one of their ends")
+        raise NotInLabError(f"lab {lab.name} has no link {link!r}: use one of {known}, or one of their ends")
     comment = f"link {found.name}: {DEVICE_A} is {found.a}, {DEVICE_B} is {found.b}"
     argv = [sys.executable, "-m", "node.capture", "--output", str(output or "-"), "--direction", "both"]
     argv += ["--interface", DEVICE_A, "--interface", DEVICE_B, "--comment", comment]

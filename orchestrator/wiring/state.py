@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.backends.base import Impairment
-from orchestrator.errors import BackendError
+from orchestrator.errors import NotInLabError
 from orchestrator.topology.model import LinkEndpoint, NodeKind
 from orchestrator.topology.plan import DeploymentPlan
 from orchestrator.topology.plan_file import plan_from_json
@@ -87,25 +87,25 @@ class LabRecord:
         """Return a node.
 
         Raises:
-            BackendError: there is none of that name; the message lists those that there are.
+            NotInLabError: there is none of that name; the message lists those that there are.
         """
         for node in self.nodes:
             if node.name == name:
                 return node
         known = ", ".join(node.name for node in self.nodes)
-        raise BackendError(f"lab {self.name} has no node {name!r}: use one of {known}")
+        raise NotInLabError(f"lab {self.name} has no node {name!r}: use one of {known}")
 
     def link_at(self, endpoint: LinkEndpoint) -> LinkRecord:
         """Return the link at an endpoint.
 
         Raises:
-            BackendError: there is none; the message lists the endpoints that there are.
+            NotInLabError: there is none; the message lists the endpoints that there are.
         """
         for link in self.links:
             if str(endpoint) in (link.a, link.b):
                 return link
         known = ", ".join(end for link in self.links for end in (link.a, link.b))
-        raise BackendError(f"lab {self.name} has no link at {endpoint}: use one of {known}")
+        raise NotInLabError(f"lab {self.name} has no link at {endpoint}: use one of {known}")
 
     def save(self) -> None:
         """Write it below the state directory, whole or not at all."""
@@ -214,11 +214,11 @@ def endpoint_of(text: str) -> LinkEndpoint:
     """Return the endpoint written ``node:interface``.
 
     Raises:
-        BackendError: it is not written so.
+        NotInLabError: it is not written so.
     """
     node, colon, interface = text.rpartition(":")
     if not colon or not node or not interface:
-        raise BackendError(f"found {text!r}, must be NODE:INTERFACE, as lisbon:eth1")
+        raise NotInLabError(f"found {text!r}, must be NODE:INTERFACE, as lisbon:eth1")
     return LinkEndpoint(node, interface)
 
 

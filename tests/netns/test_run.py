@@ -169,7 +169,7 @@ def test_lab_that_was_deployed_can_be_seen_changed_entered_and_removed(tmp_path:
         }
         assert narrows("exec", "left", "ip", "-br", "addr").stdout.count("10.0.0.1/30") == 1
         assert narrows("exec", "left", "sh", "-c", "exit 7").code == 7
-        assert narrows("exec", "nobody", "true").code == 4
+        assert narrows("exec", "nobody", "true").code == 2
         assert narrows("netem", "set", "r1:eth2", "delay=5").code == 2
     finally:
         removed = narrows("destroy", up["run_id"])

@@ -41,11 +41,11 @@ def inside_lab(verb: str, lab: str | None, ends: tuple[str, ...]) -> int:
     The options of this very command line go to the client.
 
     Raises:
-        BackendError: there is no such lab or host, or the server does not come up.
+        BackendError: there is no such lab or host (of these NotInLabError), or the server does not come up.
     """
     from pathlib import Path
 
-    from orchestrator.errors import BackendError
+    from orchestrator.errors import NotInLabError
     from orchestrator.executor import Executor
     from orchestrator.wiring import live
 
@@ -55,7 +55,7 @@ def inside_lab(verb: str, lab: str | None, ends: tuple[str, ...]) -> int:
     source, target = (record.node(name) for name in ends)
     for node in (source, target):
         if node.is_router:
-            raise BackendError(f"{node.name} is a router: give two hosts")
+            raise NotInLabError(f"{node.name} is a router: give two hosts")
     given = click.get_current_context().params
     port = str(given["port"])
     ours = [sys.executable, "-m", "orchestrator"]

@@ -29,6 +29,7 @@ def exit_code_of(error: BaseException) -> ExitCode | None:
     from orchestrator.errors import (
         BackendError,
         EnvironmentMissingError,
+        NotInLabError,
         NotSupportedError,
         TestbedError,
     )
@@ -37,6 +38,7 @@ def exit_code_of(error: BaseException) -> ExitCode | None:
     table: tuple[tuple[type[BaseException], ExitCode], ...] = (
         (TopologyError, ExitCode.USAGE),
         (UnknownNameError, ExitCode.USAGE),
+        (NotInLabError, ExitCode.USAGE),
         (NotSupportedError, ExitCode.NOT_SUPPORTED),
         (EnvironmentMissingError, ExitCode.ENVIRONMENT),
         (PermissionError, ExitCode.ENVIRONMENT),

@@ -18,6 +18,7 @@ from orchestrator.errors import (
     BackendError,
     EnvironmentMissingError,
     ExpectationError,
+    NotInLabError,
     NotSupportedError,
 )
 from orchestrator.results import ResultsError
@@ -43,6 +44,7 @@ def wrong(tmp_path: Path) -> Path:
     [
         (TopologyError("f", "", [Problem(1, 1, "m")]), 2),
         (UnknownNameError("m"), 2),
+        (NotInLabError("m"), 2),
         (EnvironmentMissingError("m"), 3),
         (BackendError("m"), 4),
         (NotSupportedError("m"), 127),
