@@ -27,16 +27,26 @@ LEFT = LinkEndpoint("left", "eth1")
 MIDDLE = LinkEndpoint("middle", "eth2")
 
 
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabRecord]:
+    """One for all tests: who changes it changes it back."""
+    place, run_id = tmp_path_factory.mktemp("live"), new_run_id()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("NARROWS_STATE", str(place / "state"))
+        with orchestrate(run_id, place / "run", "detached") as process:
+            assert await_line(process) == "up"
+            assert process.wait() == 0
+        yield live.find()
+        cleanup.destroy_all()
+        assert left_over(run_id) == []
+
+
 @pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LabRecord]:
-    monkeypatch.setenv("NARROWS_STATE", str(tmp_path / "state"))
-    run_id = new_run_id()
-    with orchestrate(run_id, tmp_path / "run", "detached") as process:
-        assert await_line(process) == "up"
-        assert process.wait() == 0
-    yield live.find()
-    cleanup.destroy_all()
-    assert left_over(run_id) == []
+def changed_lab(lab: LabRecord) -> Iterator[LabRecord]:
+    """The same, with its impairments as they were afterwards."""
+    yield lab
+    live.set_impairments(lab, LEFT, {"delay": "1ms", "loss": None})
+    live.set_impairments(lab, MIDDLE, {"rate": None})
 
 
 def test_a_lab_left_up_is_found_inspected_and_changed(lab: LabRecord) -> None:
@@ -53,7 +63,8 @@ def test_a_lab_left_up_is_found_inspected_and_changed(lab: LabRecord) -> None:
     assert asyncio.run(live.request(lab, "left", Command("status"))).ok
 
 
-def test_only_the_named_impairments_change(lab: LabRecord) -> None:
+def test_only_the_named_impairments_change(changed_lab: LabRecord) -> None:
+    lab = changed_lab
     assert live.set_impairments(lab, LEFT, {"loss": "5%"}).to_mapping() == {"delay": "1ms", "loss": "5%"}
     assert live.set_impairments(lab, LEFT, {"delay": None}).to_mapping() == {"loss": "5%"}
     # On a link that nothing impaired so far.
