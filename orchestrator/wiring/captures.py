@@ -93,9 +93,9 @@ async def wait_ready(captures: list[Capture]) -> None:
     deadline = asyncio.get_running_loop().time() + _READY_TIMEOUT_SECONDS
     for capture in captures:
         while not (capture.path.exists() and capture.path.stat().st_size):
-            ended = capture.process.poll() is not None
-            if ended or asyncio.get_running_loop().time() > deadline:
-                why = "has ended" if ended else "does not come up"
+            code = capture.process.poll()
+            if code is not None or asyncio.get_running_loop().time() > deadline:
+                why = "does not come up" if code is None else f"has ended with exit code {code}"
                 raise BackendError(f"the capture of {capture.link.name} {why}:\n{capture.process.tail()}")
             await asyncio.sleep(_POLL_SECONDS)
 
