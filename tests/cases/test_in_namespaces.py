@@ -1,4 +1,4 @@
-"""Some cases over real sockets between namespaces: the same on a kernel with netem and on one without."""
+"""Some cases over real sockets between namespaces: on a kernel without netem, too."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from tests.cases.suite import CASES, case_on
 CHOSEN = ("amplificationlimit", "handshake", "ipv6", "retry", "zerortt")
 
 
+# On a kernel with netem tests/parity runs all cases.
+@pytest.mark.any_kernel
 @pytest.mark.netns
 @pytest.mark.slow
 @pytest.mark.backends("netns")

@@ -9,7 +9,7 @@ import pytest
 from tests.bench.__main__ import one
 from tests.bench.places import Routed
 
-pytestmark = [pytest.mark.netns, pytest.mark.slow]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.any_kernel]
 
 
 def test_a_routed_place_is_its_owners_alone() -> None:

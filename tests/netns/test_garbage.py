@@ -17,7 +17,7 @@ from orchestrator.topology.model import LinkEndpoint
 from tests.netns.labs import busy, left_over
 from tests.netns.test_backend import transfer
 
-pytestmark = [pytest.mark.netns, pytest.mark.slow]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.any_kernel]
 
 DURATION = 10 * SECOND
 #: More than the bottleneck can carry in that time, and less than its queue can hold, so that nothing of the

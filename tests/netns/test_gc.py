@@ -14,7 +14,7 @@ from tests.netns.orchestrate import await_line, orchestrate
 from tests.support.command import narrows
 from tests.unit.topology.test_difference import BASE
 
-pytestmark = [pytest.mark.netns, pytest.mark.slow]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.any_kernel]
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from orchestrator.pytest_plugin import Lab
 from orchestrator.topology.model import LinkEndpoint
 from tests.netns.labs import PAIR
 
-pytestmark = pytest.mark.netns
+pytestmark = [pytest.mark.netns, pytest.mark.any_kernel]
 
 
 @pytest.mark.topology(PAIR)

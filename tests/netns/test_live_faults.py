@@ -118,6 +118,7 @@ def test_nodes_crash_and_come_back_pause_and_go_on(up: LabRecord) -> None:
         asyncio.run(live_faults.end(up, [number]))
 
 
+@pytest.mark.any_kernel
 def test_words_that_make_no_action_are_a_usage_error_with_advice(up: LabRecord) -> None:
     for words, said in (
         (["cutt", "left"], "did you mean 'cut'?"),

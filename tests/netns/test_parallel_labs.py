@@ -14,7 +14,7 @@ from tests.netns.labs import left_over
 from tests.support.command import narrows
 from tests.unit.topology.test_difference import BASE
 
-pytestmark = [pytest.mark.netns, pytest.mark.slow]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.any_kernel]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
