@@ -16,9 +16,10 @@ from orchestrator.measure.judging import OUTSIDE, Comparison
 from orchestrator.measure.links import LONG, SHORT, VIRTUAL, measure_links
 from orchestrator.results import CalibrationResult, CalibrationRow
 from orchestrator.topology.calibrating import Calibrate
+from orchestrator.topology.crossing import flows_on_links
 from orchestrator.topology.plan import DeploymentPlan, LinkPlan
 
-#: Links that are measured, of labs that have more: chosen by the seed.
+#: Links that are measured, of labs that have more: those that most flows cross, and others by the seed.
 MOST_LINKS = 100
 #: Bits a second that the user-space shaper carries on busy machines too: up to here it is not its limit.
 SHAPER_KEEPS = 100_000_000
@@ -35,11 +36,7 @@ async def calibrate(
         if isinstance(deployment, Unmeasured):
             why = deployment.why_unmeasured
         return CalibrationResult(mode.value, (), (f"not measured: {why}",))
-    links = list(plan.links)
-    notes: list[str] = []
-    if len(links) > MOST_LINKS:
-        notes.append(f"{MOST_LINKS} of {len(links)} links were measured, chosen by the seed")
-        links = Random(f"{plan.seed}/calibrate").sample(links, MOST_LINKS)
+    links, notes = links_to_measure(plan)
     asked = {str(end): found for link in links for end, found in _directions(link)}
     effort = VIRTUAL if virtual_time else LONG if mode is Calibrate.STRICT else SHORT
     try:
@@ -66,6 +63,19 @@ async def calibrate(
         for row in comparisons
     )
     return CalibrationResult(mode.value, rows, tuple(notes))
+
+
+def links_to_measure(plan: DeploymentPlan) -> tuple[list[LinkPlan], list[str]]:
+    """Return the links of a lab that are measured, and what is to be told if these are not all."""
+    links = list(plan.links)
+    if len(links) <= MOST_LINKS:
+        return links, []
+    Random(f"{plan.seed}/calibrate").shuffle(links)
+    flows = flows_on_links(plan)
+    links.sort(key=lambda link: -flows[link.name])
+    crossed = sum(link.name in flows for link in links[:MOST_LINKS])
+    which = f"{crossed} of the {len(flows)} that flows cross, {MOST_LINKS - crossed} others by the seed"
+    return links[:MOST_LINKS], [f"{MOST_LINKS} of {len(links)} links were measured: {which}"]
 
 
 def _told(row: Comparison, impairment: Impairment) -> str:
