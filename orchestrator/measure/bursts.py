@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.measure.ends import ETHERNET_BYTES, LARGEST_FRAME, End
 from orchestrator.measure.streams import Burst
+from orchestrator.measure.waiting import with_each
 
 _UDP_SEGMENT = 103
 #: The discard service: nobody answers there, and probes of the protocol look at other ports.
@@ -24,6 +25,8 @@ _UNUSED = 0x88B6
 #: Offsets in an Ethernet frame of IPv4 without options: EtherType, protocol, UDP ports.
 _ETHERTYPE, _PROTOCOL, _PORTS = slice(12, 14), 23, slice(34, 38)
 _IPV4, _UDP = b"\x08\x00", 17
+#: A socket and the interface that it is to see; None: nobody can look there.
+_Place = tuple[socket.socket | None, str]
 
 
 def send_bursts(
@@ -36,15 +39,15 @@ def send_bursts(
     Raises:
         OSError: a frame cannot be read.
     """
-    watched = {name for sender in senders for name in (sender, opposite[sender])}
-    for name in watched:
-        _watch(ends[name].everything, ends[name].interface)
-        if ends[name].passing is not None:
-            _watch(ends[name].passing, ends[name].passing_interface)
+    watched = list(dict.fromkeys(name for sender in senders for name in (sender, opposite[sender])))
+    places: list[_Place] = [(ends[name].everything, ends[name].interface) for name in watched]
+    places += [(ends[name].passing, ends[name].passing_interface) for name in watched]
+    with_each(_watch, places)
     sent = [sender for sender in senders if _send(ends[sender], ends[opposite[sender]])]
     time.sleep(_WAIT_SECONDS if sent else 0)
-    at_nodes = {name: _read(ends[name].everything, ends[name].interface) for name in watched}
-    on_links = {name: _read(ends[name].passing, ends[name].passing_interface) for name in watched}
+    seen = with_each(_read, places)
+    at_nodes = dict(zip(watched, seen[: len(watched)], strict=True))
+    on_links = dict(zip(watched, seen[len(watched) :], strict=True))
     found = {}
     for sender in sent:
         source, target = ends[sender], ends[opposite[sender]]
@@ -73,16 +76,19 @@ def _send(source: End, target: End) -> bool:
     return True
 
 
-def _watch(opened: socket.socket | None, interface: str) -> None:
-    assert opened is not None
+def _watch(place: _Place) -> None:
+    opened, interface = place
+    if opened is None:
+        return
     opened.setblocking(False)
     for _ in _waiting(opened):
         pass  # of a burst before
     opened.bind((interface, _ETH_P_ALL))
 
 
-def _read(opened: socket.socket | None, interface: str) -> list[tuple[bool, bytes]] | None:
+def _read(place: _Place) -> list[tuple[bool, bytes]] | None:
     """Return the frames that a socket saw, each with whether it went out there, and watch no more."""
+    opened, interface = place
     if opened is None:
         return None
     frames = list(_waiting(opened))

@@ -20,6 +20,7 @@ from orchestrator.measure.ends import ETHERNET_BYTES, LARGEST_FRAME, End
 from orchestrator.measure.frames import frame_number, probe_frame
 from orchestrator.measure.streams import Arrival, Burst, Observed, Stream
 from orchestrator.measure.trains import Train, release
+from orchestrator.measure.waiting import with_each
 
 _TIMESPEC = struct.Struct("=qq")
 #: Frames read at a time before others may send.
@@ -67,8 +68,7 @@ class PacketProber:
 
     def close(self) -> None:
         """Close all sockets."""
-        for end in self._ends.values():
-            end.close()
+        with_each(End.close, self._ends.values())
 
 
 class _Session:

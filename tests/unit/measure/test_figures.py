@@ -8,7 +8,15 @@ from orchestrator.measure.asked import Asked
 from orchestrator.measure.figures import path_figures, rate_figures
 from orchestrator.measure.frames import frame_number, is_probe, probe_frame
 from orchestrator.measure.judging import OK, OUTSIDE, UNJUDGED, judge_burst, judge_path, judge_rate
-from orchestrator.measure.links import SHORT, path_stream, train_batches, train_stream
+from orchestrator.measure.links import (
+    FRAMES_A_SECOND,
+    LONG,
+    SHORT,
+    path_stream,
+    shared,
+    train_batches,
+    train_stream,
+)
 from orchestrator.measure.streams import Arrival, Burst, Observed, Stream
 
 MS = 1_000_000
@@ -161,6 +169,16 @@ def test_sparse_frames_do_not_wait_for_each_other() -> None:
     assert path_stream(Asked(delay=80 * MS, spread=40 * MS), SHORT).interval >= 80 * MS
     assert path_stream(Asked(rate=100_000), SHORT).interval >= 16 * MS
     assert path_stream(Asked(), SHORT).count == SHORT.most
+
+
+def test_sparse_streams_of_many_directions_leave_the_machine_time_to_do_what_they_measure() -> None:
+    for effort in (SHORT, LONG):
+        for directions in (200, 2_000):
+            stream = path_stream(Asked(), shared(effort, directions))
+            assert directions * 1_000 * MS / stream.interval <= FRAMES_A_SECOND
+            assert stream.count == max(effort.fewest, effort.together // directions)
+        assert path_stream(Asked(), shared(effort, 10)) == path_stream(Asked(), effort)
+        assert path_stream(Asked(), shared(effort, 1)) == path_stream(Asked(), effort)
 
 
 def test_train_keeps_a_short_queue_full_all_the_time() -> None:
