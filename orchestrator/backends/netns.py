@@ -28,7 +28,7 @@ from orchestrator.measure.streams import Prober
 from orchestrator.topology.model import LinkEndpoint, NodeKind
 from orchestrator.topology.plan import DeploymentPlan
 from orchestrator.wiring import limits
-from orchestrator.wiring.agents import Agent, control_sockets, start_all, wait_all_ready
+from orchestrator.wiring.agents import Agent, control_sockets, start_all, stop_all, wait_all_ready
 from orchestrator.wiring.forkserver import AGENT_MODULES, LINK_MODULES
 from orchestrator.wiring.lab import Lab
 from orchestrator.wiring.measuring import all_counters, open_prober
@@ -222,7 +222,7 @@ class NetnsDeployment:
         Raises:
             BackendError: a capture failed.
         """
-        await asyncio.gather(*(agent.stop() for agent in self._agents.values()))
+        await stop_all(self._agents.values())
         captured = await self.lab.stop_captures()
         return Collected(
             captures={link: [_below(directory, path) for path in paths] for link, paths in captured.items()},

@@ -7,21 +7,21 @@ import json
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from node.control.client import ControlClient, ControlError
 from node.control.messages import Command, NodeEvent, Reply
 from orchestrator.errors import BackendError
-from orchestrator.executor import Process
+from orchestrator.executor import Process, time_limit
 from orchestrator.topology.model import NodeKind
 from orchestrator.topology.plan import DeploymentPlan, NodePlan
 from orchestrator.wiring.forkserver import Wanted
 from orchestrator.wiring.lab import Lab
 from orchestrator.wiring.state import socket_directory
 
-#: A hundred Python processes that start at once on two cores take some 15 seconds.
+#: For one; many have more (`time_limit`).
 READY_TIMEOUT_SECONDS = 120.0
 _POLL_SECONDS = 0.02
 #: How often it is looked whether one that is waited for has ended.
@@ -179,12 +179,12 @@ class Agent:
             process.send(signal.SIGKILL)
             await process.wait()
 
-    async def stop(self) -> None:
-        """Let it end in good order."""
+    async def stop(self, *, grace_seconds: float = STOP_SECONDS) -> None:
+        """Let it end in good order, in the time that is given."""
         process, self._process = self._process, None
         await self.disconnect()
         if process is not None:
-            await process.stop(grace_seconds=STOP_SECONDS)
+            await process.stop(grace_seconds=grace_seconds)
 
     async def disconnect(self) -> None:
         """Stop listening to it; it goes on."""
@@ -225,14 +225,21 @@ def start_all(agents: Sequence[Agent]) -> None:
         agent.started_as(process)
 
 
+async def stop_all(agents: Collection[Agent]) -> None:
+    """Let all agents of a lab end in good order: a thousand at once have more than one's time for it."""
+    grace = time_limit(STOP_SECONDS, len(agents))
+    await asyncio.gather(*(agent.stop(grace_seconds=grace) for agent in agents))
+
+
 async def wait_all_ready(agents: Sequence[Agent]) -> None:
     """Wait until all agents of a lab answer: one look into their directory for all of them, no poll of each.
 
     Raises:
-        BackendError: one has ended, or does not answer in READY_TIMEOUT_SECONDS.
+        BackendError: one has ended, or does not answer in time.
     """
+    limit = time_limit(READY_TIMEOUT_SECONDS, len(agents))
     waiting = {agent.control: agent for agent in agents}
-    deadline = time.monotonic() + READY_TIMEOUT_SECONDS
+    deadline = time.monotonic() + limit
     look_at_ends = time.monotonic() + _LOOK_AT_ENDS_SECONDS
     asked: list[asyncio.Task[None]] = []
     try:
@@ -246,7 +253,7 @@ async def wait_all_ready(agents: Sequence[Agent]) -> None:
                 ready |= {control for control, agent in waiting.items() if not agent.runs}
             if now >= deadline:
                 names = ", ".join(agent.node.name for agent in waiting.values())
-                raise BackendError(f"agents do not come up in {READY_TIMEOUT_SECONDS:.0f} s: {names:.200}")
+                raise BackendError(f"agents do not come up in {limit:.0f} s: {names:.200}")
             asked += [asyncio.create_task(waiting.pop(control).wait_ready()) for control in ready]
             for task in asked:
                 if task.done():

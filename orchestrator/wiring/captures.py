@@ -10,12 +10,12 @@ from pathlib import Path
 from node.capture.process import RING_MIB
 from node.capture.ring import RETIRE_MS
 from orchestrator.errors import BackendError
-from orchestrator.executor import Process
+from orchestrator.executor import Process, time_limit
 from orchestrator.wiring.commands import DEVICE_A, DEVICE_B
 from orchestrator.wiring.forkserver import Wanted
 from orchestrator.wiring.state import LinkRecord
 
-#: A hundred Python processes that start at once on two cores take some seconds.
+#: For one; many have more (`time_limit`).
 _READY_TIMEOUT_SECONDS = 60.0
 _POLL_SECONDS = 0.01
 #: Memory for the rings of all links of a lab, which the kernel does not swap, and clears page by page before
@@ -25,7 +25,7 @@ RINGS_MIB = 512
 #: For each ring the kernel has a timer that looks whether a block has waited long enough: those of a thousand
 #: links, 50 times a second each, took a core and a half before a single packet was sent.
 _LOOKS_PER_SECOND = 10_000
-#: Time to write what the ring still holds.
+#: Time to write what the ring still holds; many have more.
 _FLUSH_SECONDS = 20.0
 
 
@@ -90,7 +90,7 @@ async def wait_ready(captures: list[Capture]) -> None:
     Raises:
         BackendError: one has ended or does not come up.
     """
-    deadline = asyncio.get_running_loop().time() + _READY_TIMEOUT_SECONDS
+    deadline = asyncio.get_running_loop().time() + time_limit(_READY_TIMEOUT_SECONDS, len(captures))
     for capture in captures:
         while not (capture.path.exists() and capture.path.stat().st_size):
             code = capture.process.poll()
@@ -106,9 +106,8 @@ async def stop(captures: list[Capture]) -> dict[str, list[Path]]:
     Raises:
         BackendError: one failed; the message holds what it said.
     """
-    codes = await asyncio.gather(
-        *(capture.process.stop(grace_seconds=_FLUSH_SECONDS) for capture in captures)
-    )
+    grace = time_limit(_FLUSH_SECONDS, len(captures))
+    codes = await asyncio.gather(*(capture.process.stop(grace_seconds=grace) for capture in captures))
     for capture, code in zip(captures, codes, strict=True):
         if code != 0:
             raise BackendError(

@@ -5,12 +5,21 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.errors import EnvironmentMissingError
-from orchestrator.executor import CommandError, Executor, FakeExecutor, run_batch
+from orchestrator.executor import (
+    COMMAND_TIMEOUT_SECONDS,
+    CommandError,
+    Completed,
+    Executor,
+    FakeExecutor,
+    run_batch,
+)
 
 
 def test_a_failure_carries_argv_exit_code_and_stderr() -> None:
@@ -99,3 +108,19 @@ def test_a_fake_writes_down_what_would_run() -> None:
         "    link add",
         "    link set",
     ]
+
+
+def test_a_batch_has_the_more_time_the_longer_it_is() -> None:
+    """The namespaces of a thousand nodes took more than the minute that a single command has."""
+    limits: list[float] = []
+
+    class Watched(FakeExecutor):
+        def run(self, argv: Sequence[str], **named: Any) -> Completed:
+            limits.append(named["timeout_seconds"])
+            return super().run(argv, **named)
+
+    for count in (1, 2_000):
+        run_batch(Watched(), "ip", [("netns", "add", str(number)) for number in range(count)])
+    few, many = limits
+    assert few < COMMAND_TIMEOUT_SECONDS + 1
+    assert many > COMMAND_TIMEOUT_SECONDS + 0.1 * 2_000
