@@ -38,7 +38,7 @@ class WaitingDeployment(NetnsDeployment):
 class Waiting(NetnsBackend):
     """Makes labs whose nodes answer late."""
 
-    async def deploy(self, plan: DeploymentPlan, **rest: object) -> NetnsDeployment:  # type: ignore[override]
+    async def deploy(self, plan: DeploymentPlan, **rest: object) -> NetnsDeployment:
         made = await super().deploy(plan, **rest)  # type: ignore[arg-type]
         made.__class__ = WaitingDeployment
         made.company = asyncio.Barrier(3)  # type: ignore[attr-defined]
