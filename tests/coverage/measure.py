@@ -15,11 +15,8 @@ from tests.lanes.machine import ROOT
 SOURCE = "node/protocol"
 #: Tests that assert on what the transport does; those of files, labs and the command line add nothing.
 SHARES = (
-    ("tests/property", "tests/unit/protocol"),
-    (
-        "tests/contract/test_cong*.py",
-        "tests/simulation",
-    ),
+    ("tests/property", "tests/unit/protocol", "tests/contract/test_cong*.py"),
+    ("tests/simulation",),
 )
 #: Whole labs: minutes under coverage, and nothing of the transport that the others do not run.
 NOT_RUN = (
@@ -45,12 +42,45 @@ NOT_RUN = (
     # A run that noted which test runs what found nothing that these alone run.
     "test_bulk_behind_a_gap.py",
     "test_calls.py",
+    "test_cell_table.py",
     "test_deadlines.py",
+    "test_determinism.py",
     "test_fec_latency.py",
     "test_fec_on_the_wire.py",
     "test_large_labs.py",
     "test_node_flows.py",
     "test_on_the_wire.py",
+    "test_qlog.py",
+)
+#: Long tests of files whose others are run: together they alone run 3 statements and 3 branches.
+NOT_RUN_ALONE = (
+    "tests/contract/test_congestion_controllers.py::test_it_carries_a_transfer_over_every_standard_link",
+    "tests/simulation/test_bbr_procedures.py::test_10_entering_and_exiting_probe_rtt",
+    "tests/simulation/test_bbr_procedures.py::"
+    "test_15_increasing_bandwidth_10x_and_ensuring_full_bandwidth_is_reached",
+    "tests/simulation/test_bbr_procedures.py::"
+    "test_16_decreasing_bandwidth_10x_and_ensuring_max_bandwidth_adapts_down",
+    "tests/simulation/test_connection.py::test_data_arrives_intact_through_a_hostile_network",
+    "tests/simulation/test_early_data.py::test_early_data_arrives_whatever_else_is_chosen",
+    "tests/simulation/test_fec.py::"
+    "test_bulk_data_that_lost_more_than_its_repair_gets_the_rest_of_it_and_is_not_sent_again",
+    "tests/simulation/test_fec.py::test_every_controller_carries_repair",
+    "tests/simulation/test_fec.py::test_repair_keeps_within_the_overhead_allowed",
+    "tests/simulation/test_fec.py::test_streams_both_ways_arrive_intact_through_everything",
+    "tests/simulation/test_fec.py::"
+    "test_the_sender_reacts_to_loss_within_a_few_round_trips_and_forgets_it_again",
+    "tests/simulation/test_fec_hostile.py::test_blocks_that_are_never_finished_take_bounded_memory_and_work",
+    "tests/simulation/test_hostile_peer.py::"
+    "test_a_peer_that_never_acknowledges_makes_us_send_no_more_than_a_window",
+    "tests/simulation/test_key_update.py::test_updates_under_loss_reordering_and_duplicates_deliver_exactly",
+    "tests/simulation/test_limits.py::test_packets_are_as_large_as_both_ends_accept",
+    "tests/simulation/test_messages.py::test_long_messages_come_whole_out_of_bursts",
+    "tests/simulation/test_windows.py::test_a_transfer_outgrows_small_windows",
+    "tests/unit/protocol/test_paths.py::test_rebinding_every_five_seconds_in_mid_transfer_delivers_exactly",
+    "tests/unit/protocol/test_pmtu.py::test_a_path_whose_mtu_falls_in_mid_transfer_carries_the_transfer_on",
+    "tests/unit/protocol/test_pmtu.py::"
+    "test_jumbo_ends_over_an_ordinary_path_find_its_size_and_lose_only_probes",
+    "tests/unit/protocol/test_repair.py::test_no_block_makes_a_longer_head_than_the_room_left_for_it",
 )
 LIMIT_SECONDS = 1800
 
@@ -94,6 +124,7 @@ def command(number: int) -> list[str]:
     """Return what runs a share of the tests."""
     paths = [str(path.relative_to(ROOT)) for name in SHARES[number] for path in sorted(ROOT.glob(name))]
     ignored = [f"--ignore-glob=*/{name}" for name in NOT_RUN]
+    ignored += [f"--deselect={name}" for name in NOT_RUN_ALONE]
     pytest = ["-m", "pytest", "-q", "-p", "no:randomly", *ignored, *paths]
     return [sys.executable, "-m", "coverage", "run", "--branch", "-p", f"--source={SOURCE}", *pytest]
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.coverage.measure import SHARES, Coverage, command, measure, read
+from tests.coverage.measure import NOT_RUN_ALONE, SHARES, Coverage, command, measure, read
+from tests.lanes.machine import ROOT
 
 #: Per cent. Raise them when the measured numbers rise; never lower them.
 MINIMUM_STATEMENTS, MINIMUM_BRANCHES = 98.5, 96.0
@@ -58,3 +59,9 @@ def test_every_path_that_is_measured_is_there() -> None:
         paths = [word for word in command(number) if word.startswith("tests/")]
         assert len(paths) >= len(SHARES[number])
         assert all(Path(path).exists() for path in paths)
+
+
+def test_every_test_that_is_left_out_is_there() -> None:
+    for name in NOT_RUN_ALONE:
+        file, _, test = name.partition("::")
+        assert f"def {test}(" in (ROOT / file).read_text(), name
