@@ -2,7 +2,7 @@
 
 An agent is told its peers when it starts, and starts anew within its container: a container that is restarted
 gets another network namespace, and all its links would have to be made again. That is done to those alone
-that lack what a flow needs and what a container has from its making: the image, or a capability.
+that lack what they need and what a container has from its making: the image, a capability, or IPv6.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class ContainerNodes:
             return [node.name for node in self._record.nodes if not _is_as_wired(engine, node)]
 
     def lacking(self, plan: DeploymentPlan, names: Sequence[str]) -> dict[str, tuple[str, str]]:
-        """Return the nodes whose containers lack what flows need of them: their image, or a capability.
+        """Return the nodes whose containers lack what is needed of them: the image, a capability or IPv6.
 
         Raises:
             BackendError: the engine refuses to tell.

@@ -1,4 +1,4 @@
-"""What a node's container is made with, and cannot be given later: its image, and its capabilities."""
+"""What a node's container is made with, and cannot be given later: its image, its capabilities, IPv6."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from orchestrator.topology.plan import DeploymentPlan
 
 #: What sockets of anybody may use, of the whole machine; the rest takes CAP_NET_ADMIN (tcp(7)).
 _ALLOWED = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
+_IPV6 = "net.ipv6.ip_nonlocal_bind"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +24,21 @@ class Equipment:
     image: str
     #: Without ``CAP_``.
     capabilities: frozenset[str]
+    #: Whether its network has IPv6.
+    ipv6: bool
 
     @classmethod
     def needed(cls, plan: DeploymentPlan, node: str) -> Equipment:
-        """Return what the flows at a node need of it."""
+        """Return what a node's addresses, and the flows at it, need of it."""
         here = {
             flow.transport.get("protocol") for flow in plan.workloads if node in (flow.source, flow.target)
         }
-        return cls(_image_for(here), frozenset(capabilities(plan, node)))
+        return cls(_image_for(here), frozenset(capabilities(plan, node)), bool(plan.node(node).ipv6))
 
     @classmethod
     def given(cls, plan: DeploymentPlan, node: str) -> Equipment:
         """Return what a container that is made now has: all of a lab run one image."""
-        return cls(image_of(plan), frozenset(capabilities(plan, node)))
+        return cls(image_of(plan), frozenset(capabilities(plan, node)), bool(plan.node(node).ipv6))
 
     @classmethod
     def of(cls, container: Mapping[str, Any]) -> Equipment:
@@ -44,15 +47,26 @@ class Equipment:
         return cls(
             container["Config"]["Labels"].get(IMAGE_LABEL, NODE_IMAGE),
             frozenset(name.removeprefix("CAP_") for name in added),
+            _IPV6 in (container["HostConfig"]["Sysctls"] or {}),
         )
 
     def serves(self, needed: Equipment) -> bool:
         """Return whether it is enough: what is more does no harm."""
-        return self.image in (needed.image, NODE_QUIC_IMAGE) and self.capabilities >= needed.capabilities
+        has_image = self.image in (needed.image, NODE_QUIC_IMAGE)
+        return has_image and self.capabilities >= needed.capabilities and self.ipv6 >= needed.ipv6
+
+    @property
+    def sysctls(self) -> dict[str, str]:
+        """Settings of its network: the agent binds to the address that the wiring gives the node later.
+
+        The engine lets a container have no IPv6 unless one of these is about it.
+        """
+        return {"net.ipv4.ip_nonlocal_bind": "1", **({_IPV6: "1"} if self.ipv6 else {})}
 
     def __str__(self) -> str:
         """Return it as a difference shows it."""
-        return " ".join([self.image, *(f"+{name}" for name in sorted(self.capabilities))])
+        more = [*sorted(self.capabilities), *(["IPv6"] if self.ipv6 else [])]
+        return " ".join([self.image, *(f"+{name}" for name in more)])
 
 
 def image_of(plan: DeploymentPlan) -> str:

@@ -113,11 +113,7 @@ class Containers:
                 IMAGE_LABEL: equipment.image,
             },
             network_mode="none",
-            # The agent binds to the address that the wiring gives the node a moment later.
-            sysctls={
-                "net.ipv4.ip_nonlocal_bind": "1",
-                **({"net.ipv6.ip_nonlocal_bind": "1"} if node.ipv6 else {}),
-            },
+            sysctls=equipment.sysctls,
             init=True,
             # The runner asks the agents itself; an engine's check starts a Python every few seconds.
             healthcheck={"test": ["NONE"]},

@@ -149,7 +149,7 @@ class Nodes(Protocol):
         ...
 
     def lacking(self, plan: DeploymentPlan, names: Sequence[str]) -> Mapping[str, tuple[str, str]]:
-        """Return those of some nodes that must be made anew for what a plan's flows need.
+        """Return those of some nodes that must be made anew for what a plan asks of them.
 
         Each with what it is made with, and with what it must be.
         """

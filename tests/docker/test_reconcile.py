@@ -179,3 +179,18 @@ def test_a_container_that_lacks_what_a_flow_needs_is_made_anew(
     )
     assert reaches(run_id, "left", "far")
     assert deploy(place, "tcp")["changes"] == deploy(place, "more")["changes"] == []
+
+
+def test_a_container_that_lacks_ipv6_is_made_anew(place: Path, engine: docker.DockerClient) -> None:
+    """The engine turns it off for ever in a container that was not made for it."""
+    dual = MORE.replace('"far:eth1"], ', '"far:eth1"], ip: dual, ')
+    (place / "dual.lab.yml").write_text(dual + LABELLED)
+    run_id = deploy(place, "more")["run_id"]
+    before = containers(engine, run_id)
+    told = deploy(place, "dual")["changes"]
+    assert [change["name"] for change in told if change["what"] == "node"] == ["middle", "far"]
+    assert {change["after"] for change in told if change["what"] == "node"} == {f"{NODE_IMAGE} +IPv6"}
+    after = containers(engine, run_id)
+    assert {node for node in after if after[node] != before[node]} == {"middle", "far"}
+    assert reaches(run_id, "left", "far")
+    assert deploy(place, "dual")["changes"] == []

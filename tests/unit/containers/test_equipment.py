@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from orchestrator.containers import equipment
@@ -50,16 +53,23 @@ def test_the_ends_of_a_flow_need_its_transport_and_others_nothing(
 
 def test_what_a_container_has_is_read_from_the_engine() -> None:
     """One of a lab that was made before containers were labelled with it has the plain image."""
-    inspected = {"HostConfig": {"CapAdd": None}, "Config": {"Labels": {}}}
+    inspected: dict[str, Any] = {
+        "HostConfig": {"CapAdd": None, "Sysctls": None},
+        "Config": {"Labels": {}},
+    }
     assert str(Equipment.of(inspected)) == NODE_IMAGE
     labels = {IMAGE_LABEL: NODE_QUIC_IMAGE}
-    inspected = {"HostConfig": {"CapAdd": ["CAP_NET_ADMIN"]}, "Config": {"Labels": labels}}
-    assert str(Equipment.of(inspected)) == f"{NODE_QUIC_IMAGE} +NET_ADMIN"
+    made = Equipment(NODE_QUIC_IMAGE, frozenset({"NET_ADMIN"}), ipv6=True)
+    host = {"CapAdd": ["CAP_NET_ADMIN"], "Sysctls": made.sysctls}
+    assert Equipment.of({"HostConfig": host, "Config": {"Labels": labels}}) == made
+    assert str(made) == f"{NODE_QUIC_IMAGE} +NET_ADMIN +IPv6"
 
 
 def test_more_than_is_needed_is_enough_and_less_is_not() -> None:
-    plain, able = Equipment(NODE_IMAGE, frozenset()), Equipment(NODE_IMAGE, frozenset({"NET_ADMIN"}))
-    quic = Equipment(NODE_QUIC_IMAGE, frozenset())
-    assert [has.serves(plain) for has in (plain, able, quic)] == [True, True, True]
-    assert [has.serves(able) for has in (plain, able, quic)] == [False, True, False]
-    assert [has.serves(quic) for has in (plain, able, quic)] == [False, False, True]
+    plain = Equipment(NODE_IMAGE, frozenset(), ipv6=False)
+    able = replace(plain, capabilities=frozenset({"NET_ADMIN"}))
+    quic, six = replace(plain, image=NODE_QUIC_IMAGE), replace(plain, ipv6=True)
+    every = (plain, able, quic, six)
+    assert [has.serves(plain) for has in every] == [True, True, True, True]
+    for needed in (able, quic, six):
+        assert [has.serves(needed) for has in every] == [has is needed for has in every]
