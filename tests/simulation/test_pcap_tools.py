@@ -212,6 +212,26 @@ def test_the_sequence_diagram_shows_the_packets_in_order(result: RunResult) -> N
     assert "no node 'c'" in narrows("sequence", result.directory, "-n", "c").stderr
 
 
+MOVING = """
+name: moving
+topology:
+  nodes: {a: {kind: host}, b: {kind: host}}
+  links: [{endpoints: ["a:eth1", "b:eth1"], netem: {delay: 5ms, rate: 2Mbit}}]
+workloads:
+  film: {kind: bulk, from: a, to: b, size: 100kB}
+timeline:
+  - {at: 100ms, rebind: {node: a, address: true}}
+"""
+
+
+def test_a_node_that_moved_is_the_same_in_the_sequence_diagram(tmp_path: Path) -> None:
+    (tmp_path / "moving.lab.yml").write_text(MOVING)
+    topology = load(str(tmp_path / "moving.lab.yml"))
+    moved = asyncio.run(run(topology, "simulation", directory=tmp_path / "results"))
+    done = narrows("sequence", moved.directory, "--limit", 400)
+    assert done.stdout.splitlines()[0].split() == ["a", "b"]
+
+
 def test_the_sequence_diagram_as_svg_is_well_formed(result: RunResult) -> None:
     done = narrows("sequence", result.directory, "-f", "svg", "--limit", 400)
     root = ET.fromstring(done.stdout)

@@ -70,8 +70,7 @@ def arrows(plan: DeploymentPlan, collected: Collected) -> Iterator[Arrow]:
     names = {
         address_bytes(host): node.name
         for node in plan.nodes
-        for found in node.interfaces
-        for host in found.hosts
+        for host in (*(one for found in node.interfaces for one in found.hosts), *node.other_addresses)
     }
     report = WireReport()
     sightings = Sightings(plan, report)
