@@ -90,6 +90,9 @@ def test_what_was_changed_by_hand_is_put_back(place: Path) -> None:
     live.set_impairments(live.find(run_id), LinkEndpoint("left", "eth1"), {"delay": "8ms"})
     (change,) = deploy(place, "base")["changes"]
     assert (change["what"], change["before"], change["after"]) == ("impairments", "delay=8ms", "delay=1ms")
+    live.set_impairments(live.find(run_id), LinkEndpoint("left", "eth1"), {"delay": "8ms"})
+    told = narrows("deploy", place / "base.lab.yml", "--results", place / "results")
+    assert told.stdout.splitlines()[-1] == f"base ({run_id}): 1 change is made"
     assert deploy(place, "base")["changes"] == []
 
 
