@@ -91,6 +91,7 @@ def test_missing_file_argument_is_2() -> None:
 
 def test_unknown_verb_and_option_are_2() -> None:
     assert narrows("fly").exit_code == ExitCode.USAGE
+    assert "No such command 'destory'. Did you mean 'destroy'?" in narrows("destory", "x").stderr
     assert narrows("run", "--fast", "x").exit_code == ExitCode.USAGE
 
 
