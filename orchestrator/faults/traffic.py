@@ -12,6 +12,8 @@ from orchestrator.topology.quantities import NameText, RateText
 
 #: UDP payload bytes of a packet, unless told otherwise: fits every link.
 PAYLOAD_BYTES = 1200
+#: Packets a second at most: no sender of ours keeps up with more, and a simulation would not come to an end.
+MAX_PACKETS_PER_SECOND = 1_000_000
 
 
 @FAULTS.register("traffic")
@@ -35,6 +37,14 @@ class Traffic(Fault):
         if self._source == self._target:
             raise FaultError("traffic from a node to itself", "give it two nodes", path=("to",))
         self._rate, self._size = int(value["rate"]), int(value.get("size") or PAYLOAD_BYTES)
+        if self._rate > MAX_PACKETS_PER_SECOND * self._size * 8:
+            most = format_rate(MAX_PACKETS_PER_SECOND * self._size * 8)
+            raise FaultError(
+                f"{format_rate(self._rate)} in packets of {self._size} bytes is more than "
+                f"{MAX_PACKETS_PER_SECOND:,} packets a second",
+                f"write at most {most}, or larger packets",
+                path=("rate",),
+            )
 
     def claims(self) -> tuple[str, ...]:
         """Return the pair: one stream of this kind at a time."""
