@@ -80,6 +80,11 @@ _HOW_TO_WRITE = {
     "model_type": "write 'key: value' lines below it, or {} for none",
     "bool_type": "write true or false",
 }
+#: What a text must be where the schema has a pattern for it.
+_PATTERNS = {
+    "labels": "write keys of letters, digits, '.', '_', '/' and '-', the first a letter or digit",
+    "letter": "write one to three capitals and digits",
+}
 _BOUNDS = {
     "greater_than_equal": ("ge", "at least"),
     "less_than_equal": ("le", "at most"),
@@ -166,6 +171,8 @@ def _report(document: Document, details: ErrorDetails) -> None:
     elif kind in _BOUNDS:
         key, words = _BOUNDS[kind]
         document.report(path, f"{what}: found {found}", f"write a number of {words} {context[key]}")
+    elif kind == "string_pattern_mismatch":
+        document.report(path, f"{what}: found {found}", _PATTERNS["labels" if path[0] == "labels" else what])
     elif kind in ("too_short", "too_long"):
         document.report(path, *_length(what, details))
     else:
