@@ -36,6 +36,7 @@ def main() -> int:
             print(f"{lane.name:14}{lane.purpose:46}{lane.why_not() or 'can run here'}")
         return 0
     setup.packages()
+    every = lanes()  # anew: what a lane runs may depend on what has just been installed
     outcomes = run_all([one for one in every if not asked.lane or one.name in asked.lane])
     print(table(outcomes))
     return 0 if all(one.ok for one in outcomes) else 1
