@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -88,6 +89,20 @@ def test_a_file_is_looked_for_beside_the_topology(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
     with pytest.raises(TopologyError, match="No such file"):
         load(tmp_path / "missing.yml")
+
+
+def test_a_file_to_send_that_may_not_be_read_says_so(tmp_path: Path) -> None:
+    (tmp_path / "film").write_bytes(b"x")
+    (tmp_path / "film").chmod(0)
+    text = LAB + "workloads: {f: {kind: bulk, from: a, to: b, file: film}}\n"
+    mine = os.geteuid()
+    try:
+        if mine == 0:
+            os.seteuid(65_534)  # root may read anything
+        with pytest.raises(TopologyError, match=r"'film' cannot be read: Permission denied\n"):
+            parse(text.encode(), file="lab.yml", directory=tmp_path)
+    finally:
+        os.seteuid(mine)
 
 
 def test_anchors_may_be_shared() -> None:
