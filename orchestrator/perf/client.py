@@ -138,27 +138,34 @@ async def _watch(
     end = wanted.duration / SECOND if wanted.duration else float("inf")
     limit, before, again = end + DRAIN_SECONDS, [0] * wanted.parallel, 0
     last, due = 0.0, interval
+
+    def sample(now: float) -> None:
+        nonlocal before, again, last
+        moved = (session.moved() + [0] * wanted.parallel)[: wanted.parallel]
+        statistics = session.connection.statistics()
+        result.samples.append(
+            Sample(
+                last,
+                now,
+                tuple(later - earlier for later, earlier in zip(moved, before, strict=True)),
+                statistics.retransmitted_packets - again,
+                statistics.congestion_window,
+                statistics.smoothed_rtt,
+            )
+        )
+        # What only waits for the rest to arrive is no interval of the test.
+        shown = last < end
+        before, again, last = moved, statistics.retransmitted_packets, now
+        if shown:
+            on_sample(result)
+
     while session.report is None:
         now = (node.now() - began) / SECOND
         if session.closed is not None or now > limit:
             raise PerfError(session.closed or "the test did not come to its end in time")
         if now >= due or (now >= end > last):
-            moved = (session.moved() + [0] * wanted.parallel)[: wanted.parallel]
-            statistics = session.connection.statistics()
-            result.samples.append(
-                Sample(
-                    last,
-                    now,
-                    tuple(later - earlier for later, earlier in zip(moved, before, strict=True)),
-                    statistics.retransmitted_packets - again,
-                    statistics.congestion_window,
-                    statistics.smoothed_rtt,
-                )
-            )
-            before, again, last = moved, statistics.retransmitted_packets, now
+            sample(now)
             due += interval
-            if now <= end + PACING_SECONDS * 2:
-                on_sample(result)
         node.driver.drain()
         sending = session.sender is not None and not session.sender.over
         pause = PACING_SECONDS if sending and wanted.rate else max(0.001, min(due, end) - now)
@@ -166,6 +173,9 @@ async def _watch(
             await asyncio.sleep(min(pause, 0.1))
         else:
             await node.wait(min(max(0.001, due - now), 0.1))
+    if last < end:
+        # The rest of the last interval, or all of it where this process had no time meanwhile.
+        sample((node.now() - began) / SECOND)
     _conclude(node, session, result)
 
 

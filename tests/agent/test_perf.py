@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -69,6 +70,26 @@ def test_a_time_is_kept_and_sampled() -> None:
     assert len(result.samples) >= 3
     assert sum(result.sent) == sum(result.received) > 0
     assert sum(size for sample in result.samples for size in sample.bytes) <= sum(result.sent)
+
+
+def test_the_last_interval_is_told_by_a_busy_machine_too() -> None:
+    told: list[float] = []
+
+    def busy(result: PerfResult) -> None:
+        told.extend(sample.end for sample in result.samples[len(told) :])
+        free = time.monotonic() + 0.3
+        while len(told) == 1 and time.monotonic() < free:
+            pass
+
+    async def work(address: SocketAddress) -> PerfResult:
+        wanted = Wanted(duration=200 * MILLISECOND)
+        return await measure(
+            address, wanted, word=None, interval=0.1, configuration=Configuration(), on_sample=busy
+        )
+
+    with_server(work)
+    assert told[0] >= 0.1
+    assert told[-1] >= 0.2
 
 
 def test_a_rate_is_not_exceeded() -> None:
