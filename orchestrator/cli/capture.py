@@ -36,6 +36,8 @@ def command(lab: str | None, link: str, output: str, duration: int | None) -> No
 
     if output == "-" and sys.stdout.isatty():
         raise click.UsageError("a capture is binary: send it into a pipe or a file, not to a terminal")
+    if output != "-" and not Path(output).absolute().parent.is_dir():
+        raise click.UsageError(f"-w {output}: there is no directory {Path(output).parent}")
     record = live.find(lab)
     # Ctrl-C is for the capture, which ends with everything written; then so do we.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

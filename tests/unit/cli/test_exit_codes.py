@@ -135,6 +135,12 @@ def test_unknown_back_end_is_2_and_says_which_there_are(tmp_path: Path) -> None:
     assert "simulation" in result.stderr
 
 
+def test_a_capture_into_no_directory_is_2_whether_or_not_a_lab_is_up(tmp_path: Path) -> None:
+    ended = narrows("capture", "a:eth1", "-w", str(tmp_path / "nowhere" / "a.pcapng"))
+    assert ended.exit_code == ExitCode.USAGE
+    assert f"there is no directory {tmp_path / 'nowhere'}" in ended.stderr
+
+
 def test_reader_that_has_enough_is_no_error() -> None:
     """`narrows plan … | head -1` must not end in a traceback."""
     arguments = [sys.executable, "-m", "orchestrator", "plan", "topologies/demo.lab.yml"]
