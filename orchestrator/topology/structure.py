@@ -24,7 +24,7 @@ from orchestrator.topology.schema import (
     RequestResponseEntry,
     Transport,
 )
-from orchestrator.topology.schema_file import TopologyFile
+from orchestrator.topology.schema_file import CaseBreakEntry, CaseEntry, TopologyFile
 from orchestrator.topology.schema_network import (
     GENERATOR_ENTRIES,
     Defaults,
@@ -45,12 +45,14 @@ _BY_KEY: dict[str | int, type[Closed]] = {
     "netem-forward": Netem,
     "netem-reverse": Netem,
     "transport": Transport,
+    "case": CaseEntry,
 }
 _BY_PARENT: dict[str | int, type[Closed]] = {
     "nodes": NodeEntry,
     "links": LinkEntry,
     "kinds": KindEntry,
     "link-kinds": LinkKindEntry,
+    "breaks": CaseBreakEntry,
 }
 _BY_WORKLOAD: dict[object, type[Closed]] = {
     "bulk": BulkEntry,
