@@ -82,7 +82,10 @@ def lab_to_change(plan: DeploymentPlan, backend_name: str, run_id: str | None) -
     if run_id is not None:
         labs = [lab for lab in labs if lab.run_id == run_id]
         if not labs:
-            raise BackendError(f"no lab {plan.name} with run id {run_id} is up and nobody's")
+            raise BackendError(
+                f"no lab {plan.name} with run id {run_id} is up that deploy or run --keep left; "
+                "narrows inspect lists those that are up"
+            )
     if len(labs) > 1:
         listing = ", ".join(lab.run_id for lab in labs)
         raise BackendError(

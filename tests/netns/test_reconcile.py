@@ -110,6 +110,7 @@ def test_several_labs_of_one_name(place: Path) -> None:
     assert first != second
     assert "2 labs called base are up" in deploy(place, "base", code=4)["error"]
     assert deploy(place, "base", "--lab", second)["run_id"] == second
+    assert "narrows inspect lists those" in deploy(place, "base", "--lab", "deadbeef", code=4)["error"]
 
 
 # Where time is virtual, work takes none: each of these kills would come when all is done.
