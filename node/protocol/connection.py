@@ -173,12 +173,15 @@ class Connection(StreamCalls):
             self.life.on_packet_while_closing()
         self.wake()
 
-    def on_authentic(self, now: Instant) -> None:
-        """A packet of the peer has passed its integrity check."""
+    def on_authentic(self, now: Instant, *, is_next: bool) -> None:
+        """A packet of the peer has passed its integrity check; ``is_next``: its number is the one expected.
+
+        Before any other number packets are missing: the peer may have waited for a time-out to send this one.
+        """
         if self.early is not None and self.early.is_reading:
             return
         if self.life.state is ConnectionState.RESPONDING:
-            sent = self.timers.responded_at
+            sent = self.timers.responded_at if is_next else None
             self.establish(rtt=None if sent is None else max(1, now - sent), ping=False, now=now)
         self.life.on_authentic(now)
 

@@ -89,7 +89,7 @@ class PacketReceiver(BulkReceiver):
                     if life.state is ConnectionState.ESTABLISHED and c.early is None:
                         life.on_authentic(now)
                     else:
-                        c.on_authentic(now)
+                        c.on_authentic(now, is_next=number == expected)
                     authentic = True
                 payload = packet[HEADER_BYTES : len(packet) - c.protection.tag_size]
                 if payload[0] in BULK_KINDS and self._arm(payload):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from pathlib import Path
+from random import Random
 
 import pytest
 
-from node.protocol.time import SECOND
+from node.protocol.states import ConnectionState
+from node.protocol.time import MILLISECOND, SECOND, Duration
 from orchestrator.experiment.runner import run
 from orchestrator.results import RunResult
 from orchestrator.topology.model import Topology
+from tests.support.pair import Pair, perfect
 from tests.support.topologies import bulk, impaired, line_topology
 
 
@@ -48,3 +51,26 @@ def test_an_end_that_took_no_round_trip_from_the_handshake_may_go_by_the_initial
     result = ran(lossy(forward, reverse), tmp_path)
     assert result.flows[0].completed
     assert not result.wire.violations, result.wire.details
+
+
+def test_a_responder_takes_no_round_trip_from_a_packet_that_waited_for_a_time_out() -> None:
+    """SPEC 8: it waited 9 and 19 s for its time-outs then, and of fifty connections one ended idle."""
+    lost = 8
+
+    def loses_the_first_data(datagram: bytearray, rng: Random) -> list[Duration]:
+        nonlocal lost
+        if datagram[0] & 0x80 == 0 and lost:
+            lost -= 1
+            return []
+        return [5 * MILLISECOND]
+
+    pair = Pair(to_right=loses_the_first_data, to_left=perfect())
+    connection = pair.connect()
+    pair.run_until(lambda: connection.state is ConnectionState.ESTABLISHED)
+    connection.write(connection.open_stream(), b"x")
+    pair.drain()
+    pair.run_until(lambda: pair.accepted is not None)
+    assert pair.now > 200 * MILLISECOND
+    pair.run_for(SECOND)
+    assert pair.accepted is not None
+    assert pair.accepted.statistics().smoothed_rtt < 50 * MILLISECOND
