@@ -70,6 +70,19 @@ def read_headers(data: memoryview, *, suspect: bool = False) -> Headers | None:
     return Headers(tos, length, source, destination, source_port, destination_port, _BYTES_IPV4, whole)
 
 
+def has_right_checksum(data: memoryview, headers: Headers) -> bool:
+    """Return whether UDP's checksum fits a whole datagram, or was left out: a host takes no other.
+
+    Of IPv6 ``read_headers`` has asked already.
+    """
+    if headers.start != _BYTES_IPV4 or not any(data[40:42]):
+        return True
+    # Addresses, length, protocol and the datagram, its own checksum included: a multiple of 0xFFFF.
+    covered = bytes(data[26 : LAYER2_BYTES + headers.length])
+    total = int.from_bytes(covered + b"\0" * (len(covered) % 2), "big") + headers.length - 20 + _PROTOCOL_UDP
+    return total % 0xFFFF == 0
+
+
 def _read_ipv6(data: memoryview, *, suspect: bool) -> Headers | None:
     if len(data) < _BYTES_IPV6:
         return None

@@ -11,7 +11,13 @@ from node.capture.pcapng import LINKTYPE_ETHERNET, Capture, CaptureError, Direct
 from orchestrator.backends.base import Collected
 from orchestrator.errors import ProbeError
 from orchestrator.measure.frames import is_probe
-from orchestrator.probes.wire.headers import LAYER2_BYTES, Headers, address_bytes, read_headers
+from orchestrator.probes.wire.headers import (
+    LAYER2_BYTES,
+    Headers,
+    address_bytes,
+    has_right_checksum,
+    read_headers,
+)
 from orchestrator.probes.wire.report import LinkReport, Violation, WireReport
 from orchestrator.topology.plan import DeploymentPlan, LinkPlan
 
@@ -217,6 +223,8 @@ class Sightings:
                 if datagram.approached is None or at < datagram.approached:
                     datagram.approached = at
                 continue
+            if corrupting and not (bytes(data[:6]) in senders and has_right_checksum(data, headers)):
+                continue  # damaged beside what makes a datagram ours: its host does not take it
             datagram.arrivals += 1
             if datagram.delivered is None or at < datagram.delivered:
                 datagram.delivered, datagram.arrived_ecn = at, tos & 3

@@ -10,6 +10,7 @@ import pytest
 from node.dissectors.reset import derive_token
 from node.dissectors.scapy_layer import (
     Ack,
+    Close,
     MaxData,
     MaxStreamData,
     Message,
@@ -24,7 +25,7 @@ from node.dissectors.scapy_layer import (
 from orchestrator.errors import ProbeError
 from orchestrator.probes.wire import verify
 from orchestrator.probes.wire.sightings import INJECTED_DSCP
-from tests.support.wire import INITIATOR_CID, RESPONDER_CID, Wire, with_crc
+from tests.support.wire import INITIATOR_CID, MILLISECOND, RESPONDER_CID, Wire, with_crc
 
 PROFILES = ["aead", "aead-chacha20-poly1305", "crc32c", "xor"]
 
@@ -600,6 +601,24 @@ def test_broken_ip_header_is_damage_only_where_it_was_asked_for(tmp_path: Path) 
         wire.record(1, 0, bytes(frame), left=True)
         report = wire.verify()
         assert (report.violation_count, report.damaged) == (not corrupt, corrupt)
+
+
+@pytest.mark.parametrize(("byte", "comes"), [(0, False), (6, True), (40, False)], ids=["to", "from", "sum"])
+def test_damage_beside_the_datagram_decides_whether_its_host_takes_it(
+    byte: int, comes: bool, tmp_path: Path
+) -> None:
+    """SPEC 9-1: of fifty connections one went on after a CLOSE whose frame was for another MAC address."""
+    wire = Wire(tmp_path, corrupt=True)
+    wire.handshake()
+    close = wire.packet(0, Close())
+    wire.send(0, close, links=1)
+    wire.record(1, 0, wire.frame(0, 1, close), left=False)
+    damaged = bytearray(wire.frame(0, 1, close))
+    damaged[byte] ^= 8
+    wire.record(1, 0, bytes(damaged), left=True)
+    wire.now += 1000 * MILLISECOND
+    wire.data(1, Ping())
+    assert [violation.rule for violation in wire.verify().violations] == ["9-1"] * comes
 
 
 def test_injected_packets_are_counted_apart(wire: Wire) -> None:
