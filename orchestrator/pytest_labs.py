@@ -89,11 +89,14 @@ class DeployedLab:
 
         Raises:
             FaultError: there is no such action, or it makes no sense in this lab.
+            LabUsageError: it is one of flows, and none runs.
             BackendError: it cannot be done here.
         """
-        from orchestrator.faults.base import FAULTS, Lasting, View
+        from orchestrator.faults.base import FAULTS, FlowsFault, Lasting, View
         from orchestrator.wiring.fault_words import read_words
 
+        if action in FAULTS.names() and issubclass(FAULTS[action], FlowsFault):
+            raise _refusal(" ".join(words))
         value, _ = read_words(action, list(words), None)
         fault = FAULTS[action](value, View.of(self.topology))
         told = self.do(fault.begin(self._lab))
