@@ -33,6 +33,7 @@ from node.protocol.packet_receiver import PacketReceiver
 from node.protocol.paths import Paths
 from node.protocol.recovery.acknowledgements import Acknowledgements
 from node.protocol.recovery.manager import Recovery
+from node.protocol.recovery.rtt import INITIAL_RTT
 from node.protocol.recovery.sent_packets import SentBurst
 from node.protocol.snapshot import snapshot, windows
 from node.protocol.states import ACTIVE, OVER, ConnectionState
@@ -181,8 +182,11 @@ class Connection(StreamCalls):
         if self.early is not None and self.early.is_reading:
             return
         if self.life.state is ConnectionState.RESPONDING:
-            sent = self.timers.responded_at if is_next else None
-            self.establish(rtt=None if sent is None else max(1, now - sent), ping=False, now=now)
+            sent = self.timers.responded_at
+            rtt = None if sent is None else max(1, now - sent)
+            if rtt is not None and rtt > INITIAL_RTT and not is_next:
+                rtt = None
+            self.establish(rtt=rtt, ping=False, now=now)
         self.life.on_authentic(now)
 
     def handle_timeout(self, *, now: Instant) -> None:
