@@ -2,6 +2,9 @@
 
 ``ip link set up`` returns before the kernel has followed the carrier: until its link watch has run, an
 interface drops what it is given without a word. The first packet of a lab would be lost by chance.
+
+A bridge hears of a port's carrier a moment after everybody can see it, but under the same lock: whoever has
+had that lock since finds the port forwarding.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import time
 from collections.abc import Sequence
 
 from orchestrator.errors import BackendError
+from orchestrator.wiring import rtnetlink
 
 _SIOCGIFFLAGS = 0x8913
 _IFF_RUNNING = 0x40
@@ -36,6 +40,8 @@ def wait_until_running(interfaces: Sequence[str]) -> None:
                         f"interface {interface} is not operational after {LIMIT_SECONDS:.0f} s: is its peer?"
                     )
                 time.sleep(_LOOK_AGAIN_SECONDS)
+    # Changes nothing, and takes the kernel's lock of all that concerns interfaces (RTNL).
+    rtnetlink.obey([("link", "set", "dev", interface, "up") for interface in interfaces[:1]])
 
 
 def _flags(opened: socket.socket, interface: str) -> int:
