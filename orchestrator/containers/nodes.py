@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -41,6 +40,8 @@ _REMOVALS_AT_ONCE = 8
 #: How often, and after how long, the engine is asked again whether a container of a run is left.
 _LOOKS = 2
 _LOOK_AGAIN_SECONDS = 0.2
+#: How often it is asked for one that somebody else removes: a minute.
+_REMOVAL_LOOKS = 300
 #: Where a container sees its configuration and control socket, and its part of the results.
 _RUNTIME = "/run/narrows"
 _RESULTS = "/results"
@@ -223,16 +224,22 @@ def remove_labelled(run_id: str, nodes: Collection[str] | None = None) -> None:
 
 
 def _remove(container: Container) -> None:
-    try:
-        container.remove(force=True, v=True)
-    except NotFound:
-        pass  # somebody was faster
-    except APIError as error:
-        if error.status_code != HTTPStatus.CONFLICT:
-            raise
-        # Somebody is: the engine goes on also for one that was killed meanwhile.
-        with suppress(NotFound):
-            container.wait(condition="removed")
+    # While somebody else does it, for as long as that takes: the engine goes on also for one that was killed
+    # meanwhile. It is asked again and again, for its own waiting never ended once, of what was gone by then.
+    for _ in range(_REMOVAL_LOOKS):
+        try:
+            container.remove(force=True, v=True)
+            return
+        except NotFound:
+            return  # somebody was faster
+        except APIError as error:
+            if error.status_code != HTTPStatus.CONFLICT:
+                raise
+        time.sleep(_LOOK_AGAIN_SECONDS)
+    raise BackendError(
+        f"container {container.short_id}: the engine does not get it removed, as somebody asked it to; "
+        "look at `docker ps -a` and the engine's log, and try again"
+    )
 
 
 def _labelled(engine: docker.DockerClient, run_id: str) -> list[Container]:
