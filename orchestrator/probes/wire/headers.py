@@ -77,10 +77,7 @@ def has_right_checksum(data: memoryview, headers: Headers) -> bool:
     """
     if headers.start != _BYTES_IPV4 or not any(data[40:42]):
         return True
-    # Addresses, length, protocol and the datagram, its own checksum included: a multiple of 0xFFFF.
-    covered = bytes(data[26 : LAYER2_BYTES + headers.length])
-    total = int.from_bytes(covered + b"\0" * (len(covered) % 2), "big") + headers.length - 20 + _PROTOCOL_UDP
-    return total % 0xFFFF == 0
+    return _sum_fits(bytes(data[26 : LAYER2_BYTES + headers.length]), headers.length - 20)
 
 
 def _read_ipv6(data: memoryview, *, suspect: bool) -> Headers | None:
@@ -93,12 +90,18 @@ def _read_ipv6(data: memoryview, *, suspect: bool) -> Headers | None:
     length = payload + 40
     whole = word >> 28 == 6 and length + LAYER2_BYTES <= len(data) and udp_length == payload
     if suspect and whole and any(data[60:62]):
-        # Addresses, length, protocol and the datagram, its own checksum included: a multiple of 0xFFFF.
-        covered = bytes(data[22:54]) + bytes(data[54 : 14 + length])
-        total = int.from_bytes(covered + b"\0" * (len(covered) % 2), "big") + payload + _PROTOCOL_UDP
-        whole = total % 0xFFFF == 0
+        whole = _sum_fits(bytes(data[22 : LAYER2_BYTES + length]), payload)
     ports = (source_port, destination_port)
     return Headers(word >> 20 & 0xFF, length, source, destination, *ports, _BYTES_IPV6, whole)
+
+
+def _sum_fits(covered: bytes, udp_length: int) -> bool:
+    """Return whether UDP's checksum is right over addresses and datagram, which stand one after the other.
+
+    With length and protocol, and the checksum itself included, it is then a multiple of 0xFFFF.
+    """
+    total = int.from_bytes(covered + b"\0" * (len(covered) % 2), "big") + udp_length + _PROTOCOL_UDP
+    return total % 0xFFFF == 0
 
 
 def address_bytes(text: str) -> bytes:
