@@ -92,10 +92,10 @@ class DeployedLab:
             LabUsageError: it is one of flows, and none runs.
             BackendError: it cannot be done here.
         """
-        from orchestrator.faults.base import FAULTS, FlowsFault, Lasting, View
-        from orchestrator.wiring.fault_words import read_words
+        from orchestrator.faults.base import FAULTS, Lasting, View
+        from orchestrator.wiring.fault_words import is_of_flows, read_words
 
-        if action in FAULTS.names() and issubclass(FAULTS[action], FlowsFault):
+        if is_of_flows(action):
             raise _refusal(" ".join(words))
         value, _ = read_words(action, list(words), None)
         fault = FAULTS[action](value, View.of(self.topology))

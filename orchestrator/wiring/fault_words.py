@@ -22,9 +22,10 @@ def read_words(action: str, words: list[str], duration: str | None) -> tuple[obj
     try:
         kind = FAULTS[action]
     except UnknownNameError:
-        advice = suggestion(action, [*_actions(), "list", "clear"])
+        here = [name for name in FAULTS.names() if not is_of_flows(name)]
+        advice = suggestion(action, [*here, "list", "clear"])
         raise FaultError(f"there is no such action {action!r}", *advice) from None
-    if action not in _actions():
+    if is_of_flows(action):
         raise FaultError("only a topology's timeline does this", "a lab that is up has no flows of its own")
     if not words:
         raise FaultError("it says of what", f"write for example what a topology has: {kind.example}")
@@ -50,9 +51,9 @@ def read_words(action: str, words: list[str], duration: str | None) -> tuple[obj
     return value, lasts
 
 
-def _actions() -> list[str]:
-    """Return the actions that can be done to a lab without flows."""
-    return [name for name in FAULTS.names() if not issubclass(FAULTS[name], FlowsFault)]
+def is_of_flows(action: str) -> bool:
+    """Return whether there is such an action, and only a lab whose flows run can have it."""
+    return action in FAULTS.names() and issubclass(FAULTS[action], FlowsFault)
 
 
 def _unknown_key(action: str, location: tuple[int | str, ...]) -> FaultError:
