@@ -21,6 +21,7 @@ from node.protocol.identity import Identity, Peer
 from node.protocol.recovery.remembered import PathMemory
 from node.protocol.sealed.service import SealedService, SealedSettings
 from node.protocol.setting_up import SettingUp
+from node.protocol.start import prepare
 from node.protocol.stateless_reset import STATELESS_RESET, StatelessResets
 from node.protocol.states import ConnectionState
 from node.protocol.streams.flow_control import WindowBudget
@@ -75,6 +76,7 @@ class Endpoint:
         self._paths = PathMemory()
         self._attempts = Attempts()
         self._setting_up = SettingUp(self, self._attempts, rng, key_log)
+        prepare(configuration)
 
     # -- what the world did
 

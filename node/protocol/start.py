@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from node.protocol.acknowledged import on_acked, on_lost
 from node.protocol.arq.base import ARQ_MODES
@@ -19,7 +19,28 @@ from node.protocol.wire.parameters import TransportParameters
 from node.protocol.wire.protection import PacketProtection
 
 if TYPE_CHECKING:
+    from node.protocol.configuration import Configuration
     from node.protocol.connection import Connection
+    from node.registry import Registry
+
+
+def prepare(configuration: Configuration) -> None:
+    """Import what connections will be made of, so that no handshake waits for it: its round trip counts.
+
+    Raises:
+        UnknownNameError: there is no such congestion controller.
+    """
+    registries: list[tuple[Registry[Any], str]] = [
+        (ARQ_MODES, configuration.arq),
+        (CONTROLLERS, configuration.congestion),
+    ]
+    if configuration.fec != "none":
+        import node.protocol.repair.fec  # noqa: F401 (what start() imports)
+        from node.protocol.fec.base import FEC_SCHEMES
+
+        registries.append((FEC_SCHEMES, configuration.fec))
+    for registry, name in registries:
+        registry[name]
 
 
 def start(c: Connection, ours: TransportParameters, peer: TransportParameters, keys: Keys) -> bool:

@@ -135,7 +135,7 @@ class Recovery:
 
     def take_handshake_sample(self, rtt: Duration, *, now: Instant) -> None:
         """Take the round trip of the handshake as the first sample."""
-        self.rtt.update(rtt, 0)
+        self.rtt.begin(rtt)
         self._first_sample = now
         self.congestion.on_handshake_rtt(rtt, now=now)
         self._update_pacer()

@@ -25,21 +25,24 @@ class RttEstimator:
         self._least: Duration = 0
         self._most: Duration = 0
         self.has_sample = False
+        self._is_of_handshake = False
         self.latest_rtt: Duration = 0
         self.min_rtt: Duration = 0
         self.smoothed_rtt: Duration = INITIAL_RTT
         self.rttvar: Duration = INITIAL_RTT // 2
 
+    def begin(self, handshake_rtt: Duration) -> None:
+        """Take the handshake's round trip: it holds key agreement, so a shorter one replaces it."""
+        self._start(handshake_rtt)
+        self._is_of_handshake = True
+
     def update(self, latest_rtt: Duration, ack_delay: Duration) -> None:
         """Take a sample; ``ack_delay`` is what the peer says it held the acknowledgement back."""
-        self.latest_rtt = latest_rtt
-        if not self.has_sample:
-            self.has_sample = True
-            self.min_rtt = self.smoothed_rtt = latest_rtt
-            self.rttvar = latest_rtt // 2
-            self._least = self._most = latest_rtt
-            self._count(latest_rtt)
+        was_of_handshake, self._is_of_handshake = self._is_of_handshake, False
+        if not self.has_sample or (was_of_handshake and latest_rtt < self.smoothed_rtt):
+            self._start(latest_rtt)
             return
+        self.latest_rtt = latest_rtt
         self.min_rtt = min(self.min_rtt, latest_rtt)
         adjusted = latest_rtt
         if latest_rtt >= self.min_rtt + ack_delay:  # §5.3: never below min_rtt
@@ -48,6 +51,15 @@ class RttEstimator:
         self._count(adjusted)
         self.rttvar = (3 * self.rttvar + abs(self.smoothed_rtt - adjusted)) // 4
         self.smoothed_rtt = (7 * self.smoothed_rtt + adjusted) // 8
+
+    def _start(self, rtt: Duration) -> None:
+        """RFC 9002 §5.3: from a first sample."""
+        self.has_sample = True
+        self.latest_rtt = self.min_rtt = self.smoothed_rtt = rtt
+        self.rttvar = rtt // 2
+        self._counts.clear()
+        self._least = self._most = rtt
+        self._count(rtt)
 
     def probe_timeout(self, max_ack_delay: Duration) -> Duration:
         """Return the PTO without backoff (RFC 9002 §6.2.1)."""

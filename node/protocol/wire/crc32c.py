@@ -8,6 +8,7 @@ them up at once: about 5 µs for 1400 bytes, against 120 µs byte by byte.
 from __future__ import annotations
 
 import functools
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 POLYNOMIAL_REFLECTED = 0x82F6_3B78
 #: Below this many bytes the plain loop is as fast, and numpy need not be there.
 VECTOR_MINIMUM = 64
+#: Bytes that are looked up one by one before numpy is imported for them: they take as long as that does.
+PLAIN_BYTES = 512 * 1024
 
 
 def _make_table() -> tuple[int, ...]:
@@ -34,12 +37,26 @@ _TABLE = _make_table()
 
 def crc32c(data: bytes | bytearray | memoryview, prefix: bytes = b"") -> int:
     """Return the CRC-32C of ``prefix`` followed by ``data``, as a 32-bit number."""
-    if len(data) < VECTOR_MINIMUM:
+    if len(data) < VECTOR_MINIMUM or not _Import.pays(len(data)):
         return _plain(data, _plain(prefix, 0xFFFF_FFFF)) ^ 0xFFFF_FFFF
     state = _plain(prefix, 0xFFFF_FFFF)
     # The running state enters the next four bytes by XOR: fold it in, then all is one linear map.
     head = (int.from_bytes(data[:4], "little") ^ state).to_bytes(4, "little")
     return _plain_then_vector(head, data) ^ 0xFFFF_FFFF
+
+
+class _Import:
+    """Decides when numpy pays."""
+
+    bytes_left = PLAIN_BYTES
+
+    @classmethod
+    def pays(cls, length: int) -> bool:
+        """Whether to use numpy for so many bytes: it is there, or would have been worth its import by now."""
+        if "numpy" in sys.modules:
+            return True
+        cls.bytes_left -= length
+        return cls.bytes_left < 0
 
 
 def _plain(data: bytes | bytearray | memoryview, crc: int) -> int:

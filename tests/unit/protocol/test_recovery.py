@@ -51,6 +51,30 @@ def test_the_probe_timeout_is_srtt_plus_four_rttvar_plus_ack_delay() -> None:
     assert rtt.probe_timeout(25 * MILLISECOND) == (100 + 4 * 50 + 25) * MILLISECOND
 
 
+def test_a_shorter_round_trip_than_the_handshakes_begins_the_estimates_anew() -> None:
+    """SPEC 8: the time of key agreement, which it holds, would slow pacing down for long."""
+    rtt = RttEstimator()
+    rtt.begin(160 * MILLISECOND)
+    assert (rtt.smoothed_rtt, rtt.rttvar) == (160 * MILLISECOND, 80 * MILLISECOND)
+    rtt.update(MILLISECOND, 0)
+    assert (rtt.latest_rtt, rtt.min_rtt, rtt.smoothed_rtt) == (MILLISECOND,) * 3
+    assert rtt.rttvar == MILLISECOND // 2
+    assert rtt.quantiles([("max", 1000)]) == {"max": MILLISECOND}
+    rtt.update(MILLISECOND // 2, 0)  # all that follow are averaged
+    assert rtt.smoothed_rtt == (7 * MILLISECOND + MILLISECOND // 2) // 8
+
+
+@pytest.mark.parametrize("first", [160, 161])
+def test_no_shorter_round_trip_than_the_handshakes_is_averaged_with_it(first: int) -> None:
+    rtt = RttEstimator()
+    rtt.begin(160 * MILLISECOND)
+    rtt.update(first * MILLISECOND, 0)
+    rtt.update(80 * MILLISECOND, 0)  # not the first any more
+    smoothed = (7 * 160 + first) * MILLISECOND // 8
+    assert rtt.smoothed_rtt == (7 * smoothed + 80 * MILLISECOND) // 8
+    assert rtt.rttvar > 60 * MILLISECOND
+
+
 # RFC 9002 §6.1
 
 
