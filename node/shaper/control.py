@@ -36,9 +36,10 @@ class ControlServer(LineServer):
             case "set":
                 return self._set(command)
             case "counters":
+                behind = self._loop.lateness.counters()  # of both directions: they share the loop
                 return {
                     "ok": True,
-                    "counters": {name: found.counters() for name, found in self._directions.items()},
+                    "counters": {name: found.counters() | behind for name, found in self._directions.items()},
                     "impairments": {
                         name: found.model.impairments.to_mapping() for name, found in self._directions.items()
                     },

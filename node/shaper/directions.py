@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from random import Random
 
@@ -33,7 +33,7 @@ class Direction:
         #: Frames dropped since the shaper already held as much as it may.
         self.refused = 0
 
-    def counters(self) -> Mapping[str, int]:
+    def counters(self) -> dict[str, int]:
         """Return all counters by name: the model's, then the driver's."""
         return {
             **asdict(self.model.counters()),

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any, Protocol, Self, TypeAlias
 
 from node.protocol.time import SECOND, Instant
+from node.shaper.lateness import Lateness
 
 #: Lets a held packet go; called with what was held.
 Release: TypeAlias = Callable[[Any], None]
@@ -45,6 +46,7 @@ class Loop:
         self._sequence = 0
         self._readers: dict[Readable, Callable[[], None]] = {}
         self._stopping = False
+        self.lateness = Lateness()
         #: What the user must know, each once.
         self.warnings: list[str] = []
 
@@ -114,6 +116,8 @@ class Loop:
 
     def _release_due(self, now: Instant) -> None:
         held = self._held
+        if held and held[0][0] <= now:
+            self.lateness.note(now - held[0][0])
         while held and held[0][0] <= now:
             _, _, size, release, item = heapq.heappop(held)
             self._held_bytes -= size

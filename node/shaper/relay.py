@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 import time
 from collections.abc import Callable
 
 from node.links.frames import ecn_capable, flow_of, mark_frame
 from node.links.model import Delivery
-from node.protocol.time import Instant
+from node.protocol.time import SECOND, Instant
 from node.shaper.configuration import RelayConfiguration, ShaperError
 from node.shaper.control import ControlServer
 from node.shaper.directions import Direction
@@ -25,6 +26,9 @@ _SOL_PACKET = 263
 _PACKET_IGNORE_OUTGOING = 23
 _SO_SNDBUFFORCE = 32
 _SO_RCVBUFFORCE = 33
+_SO_TIMESTAMPNS = 35
+_TIMESPEC = struct.Struct("@ll")
+_ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC.size)
 #: Enough for a burst of 40,000 full packets while we are not scheduled.
 _BUFFER_BYTES = 64 * 1024 * 1024
 #: Frames read in one go before others are looked after: 64 take less than a millisecond.
@@ -71,6 +75,7 @@ def _open(interface: str) -> socket.socket:
                 # Root of a user namespace: up to the system's limit, as anybody.
                 opened.setsockopt(socket.SOL_SOCKET, plain, _BUFFER_BYTES)
         opened.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+        opened.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         # Bound last: until then, protocol 0 keeps other interfaces' packets out.
         opened.bind((interface, _ETH_P_ALL))
     except OSError as error:
@@ -109,9 +114,10 @@ class _Path:
     def _read(self) -> None:
         source, buffer, view = self._source, self._buffer, self._view
         clock = time.monotonic_ns
-        for _ in range(_BATCH):
+        for number in range(_BATCH):
             try:
-                size = source.recv_into(buffer)
+                # Of the oldest frame alone is asked how long it waited for us: that costs a microsecond.
+                size = source.recv_into(buffer) if number else self._read_oldest()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -122,6 +128,14 @@ class _Path:
             if self._to_examine:
                 self._examine(buffer)
             self._enqueue(view[:size], clock())
+
+    def _read_oldest(self) -> int:
+        size, ancillary, _, _ = self._source.recvmsg_into([self._buffer], _ANCILLARY_BYTES)
+        for level, kind, data in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
+                seconds, nanoseconds = _TIMESPEC.unpack(data)
+                self._loop.lateness.note(time.time_ns() - seconds * SECOND - nanoseconds)
+        return size
 
     def _enqueue(self, frame: memoryview, now: Instant) -> None:
         model = self._direction.model

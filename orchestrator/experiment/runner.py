@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from node.transports.base import STRAIT
-from orchestrator.backends.base import Backend, Collected, Counting, Deployment
+from orchestrator.backends.base import Backend, Collected, Counting, Deployment, Impairment
 from orchestrator.errors import TestbedError
 from orchestrator.experiment.calibration import calibrate as calibrate_links
 from orchestrator.experiment.conduct import TROUBLE, Findings, run_flows
@@ -35,6 +35,7 @@ from orchestrator.experiment.lasting import check_can_last, deploy_lasting, leav
 from orchestrator.experiment.manifest import make_manifest, new_run_id, started_at
 from orchestrator.experiment.progress import Observer, Phase, Progress, ignore
 from orchestrator.experiment.selection import select_backend
+from orchestrator.experiment.shaper_notes import shaper_notes
 from orchestrator.experiment.wire import WireFindings, check_wire
 from orchestrator.results import CalibrationResult, FlowResult, RunResult, WireResult, make_run_directory
 from orchestrator.topology.calibrating import Calibrate
@@ -181,6 +182,9 @@ class _Experiment:
                     deployment, self._staged.plan, self._tracker, self._findings, virtual_time=virtual_time
                 )
                 self._counters = _grown(before, await self._counted(deployment))
+                if self._counters and deployment.impairment is Impairment.USERSPACE:
+                    for note in shaper_notes(self._plan.links, self._counters):
+                        self._findings.note(note)
             self._enter(Phase.COLLECTING)
             await self._collect(deployment)
             if not keep:
@@ -278,8 +282,11 @@ class _Experiment:
         return not wrong
 
     async def _counted(self, deployment: Deployment) -> Counters:
-        """Return what links have counted so far, if an expectation needs it and they do."""
-        if not any(map(needs_counters, self._plan.expectations)) or not isinstance(deployment, Counting):
+        """Return what links have counted so far, if they do and an expectation or the report needs it."""
+        wanted = deployment.impairment is Impairment.USERSPACE or any(
+            map(needs_counters, self._plan.expectations)
+        )
+        if not wanted or not isinstance(deployment, Counting):
             return {}
         try:
             return await deployment.link_counters()

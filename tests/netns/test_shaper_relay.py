@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import signal
 import statistics
+import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -173,3 +176,37 @@ def test_dies_with_the_process_that_started_it(lab: Ends, tmp_path: Path) -> Non
     parent.communicate()
     wait_until(lambda: not Path(f"/proc/{pid}").exists())
     assert not control.exists()
+
+
+def test_a_relay_that_was_not_scheduled_counts_how_late_it_was(lab: Ends, tmp_path: Path) -> None:
+    """It waits twice: with a frame held too long, and with one fetched too late."""
+    half_a_second = {**RELAY, "forward": {"delay": "500ms"}}
+    with shaper(lab, tmp_path, "relay", half_a_second) as running:
+        sender = ["burst", ADDRESS_B, "7009", "1", "1000"]
+        # The first frame that comes through shows that addresses are resolved; then nothing is held.
+        lab.measure(["serve-count", "7009", "1000"], ["count", ADDRESS_B, "7009", "1", "1000"])
+        before = running.client.counters().counters["forward"]
+        report(lab.traffic(lab.a, *sender))
+        wait_until(lambda: running.client.counters().counters["forward"]["sent"] > before["sent"])
+        with halted(running.process):
+            time.sleep(0.6)
+        wait_until(lambda: running.client.counters().counters["forward"]["late"] > before["late"])
+        held = running.client.counters().counters["forward"]
+        with halted(running.process):
+            report(lab.traffic(lab.a, *sender))
+            time.sleep(0.1)
+        wait_until(lambda: running.client.counters().counters["forward"]["late"] > held["late"])
+        fetched = running.client.counters().counters["forward"]
+    assert held["late_us"] - before["late_us"] >= 5_000
+    assert fetched["late_us"] - held["late_us"] >= 95_000
+    assert fetched["looks"] > held["looks"] > before["looks"]
+
+
+@contextmanager
+def halted(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Keep a process from running meanwhile."""
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
