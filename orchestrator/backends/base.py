@@ -14,7 +14,7 @@ from node.links.settings import Impairments
 from node.protocol.time import Duration, Instant
 from node.registry import Registry
 from orchestrator.errors import BackendError
-from orchestrator.measure.streams import Prober
+from orchestrator.measure.prober import Prober
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan
 

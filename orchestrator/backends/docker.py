@@ -24,7 +24,7 @@ from orchestrator.containers.building import ensure_image, image_problems
 from orchestrator.containers.engine import connected
 from orchestrator.containers.nodes import Containers
 from orchestrator.errors import BackendError
-from orchestrator.measure.streams import Prober
+from orchestrator.measure.prober import Prober
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import DeploymentPlan
 from orchestrator.wiring.lab import Lab

@@ -24,7 +24,7 @@ from orchestrator.backends.base import (
     files_below,
 )
 from orchestrator.errors import BackendError
-from orchestrator.measure.streams import Prober
+from orchestrator.measure.prober import Prober
 from orchestrator.topology.model import LinkEndpoint, NodeKind
 from orchestrator.topology.plan import DeploymentPlan
 from orchestrator.wiring import limits

@@ -33,7 +33,7 @@ from orchestrator.backends.base import (
     files_below,
 )
 from orchestrator.errors import BackendError
-from orchestrator.measure.streams import Prober
+from orchestrator.measure.prober import Prober
 from orchestrator.simulation.artefacts import Artefacts
 from orchestrator.simulation.lab import SimulatedLab
 from orchestrator.simulation.link import LinkDirection

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from node.measuring.streams import Arrival, Observed
 from orchestrator.measure.intervals import mean_interval
-from orchestrator.measure.streams import Arrival, Observed
 
 CONFIDENCE = 0.99
 #: Parts of a train whose rates are compared.

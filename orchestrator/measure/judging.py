@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from node.measuring.streams import Burst
 from orchestrator.measure.asked import Asked
 from orchestrator.measure.figures import CONFIDENCE, PathFigures, RateFigures, deviation_by_quartiles, middle
 from orchestrator.measure.intervals import (
@@ -17,7 +18,6 @@ from orchestrator.measure.intervals import (
     median_interval,
     share_interval,
 )
-from orchestrator.measure.streams import Burst
 
 MILLISECOND, SECOND = 1_000_000, 1_000_000_000
 #: The targets. Delay: 1 % + 0.2 ms of links of 2 ms and more; below, what a busy host's scheduler costs.

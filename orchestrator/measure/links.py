@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from node.measuring.streams import Observed, Stream
 from orchestrator.measure.asked import Asked
 from orchestrator.measure.figures import path_figures, rate_figures
 from orchestrator.measure.judging import (
@@ -17,7 +18,7 @@ from orchestrator.measure.judging import (
     judge_path,
     judge_rate,
 )
-from orchestrator.measure.streams import Observed, Prober, Stream
+from orchestrator.measure.prober import Prober
 
 #: A sparse stream's frames are small, so that they queue nowhere.
 PATH_BYTES = 100

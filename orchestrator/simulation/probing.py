@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
+from node.measuring.frames import frame_number, probe_frame
+from node.measuring.streams import Arrival, Burst, Observed, Stream
 from node.protocol.time import Duration, Instant
-from orchestrator.measure.frames import frame_number, probe_frame
-from orchestrator.measure.streams import Arrival, Burst, Observed, Stream
 from orchestrator.simulation.network import Network
 from orchestrator.simulation.packet import ETHERNET_BYTES, Packet, injected
 from orchestrator.topology.model import LinkEndpoint

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from node.measuring.ends import End, open_end, open_unbound
 from orchestrator.errors import BackendError
-from orchestrator.measure.ends import End, open_end, open_unbound
 from orchestrator.measure.packets import PacketProber
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import InterfacePlan

@@ -41,6 +41,8 @@ SPOILT = [
     ("dissector-independent", "node/dissectors/spoilt.py", "import node.protocol.identity"),
     ("independent-congestion", "node/protocol/congestion/spoilt.py", NEW_RENO),
     ("probes-independent", "orchestrator/probes/spoilt.py", "import node.protocol.wire.frames"),
+    ("measuring-independent", "orchestrator/measure/spoilt.py", "import node.links.model"),
+    ("measuring-independent", "node/measuring/spoilt.py", "import node.shaper.client"),
     ("independent-arq", "node/protocol/arq/spoilt.py", "import node.protocol.arq.go_back_n"),
     ("independent-workloads", "node/workloads/spoilt.py", "import node.workloads.bulk"),
     (

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from node.measuring.streams import Stream
+from node.measuring.trains import Train
 from node.protocol.time import SECOND
 from orchestrator.backends.netns import NetnsDeployment
 from orchestrator.executor import Executor
 from orchestrator.experiment.calibration import calibrate
-from orchestrator.measure.streams import Stream
-from orchestrator.measure.trains import Train
 from orchestrator.pytest_plugin import DeployedLab, Lab
 from orchestrator.results import CalibrationRow
 from orchestrator.topology.calibrating import Calibrate

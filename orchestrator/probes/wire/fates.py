@@ -16,10 +16,10 @@ from typing import TypeAlias
 
 from node.capture.pcapng import Capture, CaptureError, Direction
 from node.links.fates import GivenCopy
+from node.measuring.frames import is_probe
 from node.protocol.time import SECOND, Instant
 from orchestrator.backends.base import Collected
 from orchestrator.errors import ProbeError
-from orchestrator.measure.frames import is_probe
 from orchestrator.probes.wire.copies import Copies
 from orchestrator.probes.wire.headers import read_headers
 from orchestrator.topology.model import LinkEndpoint

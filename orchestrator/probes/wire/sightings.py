@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 
 from node.capture.pcapng import LINKTYPE_ETHERNET, Capture, CaptureError, Direction
+from node.measuring.frames import is_probe
 from orchestrator.backends.base import Collected
 from orchestrator.errors import ProbeError
-from orchestrator.measure.frames import is_probe
 from orchestrator.probes.wire.headers import (
     LAYER2_BYTES,
     Headers,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from node.measuring.frames import frame_number, is_probe, probe_frame
+from node.measuring.streams import Arrival, Burst, Observed, Stream
 from orchestrator.measure.asked import Asked
 from orchestrator.measure.figures import path_figures, rate_figures
-from orchestrator.measure.frames import frame_number, is_probe, probe_frame
 from orchestrator.measure.judging import OK, OUTSIDE, UNJUDGED, judge_burst, judge_path, judge_rate
 from orchestrator.measure.links import (
     FRAMES_A_SECOND,
@@ -17,7 +18,6 @@ from orchestrator.measure.links import (
     train_batches,
     train_stream,
 )
-from orchestrator.measure.streams import Arrival, Burst, Observed, Stream
 
 MS = 1_000_000
 MAC = bytes(6)

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from orchestrator.measure.ends import End
+from node.measuring.ends import End
+from node.measuring.streams import Stream
 from orchestrator.measure.packets import PacketProber
-from orchestrator.measure.streams import Stream
 
 _SO_TIMESTAMPNS = 35
 #: More than are read of one end at a time, and few enough for the smallest receive buffer.

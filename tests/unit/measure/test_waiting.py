@@ -6,7 +6,7 @@ from threading import Barrier
 
 import pytest
 
-from orchestrator.measure.waiting import with_each
+from node.measuring.waiting import with_each
 
 
 def test_all_wait_at_the_same_time() -> None:

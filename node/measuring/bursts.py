@@ -10,9 +10,9 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from orchestrator.measure.ends import ETHERNET_BYTES, LARGEST_FRAME, End
-from orchestrator.measure.streams import Burst
-from orchestrator.measure.waiting import with_each
+from node.measuring.ends import ETHERNET_BYTES, LARGEST_FRAME, End
+from node.measuring.streams import Burst
+from node.measuring.waiting import with_each
 
 _UDP_SEGMENT = 103
 #: The discard service: nobody answers there, and probes of the protocol look at other ports.

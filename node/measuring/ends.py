@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 
-from orchestrator.measure.buffers import enlarge_receive_buffer
-from orchestrator.measure.frames import ETHERTYPE
+from node.measuring.buffers import enlarge_receive_buffer
+from node.measuring.frames import ETHERTYPE
 
 _SO_TIMESTAMPNS = 35
 #: A whole train of the largest frames waits here, with what the kernel adds to each.

@@ -1,10 +1,8 @@
-"""What a probe sends over one direction of a link, what came of it, and who can send it."""
+"""What a probe sends over one direction of a link, and what came of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,35 +51,3 @@ class Burst:
     on_link: int | None
     #: Frames larger than the link's MTU that came out of it meanwhile.
     oversize: int = 0
-
-
-class Prober(Protocol):
-    """Sends streams over the links of a lab that is up."""
-
-    #: Whether time is virtual: then nothing but the link moves a frame.
-    exact: bool
-
-    async def send(self, streams: Mapping[str, Stream], *, linger: int) -> Mapping[str, Observed]:
-        """Send all streams at the same time, and return what became of them.
-
-        Args:
-            streams: by the end that sends, as ``lisbon:eth1``.
-            linger: how long to wait after the last frame for those on their way, ns.
-
-        Raises:
-            TestbedError: it cannot send or receive.
-        """
-        ...
-
-    def close(self) -> None:
-        """Let go of what it needs."""
-        ...
-
-    async def burst(self, ends: Sequence[str]) -> Mapping[str, Burst]:
-        """Have the node of each end send one large burst for the kernel to split, and return by end what was
-        seen of it; an end that cannot send one is not there.
-
-        Raises:
-            TestbedError: it cannot send or receive.
-        """
-        ...

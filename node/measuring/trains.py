@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from orchestrator.measure.buffers import enlarge_send_buffer
+from node.measuring.buffers import enlarge_send_buffer
 
 # linux/if_packet.h
 _SOL_PACKET, _PACKET_VERSION, _PACKET_TX_RING, _TPACKET_V2 = 263, 10, 13, 1
