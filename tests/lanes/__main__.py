@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
+import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
-from tests.lanes import guest, machine, setup
+from tests.lanes import guest, process, setup, whereabouts
 from tests.lanes.outcome import Outcome, read_report, table
 from tests.lanes.queue import Queue
-from tests.lanes.table import GUEST_LIMIT_SECONDS, Lane, lanes
+from tests.lanes.table import GUEST_LIMIT_SECONDS, GUEST_TEST_SECONDS, LANE_LIMIT_SECONDS, Lane, lanes
 
 
 def main() -> int:
@@ -50,9 +52,31 @@ def run_all(chosen: list[Lane]) -> list[Outcome]:
         # Docker's set-up takes a minute on a bare machine, a kernel's ten: other lanes run meanwhile.
         set_ups = {lane.name: making.submit(lane.set_up) for lane in able}
         queue = Queue(able, set_ups)
-        other = beside.submit(work, queue, set_ups, foreground=False)
-        outcomes = work(queue, set_ups, foreground=True) | other.result()
+        with closed_by_ctrl_c(queue):
+            other = beside.submit(work, queue, set_ups, foreground=False)
+            outcomes = work(queue, set_ups, foreground=True) | other.result()
     return [outcomes.get(lane.name) or Outcome(lane.name, why_not=reasons[lane.name]) for lane in chosen]
+
+
+@contextmanager
+def closed_by_ctrl_c(queue: Queue) -> Iterator[None]:
+    """Let Ctrl-C end who takes lanes from a queue: it ends their tests, too, and they would take the next.
+
+    At once, not when the interrupt has come up here: the foreground first waits for its own tests to end.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield  # It is ignored in what a shell started with &.
+        return
+
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
+        queue.close()
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def work(queue: Queue, set_ups: Mapping[str, Future[object]], *, foreground: bool) -> dict[str, Outcome]:
@@ -63,37 +87,71 @@ def work(queue: Queue, set_ups: Mapping[str, Future[object]], *, foreground: boo
     return outcomes
 
 
-def run_lane(lane: Lane, set_up: Future[object], *, foreground: bool) -> Outcome:
+def run_lane(
+    lane: Lane,
+    set_up: Future[object],
+    *,
+    foreground: bool,
+    limit_seconds: float = LANE_LIMIT_SECONDS,
+    grace_seconds: float = process.GRACE_SECONDS,
+) -> Outcome:
     """Wait for what the lane needs, run its tests, read their report."""
     started = time.monotonic()
     try:
         set_up.result()
-        argv, environment, report = pytest_command(lane)
+        argv, environment = pytest_command(lane)
     except setup.SetUpFailedError as error:
         return Outcome(lane.name, broken=f"set-up failed: {error}", seconds=time.monotonic() - started)
     print(f"== {lane.name}: {lane.purpose}", flush=True)
-    report.unlink(missing_ok=True)
+    _report(lane).unlink(missing_ok=True)
     # What runs beside the foreground prints when it is done.
     log = setup.REPORTS / f"{lane.name}.log"
     output = None if foreground else log.open("wb")
-    done = subprocess.run(argv, env=environment, cwd=machine.ROOT, stdout=output, stderr=output, check=False)
+    where = ""
+
+    def at_limit(pid: int) -> None:
+        nonlocal where
+        where = whereabouts.where(_current(lane))
+        if not lane.in_guest:  # No signal but those that end it reaches a guest.
+            whereabouts.ask(pid)
+
+    done = process.run(
+        argv,
+        environment=environment,
+        output=output,
+        limit_seconds=limit_seconds,
+        grace_seconds=grace_seconds,
+        at_limit=at_limit,
+    )
     if output is not None:
         output.close()
         print(log.read_text(errors="replace"), flush=True)
     seconds = time.monotonic() - started
-    return read_report(report, lane=lane.name, status=done.returncode, seconds=seconds)
+    outcome = read_report(_report(lane), lane=lane.name, status=done.status, seconds=seconds)
+    if done.too_long:
+        outcome.broken = f"ran longer than {limit_seconds / 60:g} minutes, and was ended {where}"
+    return outcome
 
 
-def pytest_command(lane: Lane) -> tuple[list[str], dict[str, str], Path]:
-    """Argument list, environment, and where the report goes."""
+def pytest_command(lane: Lane) -> tuple[list[str], dict[str, str]]:
+    """Argument list and environment."""
     setup.REPORTS.mkdir(parents=True, exist_ok=True)
-    report = setup.REPORTS / f"{lane.name}.xml"
-    argv = [sys.executable, "-m", "pytest", "-q", "--durations=5", f"--junitxml={report}", "-m", lane.marker]
+    argv = [sys.executable, "-m", "pytest", "-q", "--durations=5", f"--junitxml={_report(lane)}"]
+    argv += [*whereabouts.options(_current(lane)), "-m", lane.marker]
+    if lane.in_guest:
+        argv += ["-o", f"faulthandler_timeout={GUEST_TEST_SECONDS}"]
     argv += [f"tests/{name}" for name in lane.directories]
     if not lane.in_guest:
-        return argv, dict(os.environ), report
-    argv, environment = guest.command(argv, limit_seconds=GUEST_LIMIT_SECONDS, writable=[setup.REPORTS])
-    return argv, environment, report
+        return argv, dict(os.environ)
+    return guest.command(argv, limit_seconds=GUEST_LIMIT_SECONDS, writable=[setup.REPORTS])
+
+
+def _report(lane: Lane) -> Path:
+    return setup.REPORTS / f"{lane.name}.xml"
+
+
+def _current(lane: Lane) -> Path:
+    return setup.REPORTS / f"{lane.name}.tests"
 
 
 if __name__ == "__main__":

@@ -39,7 +39,12 @@ def read_report(report: Path, *, lane: str, status: int, seconds: float) -> Outc
     if not report.exists():
         outcome.broken = f"pytest ended with status {status} and left no report"
         return outcome
-    for case in ET.parse(report).iter("testcase"):
+    try:
+        cases = ET.parse(report).iter("testcase")
+    except ET.ParseError as error:
+        outcome.broken = f"pytest ended with status {status} in the middle of its report: {error}"
+        return outcome
+    for case in cases:
         if case.find("failure") is not None or case.find("error") is not None:
             outcome.failed += 1
         elif (skipped := case.find("skipped")) is not None:

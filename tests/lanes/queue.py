@@ -16,6 +16,7 @@ class Queue:
         self._waiting = list(waiting)
         self._set_ups = set_ups
         self._lock = threading.Lock()
+        self._closed = False
 
     def take(self, *, foreground: bool) -> Lane | None:
         """Return what to run next; None: nothing more.
@@ -27,8 +28,12 @@ class Queue:
             alone = [lane for lane in self._waiting if not lane.beside] if foreground else []
             fit = alone or [lane for lane in self._waiting if lane.beside]
             ready = [lane for lane in fit if self._set_ups[lane.name].done()]
-            if not fit:
+            if not fit or self._closed:
                 return None
             taken = (ready or fit)[0]
             self._waiting.remove(taken)
             return taken
+
+    def close(self) -> None:
+        """Let nobody begin another. It takes no lock: a signal's handler may interrupt who has it."""
+        self._closed = True
