@@ -18,9 +18,11 @@ from node.transports.base import STRAIT
 from orchestrator.errors import NotSupportedError, TestbedError
 from orchestrator.experiment.cell_table import Table
 from orchestrator.experiment.cells import CellResult, Outcome, volume_of
+from orchestrator.experiment.expectations import NOT_CHECKED
 from orchestrator.topology.errors import suggestion
+from orchestrator.topology.expectations import EXPECTATION_KINDS, parse_expectation
 from orchestrator.topology.load import load
-from orchestrator.topology.model import Case, CaseBreak, Topology
+from orchestrator.topology.model import Case, CaseBreak, Expectation, Topology
 
 #: Version of the JSON below; it changes when a key changes its meaning or goes.
 _VERSION = 1
@@ -217,7 +219,8 @@ def prepared(
         broken: a wrong setting of it; None: it runs as it is.
 
     Raises:
-        NotSupportedError: it is about Strait alone, and the setting has another transport.
+        NotSupportedError: it, or what the wrong setting must miss, is about Strait alone, and the setting
+            has another transport.
         TopologyError: a parameter's value does not fit.
     """
     parameters = dict(case.case.on.get(setting.backend, {}))
@@ -233,20 +236,45 @@ def prepared(
         return topology, ()
     kept = tuple(each for each in topology.expectations if each.kind in PORTABLE)
     left = tuple(each.text for each in topology.expectations if each.kind not in PORTABLE)
+    if broken is not None and _expected(broken).kind not in PORTABLE:
+        raise NotSupportedError(
+            f"with {told(broken)} it must miss {broken.misses!r}, which is Strait's own, so not judged for "
+            f"{setting.transport}"
+        )
     return dataclasses.replace(topology, expectations=kept), left
 
 
 def judge_broken(result: CellResult, wrong: CaseBreak) -> CellResult:
-    """Turn the result of a broken case around: to miss just what it must is to pass."""
+    """Turn the result of a broken case around: to miss just what it must is to pass.
+
+    What was not judged, since only captures tell it and there were none, says nothing of the case: it is
+    unsupported then.
+    """
     if result.outcome not in (Outcome.PASSED, Outcome.FAILED):
         return result
-    missed = [found for found in result.expectations if not found.passed]
-    if any(wrong.misses in (found.text, found.name) for found in missed):
+    wanted = _expected(wrong)
+    about = [
+        found
+        for found in result.expectations
+        if found.text == wanted.text and wanted.flow in (None, found.flow)
+    ]
+    if not about and EXPECTATION_KINDS[wanted.kind].from_captures:
+        why = f"with {told(wrong)} it must miss {wrong.misses!r}, which is not judged without captures"
+        return dataclasses.replace(result, outcome=Outcome.UNSUPPORTED, reasons=(why,))
+    # What captures that could not be read do not tell is no miss.
+    missed = [found for found in result.expectations if not found.passed and found.shown != NOT_CHECKED]
+    if any(found in missed for found in about):
         note = f"{told(wrong)}: {wrong.misses} is missed, as it must"
         return dataclasses.replace(result, outcome=Outcome.PASSED, reasons=(), notes=(note,))
     what = ", ".join(found.text for found in missed) or "nothing"
     why = f"with {told(wrong)} it had to miss {wrong.misses!r}, and missed {what}"
     return dataclasses.replace(result, outcome=Outcome.FAILED, reasons=(why, *result.reasons))
+
+
+def _expected(wrong: CaseBreak) -> Expectation:
+    """Return the expectation that a wrong setting must miss; loading its file has found it there."""
+    flow, colon, text = wrong.misses.rpartition(": ")
+    return parse_expectation(text, flow if colon else None)
 
 
 def told(wrong: CaseBreak) -> str:

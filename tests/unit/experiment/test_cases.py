@@ -20,6 +20,7 @@ from orchestrator.experiment.cases import (
     prepared,
 )
 from orchestrator.experiment.cells import CellResult, Outcome
+from orchestrator.experiment.expectations import NOT_CHECKED
 from orchestrator.results import ExpectationResult
 from orchestrator.topology.errors import TopologyError
 from orchestrator.topology.expectations import EXPECTATION_KINDS
@@ -159,6 +160,62 @@ def test_a_broken_case_that_misses_something_else_is_not_noticed() -> None:
     assert judged.reasons[0] == (
         "with delay=300ms it had to miss 'file: completion <= 200ms', and missed handshakes == 1"
     )
+
+
+def with_a_second_connection(directory: Path) -> None:
+    """The case's wrong setting is a second connection, which only captures tell of, and only of Strait's."""
+    text = CASE.replace('{set: {delay: 300ms}, misses: "file: completion <= 200ms"}', SECOND_CONNECTION)
+    text = text.replace("parameters: {", "parameters: {connections: 1, ").replace(
+        "size: 1kB", 'size: 1kB, connections: "${connections}"'
+    )
+    (directory / "tiny.lab.yml").write_text(text)
+
+
+SECOND_CONNECTION = "{set: {connections: 2}, misses: handshakes == 1}"
+
+
+def test_what_only_captures_notice_is_not_judged_without_them(directory: Path) -> None:
+    with_a_second_connection(directory)
+    assert cases(directory, "--broken").exit_code == ExitCode.OK
+    result = cases(directory, "--broken", "--no-capture", "-f", "json")
+    assert result.exit_code == ExitCode.NOT_SUPPORTED
+    (found,) = json.loads(result.stdout)["results"]
+    assert found["outcome"] == "unsupported"
+    assert found["reasons"] == [
+        "with connections=2 it must miss 'handshakes == 1', which is not judged without captures"
+    ]
+
+
+def test_what_is_noticed_without_captures_is_judged_without_them(directory: Path) -> None:
+    result = cases(directory, "--broken", "--no-capture")
+    assert result.exit_code == ExitCode.OK
+
+
+def test_another_transport_is_not_held_to_notice_what_is_straits(directory: Path) -> None:
+    with_a_second_connection(directory)
+    result = cases(directory, "--broken", "--transport", "quic", "-f", "json")
+    assert result.exit_code == ExitCode.NOT_SUPPORTED
+    (found,) = json.loads(result.stdout)["results"]
+    assert found["reasons"] == [
+        "with connections=2 it must miss 'handshakes == 1', which is Strait's own, so not judged for quic"
+    ]
+
+
+def test_captures_that_could_not_be_read_notice_nothing() -> None:
+    unread = ExpectationResult("handshakes == 1", None, passed=False, measured=None, shown=NOT_CHECKED)
+    result = CellResult(Outcome.FAILED, 1, (), ("the captures are broken",), expectations=(unread,))
+    judged = judge_broken(result, CaseBreak({"connections": "2"}, "handshakes == 1"))
+    assert judged.outcome is Outcome.FAILED
+    assert judged.reasons == (
+        "with connections=2 it had to miss 'handshakes == 1', and missed nothing",
+        "the captures are broken",
+    )
+
+
+def test_what_must_be_missed_may_be_written_as_expectations_may(directory: Path) -> None:
+    path = directory / "tiny.lab.yml"
+    path.write_text(CASE.replace("completion <= 200ms", "completion<=200ms"))
+    assert cases(directory, "--broken").exit_code == ExitCode.OK
 
 
 def test_the_page_escapes_what_a_topology_says(directory: Path) -> None:
