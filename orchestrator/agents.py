@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Mapping
 
-from node.control.client import ControlClient, ControlError
+from node.control.client import REQUEST_TIME_LIMIT, ControlClient, ControlError
 from node.control.messages import Command, NodeEvent, Reply
 from orchestrator.errors import BackendError
 
@@ -41,8 +41,11 @@ class Agents:
         if problems:
             raise BackendError("\n".join(problems))
 
-    async def request(self, node: str, command: Command) -> Reply:
+    async def request(self, node: str, command: Command, *, time_limit: float = REQUEST_TIME_LIMIT) -> Reply:
         """Hand a command to a node's agent and return its reply.
+
+        Args:
+            time_limit: seconds that it may take.
 
         Raises:
             BackendError: there is no such node, or it does not answer.
@@ -51,17 +54,23 @@ class Agents:
         if client is None:
             raise BackendError(f"no agent of {node!r}: use one of {', '.join(self._clients)}")
         try:
-            return await client.request(command)
+            return await client.request(command, time_limit=time_limit)
         except ControlError as error:
             raise BackendError(f"node {node}: {error}") from error
 
-    async def order(self, node: str, name: str, **arguments: object) -> Mapping[str, object]:
+    async def order(
+        self, node: str, name: str, *, time_limit: float | None = None, **arguments: object
+    ) -> Mapping[str, object]:
         """Hand a command to a node, and return the data of its reply.
+
+        Args:
+            time_limit: seconds that it may take; None: as any command.
 
         Raises:
             BackendError: it was refused.
         """
-        reply = await self.request(node, Command(name, arguments))
+        limit = REQUEST_TIME_LIMIT if time_limit is None else time_limit
+        reply = await self.request(node, Command(name, arguments), time_limit=limit)
         if not reply.ok:
             raise BackendError(f"node {node}: {reply.error}")
         return reply.data

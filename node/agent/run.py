@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from node.agent.configuration import AgentConfiguration
 from node.agent.control import ControlServer
 from node.agent.files import FlowFiles, KeyLog
+from node.agent.measuring import Measuring
 from node.agent.shaping import OwnInterfaces
 from node.agent.traffic import COMMANDS as TRAFFIC_COMMANDS
 from node.agent.traffic import Traffic
@@ -76,6 +77,7 @@ class Agent:
             configuration.node, source_of=files.source_of, sink_of=files.sink_of, publish=self._publish_of
         )
         self._interfaces = OwnInterfaces()
+        self._measuring = Measuring()
         self._traffic = Traffic(host)
         self._control: ControlServer | None = None
 
@@ -136,6 +138,8 @@ class Agent:
     def _obey(self, command: Command) -> Reply | Awaitable[Reply]:
         if self._interfaces.handles(command.name):
             return self._interfaces.handle(command)
+        if self._measuring.handles(command.name):
+            return self._measuring.handle(command)
         if command.name in TRAFFIC_COMMANDS:
             return self._traffic.handle(command)
         if command.name == "rebind":
@@ -197,6 +201,7 @@ class Agent:
         if not self._crashed:
             self._others.stop()
             await self.driver.flush(STOP_TIME_LIMIT)
+        await self._measuring.close()
         await self._interfaces.close()
         self._traffic.close()
         if self._control is not None:

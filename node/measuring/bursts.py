@@ -7,18 +7,17 @@ link: netem draws once for what it sees as one, and would lose, delay or count a
 from __future__ import annotations
 
 import socket
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from node.measuring.ends import ETHERNET_BYTES, LARGEST_FRAME, End
-from node.measuring.streams import Burst
-from node.measuring.waiting import with_each
 
+#: Datagrams of a burst.
+SEGMENTS = 8
+#: How long after the last burst packets are waited for, s.
+WAIT_SECONDS = 0.05
 _UDP_SEGMENT = 103
 #: The discard service: nobody answers there, and probes of the protocol look at other ports.
 _DISCARD = 9
-_SEGMENTS = 8
-_WAIT_SECONDS = 0.05
 _ETH_P_ALL = 3
 #: IEEE 802, the other EtherType for local experiments, which nobody sends. bind() takes 0 for what it was.
 _UNUSED = 0x88B6
@@ -26,57 +25,36 @@ _UNUSED = 0x88B6
 _ETHERTYPE, _PROTOCOL, _PORTS = slice(12, 14), 23, slice(34, 38)
 _IPV4, _UDP = b"\x08\x00", 17
 #: A socket and the interface that it is to see; None: nobody can look there.
-_Place = tuple[socket.socket | None, str]
+Place = tuple[socket.socket | None, str]
+#: A frame, and whether it went out where it was seen.
+Seen = tuple[bool, bytes]
 
 
-def send_bursts(
-    ends: Mapping[str, End], opposite: Mapping[str, str], senders: Sequence[str]
-) -> dict[str, Burst]:
-    """Have the node of each sender send a burst; return what was seen of it, by sender.
+def send_burst(source: End, address: str) -> int | None:
+    """Have the node of an end send a burst; return its UDP port; None: it has sent none.
 
-    Of nodes without IPv4 addresses, and kernels without such bursts, which leave none whole, it says nothing.
+    Nodes without IPv4 addresses do not, nor kernels without such bursts, which leave none whole.
 
-    Raises:
-        OSError: a frame cannot be read.
+    Args:
+        address: of the link's other end.
     """
-    watched = list(dict.fromkeys(name for sender in senders for name in (sender, opposite[sender])))
-    places: list[_Place] = [(ends[name].everything, ends[name].interface) for name in watched]
-    places += [(ends[name].passing, ends[name].passing_interface) for name in watched]
-    with_each(_watch, places)
-    sent = [sender for sender in senders if _send(ends[sender], ends[opposite[sender]])]
-    time.sleep(_WAIT_SECONDS if sent else 0)
-    seen = with_each(_read, places)
-    at_nodes = dict(zip(watched, seen[: len(watched)], strict=True))
-    on_links = dict(zip(watched, seen[len(watched) :], strict=True))
-    found = {}
-    for sender in sent:
-        source, target = ends[sender], ends[opposite[sender]]
-        assert source.datagrams is not None
-        mark = _ports(source.datagrams.getsockname()[1])
-        arrived = at_nodes[opposite[sender]] or []
-        passed = on_links[sender]
-        found[sender] = Burst(
-            _SEGMENTS,
-            at_sender=_count(at_nodes[sender] or [], mark, outgoing=True),
-            on_link=None if passed is None else _count(passed, mark, outgoing=False),
-            oversize=sum(not out and len(frame) > target.mtu + ETHERNET_BYTES for out, frame in arrived),
-        )
-    return found
-
-
-def _send(source: End, target: End) -> bool:
-    if source.datagrams is None or not target.address:
-        return False
+    if source.datagrams is None or not address:
+        return None
     size = source.mtu - 28
     try:
         source.datagrams.setsockopt(socket.IPPROTO_UDP, _UDP_SEGMENT, size)
-        source.datagrams.sendto(bytes(_SEGMENTS * size), (target.address, _DISCARD))
+        source.datagrams.sendto(bytes(SEGMENTS * size), (address, _DISCARD))
     except OSError:
-        return False
-    return True
+        return None
+    return int(source.datagrams.getsockname()[1])
 
 
-def _watch(place: _Place) -> None:
+def watch(place: Place) -> None:
+    """See all frames of a place from now on; waits for the kernel.
+
+    Raises:
+        OSError: the interface is gone.
+    """
     opened, interface = place
     if opened is None:
         return
@@ -86,8 +64,12 @@ def _watch(place: _Place) -> None:
     opened.bind((interface, _ETH_P_ALL))
 
 
-def _read(place: _Place) -> list[tuple[bool, bytes]] | None:
-    """Return the frames that a socket saw, each with whether it went out there, and watch no more."""
+def frames_seen(place: Place) -> list[Seen] | None:
+    """Return the frames that a place has seen, and watch no more; waits for the kernel.
+
+    Raises:
+        OSError: the interface is gone.
+    """
     opened, interface = place
     if opened is None:
         return None
@@ -97,21 +79,24 @@ def _read(place: _Place) -> list[tuple[bool, bytes]] | None:
     return frames
 
 
-def _waiting(opened: socket.socket) -> Iterator[tuple[bool, bytes]]:
-    while True:
-        try:
-            frame, sender = opened.recvfrom(LARGEST_FRAME)
-        except BlockingIOError:
-            return
-        yield sender[2] == socket.PACKET_OUTGOING, frame
-
-
-def _count(frames: Sequence[tuple[bool, bytes]], ports: bytes, *, outgoing: bool) -> int:
+def count_burst(frames: Sequence[Seen], port: int, *, outgoing: bool) -> int:
+    """Return how many of the frames seen are of the burst from a UDP port."""
+    ports = port.to_bytes(2, "big") + _DISCARD.to_bytes(2, "big")
     return sum(
         out == outgoing and frame[_ETHERTYPE] == _IPV4 and frame[_PROTOCOL] == _UDP and frame[_PORTS] == ports
         for out, frame in frames
     )
 
 
-def _ports(source: int) -> bytes:
-    return source.to_bytes(2, "big") + _DISCARD.to_bytes(2, "big")
+def count_oversize(frames: Sequence[Seen], mtu: int) -> int:
+    """Return how many of the frames that came in are larger than the link's MTU."""
+    return sum(not out and len(frame) > mtu + ETHERNET_BYTES for out, frame in frames)
+
+
+def _waiting(opened: socket.socket) -> Iterator[Seen]:
+    while True:
+        try:
+            frame, sender = opened.recvfrom(LARGEST_FRAME)
+        except BlockingIOError:
+            return
+        yield sender[2] == socket.PACKET_OUTGOING, frame

@@ -1,7 +1,9 @@
 """The frames that probes send: Ethernet of an experimental type, so that nodes take no notice of them.
 
-EtherType 0x88B5 is for local experiments (IEEE 802). A frame says its number three times, so that one flipped
-bit neither hides it nor makes it another; the rest follows from the number, so that damage is seen.
+EtherType 0x88B5 is for local experiments (IEEE 802). Where only IP packets tell what a link does, the same
+bytes follow an IPv4 header whose protocol is for experiments (253, RFC 3692). A frame says its number three
+times, so that one flipped bit neither hides it nor makes it another; the rest follows from the number, so
+that damage is seen.
 """
 
 from __future__ import annotations
@@ -11,11 +13,13 @@ from collections import Counter
 
 ETHERTYPE = 0x88B5
 ETHERTYPE_BYTES = ETHERTYPE.to_bytes(2, "big")
+IP_PROTOCOL = 253
 #: The smallest frame that holds all of it.
 MIN_BYTES = 64
 _MAGIC = b"probe"
 _NUMBERS = struct.Struct(">III")
-_TYPE_AT, _NUMBERS_AT = 12, 20
+_TYPE_AT, _NUMBERS_AT, _PROTOCOL_AT = 12, 20, 23
+_IPV4, _PROTOCOL_BYTES = b"\x08\x00", bytes([IP_PROTOCOL])
 
 
 def probe_frame(number: int, size: int, *, source: bytes, destination: bytes, stream: int) -> bytes:
@@ -45,4 +49,6 @@ def frame_number(frame: bytes, *, stream: int) -> int | None:
 
 def is_probe(frame: bytes | memoryview) -> bool:
     """Return whether a frame is of a probe."""
-    return bytes(frame[_TYPE_AT : _TYPE_AT + 2]) == ETHERTYPE_BYTES
+    kind = bytes(frame[_TYPE_AT : _TYPE_AT + 2])
+    protocol = bytes(frame[_PROTOCOL_AT : _PROTOCOL_AT + 1])
+    return kind == ETHERTYPE_BYTES or (kind == _IPV4 and protocol == _PROTOCOL_BYTES)

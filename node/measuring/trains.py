@@ -12,7 +12,7 @@ import mmap
 import selectors
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -39,7 +39,7 @@ class Train:
 
     Args:
         opened: an AF_PACKET socket of the sender's namespace that nothing else is done with.
-        plain: another one, bound to the interface, for kernels without rings: each frame then takes a call.
+        plain: sends a single frame, for kernels without rings.
         interface: where the frames leave.
         frames: all of one length.
 
@@ -48,7 +48,11 @@ class Train:
     """
 
     def __init__(
-        self, opened: socket.socket, plain: socket.socket, interface: str, frames: Sequence[bytes]
+        self,
+        opened: socket.socket,
+        plain: Callable[[bytes], None],
+        interface: str,
+        frames: Sequence[bytes],
     ) -> None:
         self._socket, self._plain = opened, plain
         self._frames = frames
@@ -77,11 +81,11 @@ class Train:
         """
         if self._ring is None:
             for frame in self._frames[first : first + count]:
-                _send(self._plain, frame)
+                self._plain(frame)
             return
         for number in range(first, first + count):
             _HEADER.pack_into(self._ring, number * self._slot, _SEND_REQUEST, len(self._frames[number]))
-        _send(self._socket, b"")
+        _send_marked(self._socket)
 
     def _map(self) -> mmap.mmap | None:
         """Return the ring with the frames in it, none marked yet; None: this kernel has none."""
@@ -109,21 +113,16 @@ def release(opened: socket.socket) -> None:
             raise
 
 
-def _send(opened: socket.socket, data: bytes) -> None:
+def _send_marked(opened: socket.socket) -> None:
     while True:
         try:
-            opened.send(data)
+            opened.send(b"")
         except OSError as error:
-            # The sender's own queue is full: wait for it, as any sender would.
+            # The sender's own queue is full: wait for it, as any sender would, and go on with the rest.
             if error.errno not in (errno.EAGAIN, errno.ENOBUFS):
                 raise
-            _wait_writable(opened)
+            with selectors.DefaultSelector() as selector:
+                selector.register(opened, selectors.EVENT_WRITE)
+                selector.select()
         else:
             return
-
-
-def _wait_writable(writer: socket.socket) -> None:
-    """Wait until a socket takes more."""
-    with selectors.DefaultSelector() as selector:
-        selector.register(writer, selectors.EVENT_WRITE)
-        selector.select()

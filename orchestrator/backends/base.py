@@ -171,14 +171,6 @@ class Measurable(Protocol):
 
 
 @runtime_checkable
-class Unmeasured(Protocol):
-    """A deployment whose links nobody can measure, and that says why."""
-
-    #: A sentence's second half, as after "not measured:".
-    why_unmeasured: str
-
-
-@runtime_checkable
 class Sniffed(Protocol):
     """A deployment whose captures can be read while they run."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -33,8 +33,10 @@ from orchestrator.backends.base import (
 )
 from orchestrator.compose.egress import set_own_egress
 from orchestrator.compose.generate import CONTROL_PORT, RESULTS
+from orchestrator.compose.measuring import AgentEnd, AgentProber
 from orchestrator.compose.networks import alias, endpoints_of, interface_of
 from orchestrator.errors import BackendError
+from orchestrator.measure.prober import Prober
 from orchestrator.tc.commands import kernel_lack
 from orchestrator.tc.comparison import differences
 from orchestrator.tc.readback import parse
@@ -91,11 +93,6 @@ class ComposeBackend:
 
 class ComposeDeployment:
     """A Compose lab that is up; see ``Deployment``."""
-
-    why_unmeasured = (
-        "agents of Compose shape what leaves their own interfaces, and nobody else can put frames there or "
-        "see them come out (the back ends netns and docker measure their links)"
-    )
 
     def __init__(self, plan: DeploymentPlan, directory: Path) -> None:
         self.impairment = Impairment.USERSPACE
@@ -158,6 +155,31 @@ class ComposeDeployment:
             f"what leaves {endpoint}: impaired by the user-space shaper, not by the kernel: {why}"
             for endpoint, why in self._by_shaper.items()
         ]
+
+    def prober(self, links: Sequence[str]) -> Prober:
+        """Return what measures the named links, through the agents at their ends."""
+        found = {}
+        for link in (self._plan.link(name) for name in links):
+            ways = ((link.a, link.b, link.forward), (link.b, link.a, link.reverse))
+            by_shaper = {end: self._is_by_shaper(end) for end in (link.a, link.b)}
+            for end, opposite, impairments in ways:
+                found[str(end)] = AgentEnd(
+                    end,
+                    opposite,
+                    self._devices[end],
+                    interface_of(self._plan, end),
+                    interface_of(self._plan, opposite),
+                    ip=any(by_shaper.values()),
+                    by_shaper=by_shaper[end],
+                    corrupts=bool(impairments.corrupt),
+                )
+        return AgentProber(self._agents, found)
+
+    def _is_by_shaper(self, endpoint: LinkEndpoint) -> bool:
+        """Return whether what leaves an end is shaped in netfilter at the other one; IPv6 never is."""
+        if not interface_of(self._plan, endpoint).ipv4:
+            return False
+        return self.impairment is Impairment.USERSPACE or endpoint in self._by_shaper
 
     async def _set_by_kernel(self, endpoint: LinkEndpoint, impairments: Impairments) -> bool:
         """Set by tc at the sender's end; return False, with nothing set, where the kernel cannot."""

@@ -9,7 +9,7 @@ from random import Random
 from node.links.impairments.distribution import Distribution
 from node.links.impairments.gemodel import GeModel
 from node.links.settings import Impairments
-from orchestrator.backends.base import Deployment, Impairment, Measurable, Unmeasured
+from orchestrator.backends.base import Deployment, Impairment, Measurable
 from orchestrator.errors import TestbedError
 from orchestrator.measure.asked import NORMAL, UNIFORM, Asked
 from orchestrator.measure.judging import OUTSIDE, Comparison
@@ -32,10 +32,8 @@ async def calibrate(
 ) -> CalibrationResult:
     """Return what the links of a lab do, beside what they are asked to do; no error says that it cannot."""
     if not isinstance(deployment, Measurable):
-        why = "this back end cannot put frames on a link"
-        if isinstance(deployment, Unmeasured):
-            why = deployment.why_unmeasured
-        return CalibrationResult(mode.value, (), (f"not measured: {why}",))
+        why = "not measured: this back end cannot put frames on a link"
+        return CalibrationResult(mode.value, (), (why,))
     links, notes = links_to_measure(plan)
     asked = {str(end): found for link in links for end, found in _directions(link)}
     effort = VIRTUAL if virtual_time else LONG if mode is Calibrate.STRICT else SHORT
@@ -43,8 +41,9 @@ async def calibrate(
         prober = deployment.prober([link.name for link in links])
         try:
             found = await measure_links(prober, asked, effort)
+            notes += prober.limits.notes
         finally:
-            prober.close()
+            await prober.close()
     except TestbedError as error:
         return CalibrationResult(mode.value, (), (*notes, f"not measured: {error}"))
     rows = tuple(

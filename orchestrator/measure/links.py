@@ -25,8 +25,6 @@ PATH_BYTES = 100
 #: Frames of a train at least and at most, and how long it takes to pass the bottleneck.
 TRAIN_FEWEST, TRAIN_MOST, TRAIN_TIME = 40, 4_000, 100 * MILLISECOND
 FASTER, LEAST_INTERVAL = 1.5, MILLISECOND // 10
-#: Trains that cross at the same time, bits a second together: what one process can send and read.
-TOGETHER = 400_000_000
 #: A train tells the rate only if it is so much longer than the delays are apart.
 LONGER_THAN_JITTER = 10
 #: Frames of sparse streams a second, together: each costs who sends and reads it some 30 µs, and who shapes
@@ -81,6 +79,7 @@ async def _once(
     prober: Prober, asked: Mapping[str, Asked], effort: Effort
 ) -> dict[str, tuple[Comparison, ...]]:
     effort = effort if prober.exact else shared(effort, len(asked))
+    asked = {end: _seen(wanted, prober.limits.unseen.get(end, {})) for end, wanted in asked.items()}
     streams = {end: path_stream(wanted, effort) for end, wanted in asked.items()}
     sparse = await prober.send(streams, linger=_linger(asked, effort))
     bursts = await prober.burst(list(asked))
@@ -110,6 +109,10 @@ def path_stream(asked: Asked, effort: Effort) -> Stream:
     return Stream(count=count, size=PATH_BYTES, interval=max(apart, effort.time // count))
 
 
+def _seen(asked: Asked, unseen: Mapping[str, str]) -> Asked:
+    return replace(asked, unjudged=(*asked.unjudged, *unseen.items()))
+
+
 async def _trains(prober: Prober, asked: Mapping[str, Asked], effort: Effort) -> dict[str, Observed]:
     wanted = {
         end: direction
@@ -118,14 +121,20 @@ async def _trains(prober: Prober, asked: Mapping[str, Asked], effort: Effort) ->
     }
     trains = {end: train_stream(direction) for end, direction in wanted.items()}
     found: dict[str, Observed] = {}
-    for batch in train_batches(trains, {end: direction.rate or 0 for end, direction in wanted.items()}):
+    rates = {end: direction.rate or 0 for end, direction in wanted.items()}
+    for batch in train_batches(trains, rates, together=prober.limits.together):
         linger = _linger({end: wanted[end] for end in batch}, effort) + TRAIN_TIME
         found |= await prober.send({end: trains[end] for end in batch}, linger=linger)
     return found
 
 
-def train_batches(trains: Mapping[str, Stream], rates: Mapping[str, int]) -> list[list[str]]:
-    """Return which trains cross at the same time: at most TOGETHER, all of one manner of sending.
+def train_batches(
+    trains: Mapping[str, Stream], rates: Mapping[str, int], *, together: int
+) -> list[list[str]]:
+    """Return which trains cross at the same time: all of one manner of sending.
+
+    Args:
+        together: bits a second that cross at the same time at most, if it is more than one train.
 
     Those whose frames leave together come last: while one is sent, no other frame can be.
     """
@@ -133,7 +142,7 @@ def train_batches(trains: Mapping[str, Stream], rates: Mapping[str, int]) -> lis
     load, before = 0, None
     for end in sorted(trains, key=lambda end: trains[end].together > 1):
         grouped = trains[end].together > 1
-        if grouped != before or load + rates[end] > TOGETHER:
+        if grouped != before or load + rates[end] > together:
             batches.append([])
             load = 0
         batches[-1].append(end)

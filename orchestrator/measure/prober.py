@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from node.measuring.streams import Burst, Observed, Stream
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a prober cannot do."""
+
+    #: Trains that cross at the same time, bits a second together: what can be sent and read at once.
+    together: int = 400_000_000
+    #: Sending end → quantity → why it cannot be judged there.
+    unseen: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    #: What readers of the results are to know of how they were had.
+    notes: tuple[str, ...] = ()
 
 
 class Prober(Protocol):
@@ -13,6 +26,7 @@ class Prober(Protocol):
 
     #: Whether time is virtual: then nothing but the link moves a frame.
     exact: bool
+    limits: Limits
 
     async def send(self, streams: Mapping[str, Stream], *, linger: int) -> Mapping[str, Observed]:
         """Send all streams at the same time, and return what became of them.
@@ -26,8 +40,12 @@ class Prober(Protocol):
         """
         ...
 
-    def close(self) -> None:
-        """Let go of what it needs."""
+    async def close(self) -> None:
+        """Let go of what it needs.
+
+        Raises:
+            TestbedError: what it needs does not answer.
+        """
         ...
 
     async def burst(self, ends: Sequence[str]) -> Mapping[str, Burst]:

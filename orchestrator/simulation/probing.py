@@ -8,6 +8,7 @@ from functools import partial
 from node.measuring.frames import frame_number, probe_frame
 from node.measuring.streams import Arrival, Burst, Observed, Stream
 from node.protocol.time import Duration, Instant
+from orchestrator.measure.prober import Limits
 from orchestrator.simulation.network import Network
 from orchestrator.simulation.packet import ETHERNET_BYTES, Packet, injected
 from orchestrator.topology.model import LinkEndpoint
@@ -26,6 +27,7 @@ class SimulatedProber:
     """
 
     exact = True
+    limits = Limits()
 
     def __init__(
         self,
@@ -61,7 +63,7 @@ class SimulatedProber:
         """Return nothing: simulated nodes have no kernel that could leave a burst whole."""
         return {}
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Do nothing: there is nothing to let go of."""
 
     def _depart(self, what: tuple[LinkEndpoint, Observed, int]) -> None:

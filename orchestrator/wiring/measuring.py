@@ -36,10 +36,11 @@ def open_prober(lab: Lab, links: Sequence[str]) -> PacketProber:
         for link in planned
         for end in (link.a, link.b)
     }
-    by_namespace: dict[Path, dict[str, InterfacePlan]] = defaultdict(dict)
+    by_namespace: dict[Path, dict[str, tuple[InterfacePlan, InterfacePlan]]] = defaultdict(dict)
     for link in planned:
-        for end in (link.a, link.b):
-            by_namespace[lab.namespace(end.node)][str(end)] = interfaces[str(end)]
+        for end, other in _both(link.a, link.b):
+            own = by_namespace[lab.namespace(end.node)]
+            own[str(end)] = (interfaces[str(end)], interfaces[str(other)])
     work: dict[Path, Callable[[], dict[str, End]]] = {
         path: partial(_open, found) for path, found in by_namespace.items()
     }
@@ -80,13 +81,14 @@ def _open_passing() -> tuple[socket.socket, ...]:
     return tuple(open_unbound() for _ in _DEVICES)
 
 
-def _open(interfaces: dict[str, InterfacePlan]) -> dict[str, End]:
+def _open(interfaces: dict[str, tuple[InterfacePlan, InterfacePlan]]) -> dict[str, End]:
     return {
         end: open_end(
             found.name,
             address=found.ipv4.partition("/")[0],
             mac=bytes.fromhex(found.mac.replace(":", "")),
+            peer=bytes.fromhex(other.mac.replace(":", "")),
             mtu=found.mtu,
         )
-        for end, found in interfaces.items()
+        for end, (found, other) in interfaces.items()
     }

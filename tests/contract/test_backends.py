@@ -23,9 +23,11 @@ from orchestrator.backends.base import BACKENDS, Backend, Capabilities, Deployme
 from orchestrator.errors import BackendError, NotSupportedError
 from orchestrator.executor import RUN_VARIABLE
 from orchestrator.experiment import selection
+from orchestrator.experiment.calibration import calibrate
 from orchestrator.experiment.runner import run
 from orchestrator.probes.wire import verify
 from orchestrator.simulation.packet import from_frame
+from orchestrator.topology.calibrating import Calibrate
 from orchestrator.topology.load import load
 from orchestrator.topology.model import LinkEndpoint, WorkloadSpec
 from orchestrator.topology.planning import make_plan
@@ -134,6 +136,26 @@ def test_impairments_are_replaced_as_a_whole_and_read_back(backend: Backend, tmp
         # Nothing is left of all these: neither a loss nor a rate.
         await start(deployment, bulk(500_000))
         assert all(event.data["ok"] for event in await finished(deployment))
+
+    in_lab(backend, PLAN, tmp_path / "run", scenario)
+
+
+def test_each_direction_of_each_link_can_be_measured(backend: Backend, tmp_path: Path) -> None:
+    """By frames that cross it: what is asked of a lab is not taken on trust, whatever it is made of."""
+
+    async def scenario(deployment: Deployment) -> None:
+        virtual = backend.capabilities().virtual_time
+        found = await calibrate(deployment, PLAN, Calibrate.WARN, virtual_time=virtual)
+        assert {row.sender for row in found.rows} == {str(end) for end in ENDPOINTS}, found.notes
+        for end in ENDPOINTS:
+            rows = {row.quantity: row for row in found.rows if row.sender == str(end)}
+            shaped = {"rate"} if end.node == "a" or str(end) == "r1:eth1" else set()
+            assert {"delay", "jitter", "loss", "duplicates", "damage", "reordering"} | shaped <= set(rows)
+            delay = rows["delay"]
+            assert delay.asked is not None
+            assert delay.measured is not None
+            assert delay.measured > 0.99 * delay.asked
+            assert (rows["loss"].verdict, rows["loss"].measured) == ("ok", 0)
 
     in_lab(backend, PLAN, tmp_path / "run", scenario)
 

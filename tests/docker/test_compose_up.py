@@ -84,6 +84,28 @@ def test_every_link_was_captured_and_every_frame_checked(demo: Demo) -> None:
     assert demo.result["wire"]["violations"] == 0
 
 
+def test_every_direction_of_every_link_was_measured(demo: Demo) -> None:
+    """By the agents at its ends: the orchestrator's container is on no link."""
+    calibration = demo.result["calibration"]
+    assert calibration["measured"], calibration["notes"]
+    assert calibration["shaper"] == demo.result["impairment"]
+    rows = {(row["sender"], row["quantity"]): row for row in calibration["links"]}
+    for link in load(ROOT / "topologies" / "demo.lab.yml").links:
+        for end, asked in ((link.a, link.forward), (link.b, link.reverse)):
+            assert rows[str(end), "delay"]["measured"] > 0.95 * (asked.delay - asked.jitter)
+            assert rows[str(end), "loss"]["measured"] < 0.1
+            # A busy machine may carry less, never more.
+            assert 0 < rows[str(end), "rate"]["measured"] < 1.2 * asked.rate
+            assert rows[str(end), "damage"]["measured"] == 0
+            assert rows[str(end), "jitter"]["measured"] is not None
+            assert rows[str(end), "reordering"]["measured"] is not None
+            if demo.result["impairment"] == "userspace":
+                assert rows[str(end), "split bursts"]["measured"] == 8
+    assert "Links, measured before the flows started" in demo.output
+    [note] = calibration["notes"]
+    assert "nodes shape" in note or "agents shape" in note
+
+
 def test_the_result_says_who_impaired_the_links(demo: Demo) -> None:
     assert demo.result["impairment"] in ("kernel", "userspace")
     assert ("netem in the kernel" in demo.output) == (demo.result["impairment"] == "kernel")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestrator.topology.load import load
 from tests.lanes import guest, machine, setup
 
 if TYPE_CHECKING:
@@ -62,3 +63,12 @@ def test_the_demo_passes_with_netem_of_the_kernel(disk: Path, tmp_path: Path) ->
     assert results, said
     assert {result["impairment"] for result in results} == {"kernel"}, said
     assert not re.search(r"\bFAIL\b", done.stdout), said
+    for result in results:
+        links = load(machine.ROOT / "topologies" / "demo.lab.yml").links
+        ends = {str(end) for link in links for end in (link.a, link.b)}
+        for quantity in ("delay", "jitter", "loss", "rate", "reordering"):
+            rows = {
+                row["sender"]: row for row in result["calibration"]["links"] if row["quantity"] == quantity
+            }
+            assert set(rows) == ends, (quantity, result["calibration"]["notes"])
+            assert all(row["measured"] is not None for row in rows.values()), quantity

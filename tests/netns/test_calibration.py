@@ -61,4 +61,4 @@ def test_a_train_comes_whole_and_in_order(lab: Lab, ring: bool, monkeypatch: pyt
                 assert not any(arrival.damaged for arrival in found.arrivals)
                 assert len(found.departures) == 500
         finally:
-            prober.close()
+            up.do(prober.close())

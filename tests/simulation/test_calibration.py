@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.backends.base import Impairment, Measurable, Unmeasured
-from orchestrator.backends.compose import ComposeDeployment
+from orchestrator.backends.base import Impairment
 from orchestrator.backends.simulation import SimulationBackend, SimulationDeployment
 from orchestrator.experiment.calibration import calibrate
 from orchestrator.experiment.runner import run_plan
@@ -115,10 +114,9 @@ class Deceiving(SimulationBackend):
 
 
 class UnmeasurableDeployment(SimulationDeployment):
-    """Lets nobody put frames on its links, as a Compose lab."""
+    """Lets nobody put frames on its links."""
 
     prober = None  # type: ignore[assignment]
-    why_unmeasured = ComposeDeployment.why_unmeasured
 
 
 class Unmeasurable(SimulationBackend):
@@ -158,13 +156,8 @@ def test_strict_run_fails_where_nobody_can_measure(mode: Calibrate, verdict: Ver
     result = asyncio.run(run_plan(plan, Unmeasurable(), directory=tmp_path, calibrate=mode))  # type: ignore[arg-type]
     assert result.verdict is verdict
     told = result.reasons if mode is Calibrate.STRICT else result.notes
-    assert any("not measured: agents of Compose shape what leaves their own" in one for one in told)
+    assert any("not measured: this back end cannot put frames on a link" in one for one in told)
     assert (result.flows[0].bytes > 0) is (mode is Calibrate.WARN)
-
-
-def test_compose_says_that_it_measures_no_link_and_why() -> None:
-    assert isinstance(ComposeDeployment(line(impaired()), Path()), Unmeasured)
-    assert not isinstance(ComposeDeployment(line(impaired()), Path()), Measurable)
 
 
 def test_lists_of_drops_count_from_the_start_of_the_flows(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ HEAVY = {
             "node.agent.run",
             {
                 *("node.shaper.client", "node.links.settings", "node.capture", "node.qlog", "tempfile"),
-                *("node.transports.tcp", "node.transports.quic"),
+                *("node.measuring", "node.transports.tcp", "node.transports.quic"),
             },
         ),
         ("node.shaper.relay", {"subprocess", "asyncio", "ssl", "cryptography", "node.core"}),

@@ -43,6 +43,14 @@ def test_frame_says_its_number_whatever_bit_is_flipped() -> None:
     assert frame_number(frame[:40], stream=3) is None
 
 
+def test_frames_and_ip_packets_of_probes_are_known_and_no_others() -> None:
+    header = bytes(12) + b"\x08\x00" + bytes([0x45]) + bytes(8)
+    assert is_probe(header + bytes([253]) + bytes(60))
+    assert not is_probe(header + bytes([17]) + bytes(60))
+    assert not is_probe(header)
+    assert not is_probe(b"")
+
+
 def test_copies_gaps_and_order_are_counted() -> None:
     figures = path_figures(observed((0, 5), (1, 5), (3, 5), (2, 7), (2, 9), (5, 5)))
     assert (figures.sent, figures.came, figures.lost) == (10, 5, 5)
@@ -161,8 +169,8 @@ def test_trains_cross_together_as_far_as_one_process_can_send() -> None:
     rates = {"a": 10, "b": 1000, "c": 100, "d": 300, "e": 200}
     trains = {end: train_stream(Asked(rate=rate * 1_000_000)) for end, rate in rates.items()}
     bits = {end: rate * 1_000_000 for end, rate in rates.items()}
-    assert train_batches(trains, bits) == [["a"], ["b"], ["c", "d"], ["e"]]
-    assert train_batches({}, {}) == []
+    assert train_batches(trains, bits, together=400_000_000) == [["a"], ["b"], ["c", "d"], ["e"]]
+    assert train_batches({}, {}, together=400_000_000) == []
 
 
 def test_sparse_frames_do_not_wait_for_each_other() -> None:

@@ -27,8 +27,8 @@ def ends() -> Iterator[dict[str, End]]:
         opened.bind(("127.0.0.1", 0))
         opened.setblocking(False)
         everything, trains = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
-        mac = bytes([2, 0, 0, 0, 0, number])
-        made[name] = End(name, opened, everything, trains, None, "127.0.0.1", mac, 1500)
+        mac, peer = bytes([2, 0, 0, 0, 0, number]), bytes([2, 0, 0, 0, 0, 1 - number])
+        made[name] = End(name, opened, everything, trains, None, "127.0.0.1", mac, peer, 1500)
     for one, other in (("a", "b"), ("b", "a")):
         made[one].packets.connect(made[other].packets.getsockname())
     yield made
