@@ -13,6 +13,8 @@ NODE_IMAGE = "narrows-node"
 #: The node image with aioquic: made where a flow asks for QUIC.
 NODE_QUIC_IMAGE = "narrows-node-quic"
 ORCHESTRATOR_IMAGE = "narrows-orchestrator"
+#: Stages of the Dockerfile that node images are made of.
+NODE_STAGES = {NODE_IMAGE: "node", NODE_QUIC_IMAGE: "node-quic"}
 #: What the Dockerfile starts from.
 BASE_IMAGE = "python:3.13-slim"
 #: Label of an image: the digest of the sources it was made of.

@@ -51,6 +51,8 @@ class Capabilities:
     transports: frozenset[str] = frozenset({"strait", "tcp", "quic"})
     #: Whether its nodes have what these need by themselves; else this machine must have it.
     brings_transports: bool = False
+    #: Whether its nodes have other rights than this process: what it may do says nothing of them.
+    nodes_have_own_rights: bool = False
     #: Whether it has NAT routers.
     nat: bool = True
     #: Whether links carry IPv6.

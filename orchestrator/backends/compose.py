@@ -55,7 +55,10 @@ class ComposeBackend:
         return Capabilities(
             virtual_time=False,
             impairments=frozenset(IMPAIRMENTS.names()),
-            transports=frozenset({"strait", "tcp"}),
+            brings_transports=True,
+            # Agents have CAP_NET_ADMIN, the orchestrator's container has not: a controller of TCP that takes
+            # it is theirs. Where they lack one after all the flow fails, and says what.
+            nodes_have_own_rights=True,
             nodes_return=False,
             node_states=False,
             nat=False,

@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.compose.networks import alias, endpoints_of, interface_of, network_name
+from orchestrator.containers.equipment import image_of
 from orchestrator.errors import NotSupportedError
-from orchestrator.images import NODE_IMAGE, ORCHESTRATOR_IMAGE
+from orchestrator.images import NODE_STAGES, ORCHESTRATOR_IMAGE
 from orchestrator.topology.model import NodeKind, Topology
 from orchestrator.topology.plan import DeploymentPlan, NodePlan
 from orchestrator.topology.planning import make_plan
@@ -80,7 +81,7 @@ def _head(plan: DeploymentPlan) -> str:
     }
     return _HEAD.format(
         name=plan.name,
-        image=NODE_IMAGE,
+        image=image_of(plan),
         capabilities=_flow(AGENT_CAPABILITIES),
         results=RESULTS,
         control=json.dumps({"tcp": f"0.0.0.0:{CONTROL_PORT}"}).join("''"),
@@ -98,7 +99,7 @@ def _service(plan: DeploymentPlan, node: NodePlan, *, first: bool) -> Iterator[s
     yield f"  {node.name}:"
     yield "    <<: *agent"
     if first:
-        yield "    build: {context: ., target: node}"
+        yield f"    build: {{context: ., target: {NODE_STAGES[image_of(plan)]}}}"
         yield "    pull_policy: build"
     yield f"    hostname: {node.name}"
     yield "    environment:"

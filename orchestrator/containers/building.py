@@ -14,15 +14,13 @@ from orchestrator.errors import BackendError, EnvironmentMissingError
 from orchestrator.images import (
     BASE_IMAGE,
     NODE_IMAGE,
-    NODE_QUIC_IMAGE,
+    NODE_STAGES,
     SOURCE_LABEL,
     node_source_digest,
     source_directory,
 )
 from orchestrator.topology.plan import DeploymentPlan
 
-#: Image → stage of the Dockerfile that makes it.
-_STAGES = {NODE_IMAGE: "node", NODE_QUIC_IMAGE: "node-quic"}
 #: How many of a failed build's last lines are shown: pip's reason is among them.
 _LINES_OF_A_FAILURE = 8
 
@@ -65,7 +63,7 @@ def build(engine: docker.DockerClient, directory: Path, name: str, *, labels: di
     try:
         # forcerm: of a step that fails, the container would be left.
         engine.images.build(
-            path=str(directory), target=_STAGES[name], tag=name, labels=labels, rm=True, forcerm=True
+            path=str(directory), target=NODE_STAGES[name], tag=name, labels=labels, rm=True, forcerm=True
         )
     except BuildError as error:
         said = "".join(line.get("stream", "") for line in error.build_log).strip().splitlines()

@@ -71,10 +71,11 @@ def _uninstalled(backend: Backend, plan: DeploymentPlan) -> list[Problem]:
     Raises:
         NotSupportedError: this machine's kernel cannot carry one of them.
     """
-    lacking = _missing_parts(plan, of_kernel=True)
+    able = backend.capabilities()
+    lacking = [] if able.nodes_have_own_rights else _missing_parts(plan, of_kernel=True)
     if lacking:
         raise NotSupportedError("; ".join(lacking))
-    if backend.capabilities().brings_transports:
+    if able.brings_transports:
         return []
     return [Problem(*_halves(text)) for text in _missing_parts(plan, of_kernel=False)]
 

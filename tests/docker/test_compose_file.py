@@ -13,10 +13,12 @@ import pytest
 import yaml
 
 from node.links.settings import NONE, Impairments
+from orchestrator.backends.compose import ComposeBackend
 from orchestrator.compose.egress import SPLITTER_HANDLE, set_own_egress
 from orchestrator.compose.generate import generate
 from orchestrator.compose.networks import alias, endpoints_of, interface_of, network_name
 from orchestrator.errors import NotSupportedError
+from orchestrator.experiment.selection import missing_transports
 from orchestrator.tc.commands import ROOT_HANDLE, set_impairments
 from orchestrator.topology.load import load
 from orchestrator.topology.model import NodeKind
@@ -59,6 +61,19 @@ def test_every_topology_becomes_a_file_with_a_service_a_node_and_a_network_a_lin
         read = yaml.safe_load(generate(load(path), f"topologies/{path.name}"))
         assert set(read["services"]) == {node.name for node in planned.nodes} | {"orchestrator"}
         assert len(read["networks"]) == len(planned.links) + 1, "the links and the management network"
+
+
+def test_nodes_have_aioquic_where_a_flow_asks_for_quic_and_nowhere_else() -> None:
+    for path, image, stage in (
+        ("topologies/versus.lab.yml", "narrows-node-quic", "node-quic"),
+        (DEMO, "narrows-node", "node"),
+    ):
+        services = yaml.safe_load(generate(load(ROOT / path), path))["services"]
+        nodes = {name: service for name, service in services.items() if name != "orchestrator"}
+        assert {service["image"] for service in nodes.values()} == {image}
+        assert [service["build"]["target"] for service in nodes.values() if "build" in service] == [stage]
+        plan = make_plan(load(ROOT / path))
+        assert missing_transports(ComposeBackend(), plan) == []
 
 
 def test_ipv6_is_on_where_the_topology_has_it_and_nowhere_else() -> None:

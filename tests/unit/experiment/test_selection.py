@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from node.transports.base import TRANSPORTS
 from orchestrator.backends.base import BACKENDS
 from orchestrator.errors import NotSupportedError
 from orchestrator.experiment.selection import missing_abilities, select_backend
@@ -42,6 +43,26 @@ def test_what_a_back_end_lacks_is_known_from_the_plan(
     backend: str, asked: DeploymentPlan, lacking: list[str]
 ) -> None:
     assert missing_abilities(BACKENDS[backend](), asked) == lacking
+
+
+CARRIED = """
+workloads:
+  tcp: {kind: bulk, from: a, to: b, size: 1kB, transport: tcp}
+  quic: {kind: bulk, from: a, to: b, size: 1kB, transport: quic}
+"""
+
+
+def test_in_compose_the_nodes_have_what_transports_need_not_the_orchestrator(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its container has neither aioquic nor the right to every congestion controller; theirs have both."""
+    for protocol in ("tcp", "quic"):
+        monkeypatch.setattr(TRANSPORTS[protocol], "missing", staticmethod(lambda settings: "it: get it"))
+    monkeypatch.setattr(BACKENDS["compose"], "check", lambda backend: [])
+    carried = make_plan(parse(f"{LINE.partition('workloads')[0]}{CARRIED}".encode(), file="test"))
+    assert select_backend("compose", carried).name == "compose"
+    with pytest.raises(NotSupportedError, match="it: get it"):
+        select_backend("netns", carried)
 
 
 def test_back_end_that_lacks_it_is_refused_with_advice() -> None:
