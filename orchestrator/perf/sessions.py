@@ -12,8 +12,8 @@ from functools import cache
 
 from node.protocol.connection import Connection
 from node.protocol.errors import LocalProtocolError
-from node.protocol.time import SECOND, Duration, Instant
-from node.workloads.base import FlowStream
+from node.protocol.time import MILLISECOND, SECOND, Duration, Instant
+from node.workloads.base import CHUNK_BYTES, FlowStream
 
 CONTROL = 0
 MAX_LINE_BYTES = 65_536
@@ -22,6 +22,15 @@ MAX_LENGTH = 1 << 22
 #: A day, as the command line allows: else one request would keep the server sending for ever.
 MAX_DURATION: Duration = 86_400 * SECOND
 ERROR_REFUSED = 0x100
+#: A sender writes what the path takes in so much time, beside what is under way: many times as long as it
+#: takes to come back to it.
+AHEAD: Duration = 200 * MILLISECOND
+#: So long that bound holds: statistics take as long as a packet.
+BOUNDED: Duration = 2 * MILLISECOND
+#: But at least so much together: the first window, and a burst of it.
+LEAST_AHEAD_BYTES = 16 << 10
+#: Shorter writes would make shorter packets of streams side by side.
+LEAST_WRITE_BYTES = 2 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +92,12 @@ class Sender:
     """Sends on several streams until time or bytes are over."""
 
     def __init__(self, connection: Connection, wanted: Wanted, *, now: Instant) -> None:
+        self._connection = connection
         self._wanted = wanted
         self._block = _longest_block()[: wanted.length]
         self.began = now
+        #: As ``_bounds`` returned them, and when.
+        self._waiting, self._length, self._bounded = 0, 0, now - BOUNDED
         self.streams = [
             Sending(FlowStream(connection, connection.open_stream())) for _ in range(wanted.parallel)
         ]
@@ -94,10 +106,12 @@ class Sender:
         """Write what may be written now, and the ends when it is over."""
         wanted = self._wanted
         late = bool(wanted.duration) and now - self.began >= wanted.duration
+        if now - self._bounded >= BOUNDED and not self.over:
+            self._waiting, self._length, self._bounded = *self._bounds(), now
         for sending in self.streams:
             share = wanted.size // wanted.parallel
             while not (sending.ended or late) and self._may(sending, now):
-                size = wanted.length if not wanted.size else min(wanted.length, share - sending.written)
+                size = self._length if not wanted.size else min(self._length, share - sending.written)
                 sending.stream.write(self._block[:size])
                 sending.written += size
                 if wanted.size and sending.written >= share:
@@ -116,7 +130,21 @@ class Sender:
         rate = self._wanted.rate
         if rate and sending.written * 8 * SECOND > rate * (now - self.began):
             return False
-        return sending.stream.wants_more()
+        return sending.stream.backlog() < self._waiting
+
+    def _bounds(self) -> tuple[int, int]:
+        """Return how many bytes of a stream may wait in the transport, and how many are written at a time.
+
+        What is under way waits, and what the path takes in a moment: a test of a time ends when all of it
+        has arrived, and a megabyte takes eight seconds at 1 Mbit/s. On a fast path a window and a chunk are
+        less than that, and enough that the transport never runs dry.
+        """
+        wanted, found = self._wanted, self._connection.statistics()
+        soon = found.congestion_window * AHEAD // max(1, found.smoothed_rtt)
+        each = min(max(soon, LEAST_AHEAD_BYTES) // wanted.parallel, CHUNK_BYTES + found.congestion_window)
+        each = max(each, LEAST_WRITE_BYTES)
+        length = min(wanted.length, max(each // 4, LEAST_WRITE_BYTES))
+        return found.bytes_in_flight // wanted.parallel + each, length
 
 
 @cache
