@@ -95,7 +95,7 @@ def test_what_one_agent_sends_the_other_takes_whole_in_order_and_late(lab: Lab, 
                 assert len(observed.departures) == 200
                 assert observed.oversize == 0
             assert min(delays(found[LEFT])) >= 20 * MILLISECOND
-            assert min(delays(found[RIGHT])) > 0
+            assert min(delays(found[RIGHT])) >= 0
 
 
 @pytest.mark.topology(PAIR)
@@ -164,7 +164,7 @@ def test_packets_whose_headers_are_damaged_behind_the_checksum_are_no_error(lab:
         shape_arriving(up, corrupt="100%")
         with probed(up, ip=True) as prober:
             for _ in range(2):
-                found = up.do(prober.send({LEFT: dense, RIGHT: SPARSE}, linger=SECOND // 2))
+                found = up.do(prober.send({LEFT: dense, RIGHT: SPARSE}, linger=2 * SECOND))
                 assert 500 < len(found[LEFT].arrivals) < 1_000
                 assert len(found[RIGHT].arrivals) == 200
 
