@@ -8,6 +8,7 @@ run on one kernel are found out, since no delay follows from two clocks.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, cast
@@ -15,10 +16,12 @@ from typing import Any, Protocol, cast
 from node.measuring.bursts import SEGMENTS, WAIT_SECONDS
 from node.measuring.streams import Arrival, Burst, Observed, Stream
 from node.protocol.time import SECOND
-from orchestrator.errors import ProbeError
+from orchestrator.errors import BackendError, ProbeError
 from orchestrator.measure.prober import Limits
 from orchestrator.topology.model import LinkEndpoint
 from orchestrator.topology.plan import InterfacePlan
+
+_logger = logging.getLogger(__name__)
 
 #: Trains that user-space shapers carry at the same time, bits a second together: all of them, and all agents
 #: that send and read and stamp, share the machine's CPUs.
@@ -154,14 +157,15 @@ class AgentProber:
         return found
 
     async def close(self) -> None:
-        """Have the agents close their ends.
-
-        Raises:
-            BackendError: an agent does not answer.
-        """
-        if self._opened:
-            self._opened = False
+        """Have the agents close their ends; one that does not answer has told so before, or will."""
+        if not self._opened:
+            return
+        self._opened = False
+        try:
             await self._all(self._nodes, "close_ends")
+        except BackendError as error:
+            # Raised here it would take the place of what went wrong, or of the run's being cut short.
+            _logger.warning("ends of links were not closed: %s", error)
 
     async def _open(self) -> None:
         if self._opened:

@@ -41,11 +41,7 @@ class Prober(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of what it needs.
-
-        Raises:
-            TestbedError: what it needs does not answer.
-        """
+        """Let go of what it needs."""
         ...
 
     async def burst(self, ends: Sequence[str]) -> Mapping[str, Burst]:

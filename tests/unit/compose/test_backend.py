@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -64,6 +65,8 @@ class Agents:
 
     async def order(self, node: str, command: str, **arguments: object) -> dict[str, object]:
         self.told.append((node, command, arguments))
+        if command in ("open_ends", "close_ends"):
+            raise BackendError("no such command")
         if "pie" in str(arguments.get("tc")):
             raise BackendError("tc: Specified qdisc kind is unknown.")
         if "tc" in arguments:
@@ -93,6 +96,48 @@ def test_what_the_kernel_cannot_do_the_receivers_shaper_does(
     assert "a:eth1" in note
     assert why in note
     assert agents.told[-1][1] == "begin_shaping"
+
+
+@pytest.mark.parametrize(
+    ("impairment", "dropping", "packets", "notes"),
+    [
+        (Impairment.KERNEL, False, set(), ["behind netem only"]),
+        (Impairment.USERSPACE, False, {"a:eth1", "r1:eth1", "r1:eth2", "b:eth1"}, ["all links"]),
+        (Impairment.KERNEL, True, {"a:eth1", "r1:eth1"}, ["behind netem only", "what leaves a:eth1"]),
+    ],
+    ids=["kernel", "shaper", "both"],
+)
+def test_links_are_measured_with_what_whoever_shapes_them_takes(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    impairment: Impairment,
+    dropping: bool,
+    packets: set[str],
+    notes: list[str],
+) -> None:
+    """IP packets where a process shapes in netfilter, both ways of such a link; else frames."""
+    deployment, agents = ComposeDeployment(PLAN, tmp_path), Agents()
+    deployment.impairment = impairment
+    ends = [end for link in PLAN.links for end in (link.a, link.b)]
+    monkeypatch.setattr(deployment, "_agents", agents)
+    monkeypatch.setattr(deployment, "_devices", {end: end.interface for end in ends})
+    if dropping:
+        asyncio.run(deployment.set_impairments(PLAN.links[0].a, impaired(drop="2-7")))
+    prober = deployment.prober([link.name for link in PLAN.links])
+    assert len(prober.limits.notes) == len(notes)
+    assert all(part in note for part, note in zip(notes, prober.limits.notes, strict=True))
+
+    with pytest.raises(BackendError, match="no such command"):
+        asyncio.run(prober.send({}, linger=0))
+    told: dict[str, dict[str, object]] = {}
+    for _, command, arguments in agents.told:
+        if command == "open_ends":
+            told |= cast("dict[str, dict[str, object]]", arguments["ends"])
+    assert {name for name, end in told.items() if end["ip"]} == packets
+    assert told["a:eth1"]["opposite_address"] == told["r1:eth1"]["address"] != ""
+    # What an agent cannot close must not hide why nothing was measured.
+    asyncio.run(prober.close())
+    assert agents.told[-1][1] == "close_ends"
 
 
 def test_a_user_space_shaper_is_not_given_ipv6(tmp_path: Path) -> None:
