@@ -26,6 +26,8 @@ _logger = logging.getLogger(__name__)
 #: Trains that user-space shapers carry at the same time, bits a second together: all of them, and all agents
 #: that send and read and stamp, share the machine's CPUs.
 SHAPERS_CARRY = 100_000_000
+#: How long a train takes that its reader stamps, ns: he may be held up as long as a train elsewhere lasts.
+READ_TRAIN_TIME = 300_000_000
 #: Seconds that an agent gets beyond what it is told to wait.
 PATIENCE_SECONDS = 30.0
 
@@ -223,8 +225,10 @@ def _limits(ends: Mapping[str, AgentEnd]) -> Limits:
     if shaped:
         which = "all links" if len(shaped) == len(ends) else f"what leaves {', '.join(shaped)}"
         notes.append(_IN_NETFILTER.format(which=which))
+    usual = Limits()
     return Limits(
-        together=SHAPERS_CARRY if shaped else Limits().together,
+        together=SHAPERS_CARRY if shaped else usual.together,
+        train_time=READ_TRAIN_TIME if shaped else usual.train_time,
         unseen={name: {"damage": _UNSEEN_DAMAGE} for name, end in ends.items() if end.ip and end.corrupts},
         notes=tuple(notes),
     )

@@ -22,8 +22,8 @@ from orchestrator.measure.prober import Prober
 
 #: A sparse stream's frames are small, so that they queue nowhere.
 PATH_BYTES = 100
-#: Frames of a train at least and at most, and how long it takes to pass the bottleneck.
-TRAIN_FEWEST, TRAIN_MOST, TRAIN_TIME = 40, 4_000, 100 * MILLISECOND
+#: Frames of a train at least and at most.
+TRAIN_FEWEST, TRAIN_MOST = 40, 4_000
 FASTER, LEAST_INTERVAL = 1.5, MILLISECOND // 10
 #: A train tells the rate only if it is so much longer than the delays are apart.
 LONGER_THAN_JITTER = 10
@@ -119,11 +119,12 @@ async def _trains(prober: Prober, asked: Mapping[str, Asked], effort: Effort) ->
         for end, direction in asked.items()
         if direction.rate and (prober.exact or direction.rate <= FASTEST)
     }
-    trains = {end: train_stream(direction) for end, direction in wanted.items()}
+    lasting = prober.limits.train_time
+    trains = {end: train_stream(direction, lasting=lasting) for end, direction in wanted.items()}
     found: dict[str, Observed] = {}
     rates = {end: direction.rate or 0 for end, direction in wanted.items()}
     for batch in train_batches(trains, rates, together=prober.limits.together):
-        linger = _linger({end: wanted[end] for end in batch}, effort) + TRAIN_TIME
+        linger = _linger({end: wanted[end] for end in batch}, effort) + lasting
         found |= await prober.send({end: trains[end] for end in batch}, linger=linger)
     return found
 
@@ -150,11 +151,11 @@ def train_batches(
     return batches
 
 
-def train_stream(asked: Asked) -> Stream:
-    """Return the train for a direction with a rate."""
+def train_stream(asked: Asked, *, lasting: int) -> Stream:
+    """Return the train for a direction with a rate; it is to take ``lasting`` ns to pass, or longer."""
     assert asked.rate, "a train is for a direction with a rate"
     size = asked.mtu + 14
-    time = max(TRAIN_TIME, 2 * LONGER_THAN_JITTER * asked.spread)
+    time = max(lasting, 2 * LONGER_THAN_JITTER * asked.spread)
     # Half as fast again as the bottleneck: a short queue then stays full as long as the train lasts, where
     # frames all at once would fill it and be lost.
     interval = max(1, int(8 * size * SECOND / (FASTER * asked.rate)))

@@ -15,6 +15,8 @@ class Limits:
 
     #: Trains that cross at the same time, bits a second together: what can be sent and read at once.
     together: int = 400_000_000
+    #: How long a train takes to pass the bottleneck, ns: longer where whoever reads it stamps it.
+    train_time: int = 100_000_000
     #: Sending end → quantity → why it cannot be judged there.
     unseen: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     #: What readers of the results are to know of how they were had.

@@ -15,6 +15,7 @@ from node.links.settings import NONE, Impairments
 from orchestrator.backends.base import Deployment, Impairment, NodeState
 from orchestrator.backends.compose import ComposeDeployment
 from orchestrator.errors import BackendError
+from orchestrator.measure.prober import Limits
 from orchestrator.topology.model import IpVersion, LinkEndpoint
 from orchestrator.topology.planning import make_plan
 from tests.support.topologies import impaired, line, line_topology
@@ -125,6 +126,10 @@ def test_links_are_measured_with_what_whoever_shapes_them_takes(
         asyncio.run(deployment.set_impairments(PLAN.links[0].a, impaired(drop="2-7")))
     prober = deployment.prober([link.name for link in PLAN.links])
     assert len(prober.limits.notes) == len(notes)
+    # Who stamps what he reads may be held up: his trains are longer, and not so many at once.
+    usual = Limits()
+    assert (prober.limits.train_time > usual.train_time) is bool(packets)
+    assert (prober.limits.together < usual.together) is bool(packets)
     assert all(part in note for part, note in zip(notes, prober.limits.notes, strict=True))
 
     with pytest.raises(BackendError, match="no such command"):

@@ -167,7 +167,9 @@ def test_train_that_comes_unevenly_proves_no_rate(gap: float, verdict: str) -> N
 
 def test_trains_cross_together_as_far_as_one_process_can_send() -> None:
     rates = {"a": 10, "b": 1000, "c": 100, "d": 300, "e": 200}
-    trains = {end: train_stream(Asked(rate=rate * 1_000_000)) for end, rate in rates.items()}
+    trains = {
+        end: train_stream(Asked(rate=rate * 1_000_000), lasting=100 * MS) for end, rate in rates.items()
+    }
     bits = {end: rate * 1_000_000 for end, rate in rates.items()}
     assert train_batches(trains, bits, together=400_000_000) == [["a"], ["b"], ["c", "d"], ["e"]]
     assert train_batches({}, {}, together=400_000_000) == []
@@ -190,7 +192,7 @@ def test_sparse_streams_of_many_directions_leave_the_machine_time_to_do_what_the
 
 
 def test_train_keeps_a_short_queue_full_all_the_time() -> None:
-    slow, fast = train_stream(Asked(rate=10_000_000)), train_stream(Asked(rate=500_000_000))
+    slow, fast = (train_stream(Asked(rate=rate), lasting=100 * MS) for rate in (10_000_000, 500_000_000))
     assert slow.interval == pytest.approx(1514 * 8 * 100 / 1.5, abs=1)
     assert slow.count * slow.interval == pytest.approx(100 * MS, rel=0.02)
     assert fast.interval == pytest.approx(1514 * 8 * 2 / 1.5, abs=1)
@@ -198,7 +200,13 @@ def test_train_keeps_a_short_queue_full_all_the_time() -> None:
 
 
 def test_train_lasts_long_enough_for_its_jitter() -> None:
-    assert train_stream(Asked(rate=20_000_000, spread=5 * MS)).count * 1514 * 8 >= 0.1 * 20_000_000 * 0.99
+    stream = train_stream(Asked(rate=20_000_000, spread=5 * MS), lasting=100 * MS)
+    assert stream.count * 1514 * 8 >= 0.1 * 20_000_000 * 0.99
+
+
+def test_train_of_a_prober_that_stamps_what_it_reads_lasts_as_long_as_it_says() -> None:
+    stream = train_stream(Asked(rate=20_000_000), lasting=300 * MS)
+    assert stream.count * stream.interval == pytest.approx(300 * MS, rel=0.02)
 
 
 def test_shaper_that_lets_go_in_gulps_widens_the_interval_of_the_rate() -> None:
