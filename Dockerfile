@@ -35,6 +35,8 @@ RUN python -m compileall -q /opt/narrows/app /opt/narrows/lib \
  && PYTHONDONTWRITEBYTECODE= python -c "import node.__main__, node.agent.run, node.agent.health"
 HEALTHCHECK --interval=5s --timeout=5s --start-period=10s --retries=3 CMD ["python", "-m", "node", "health"]
 ENTRYPOINT ["python", "-m", "node"]
+# By it `narrows gc` finds images that have lost their names to newer ones.
+LABEL narrows.stage=node
 
 
 # In place: of a copied directory, the layer would hold all packages a second time. pip is in the base alone.
@@ -44,6 +46,7 @@ RUN PATH=${PATH#/opt/narrows/bin:} python -m pip --python /opt/narrows/bin/pytho
         --no-cache-dir --no-compile --disable-pip-version-check --only-binary :all: --require-hashes -r /requirements/quic.txt \
  && find /opt/narrows/lib -type d -name tests -prune -exec rm -rf {} + \
  && python -m compileall -q /opt/narrows/lib
+LABEL narrows.stage=node-quic
 
 
 FROM node-packages AS orchestrator-packages
@@ -62,3 +65,4 @@ COPY orchestrator/ orchestrator/
 COPY topologies/ topologies/
 RUN python -m compileall -q /opt/narrows/app /opt/narrows/lib
 ENTRYPOINT ["python", "-m", "orchestrator"]
+LABEL narrows.stage=orchestrator

@@ -19,6 +19,8 @@ NODE_STAGES = {NODE_IMAGE: "node", NODE_QUIC_IMAGE: "node-quic"}
 BASE_IMAGE = "python:3.13-slim"
 #: Label of an image: the digest of the sources it was made of.
 SOURCE_LABEL = "narrows.source"
+#: Label that the Dockerfile gives to images, whoever builds them: the stage that one was made of.
+STAGE_LABEL = "narrows.stage"
 #: Labels of everything that the docker back end makes.
 LAB_LABEL = "narrows.lab"
 RUN_LABEL = "narrows.run"

@@ -34,10 +34,14 @@ def command(
 ) -> None:
     """Remove the processes, namespaces, links, containers and state of labs whose makers have died.
 
-    A lab that a running process owns is never touched, nor one whose journal is kept elsewhere.
+    A lab that a running process owns is never touched, nor one whose journal is kept elsewhere. Without
+    --label, images of ours go too whose names went to newer ones, unless a container uses them.
     """
     import json
+    import time
 
+    from node.protocol.time import SECOND
+    from orchestrator.containers.untagged import remove_untagged, untagged
     from orchestrator.wiring import garbage
 
     if results is not None and not older_than:
@@ -47,11 +51,16 @@ def command(
     if results is not None and labels:
         raise click.UsageError("--label finds labs, and runs have none: leave --results out")
     removed = labs if dry_run else garbage.remove(labs, runs)
+    # After the labs, whose containers may have used them.
+    images = [] if labels else untagged(time.time() - older_than / SECOND if older_than else None)
+    if not dry_run:
+        images = remove_untagged(images)
     if form == "json":
         told = {
             "removed": not dry_run,
             "labs": [{"lab": lab.name, "run_id": lab.run_id, "backend": lab.backend} for lab in removed],
             "runs": [str(run) for run in runs],
+            "images": images,
         }
         click.echo(json.dumps(told))
         return
@@ -60,5 +69,7 @@ def command(
         click.echo(f"{done}: {lab.name or 'a lab'} ({lab.run_id})")
     for run in runs:
         click.echo(f"{done}: {run}")
-    if not removed and not runs:
+    for image in images:
+        click.echo(f"{done}: image {image}")
+    if not (removed or runs or images):
         click.echo("there is nothing to remove", err=True)

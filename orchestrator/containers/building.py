@@ -10,6 +10,7 @@ from docker.errors import BuildError, ImageNotFound
 from orchestrator.backends.base import Problem
 from orchestrator.containers.engine import connected
 from orchestrator.containers.equipment import image_of
+from orchestrator.containers.untagged import remove_if_unused
 from orchestrator.errors import BackendError, EnvironmentMissingError
 from orchestrator.images import (
     BASE_IMAGE,
@@ -49,20 +50,23 @@ def ensure_image(plan: DeploymentPlan) -> str:
             if not _has(engine, BASE_IMAGE):
                 engine.images.pull(BASE_IMAGE)
             directory = source_directory()
-            build(engine, directory, name, labels={SOURCE_LABEL: node_source_digest(directory)})
+            return build(engine, directory, name, labels={SOURCE_LABEL: node_source_digest(directory)})
         return str(engine.images.get(name).id)
 
 
-def build(engine: docker.DockerClient, directory: Path, name: str, *, labels: dict[str, str]) -> None:
-    """Build a node image from the Dockerfile of a directory.
+def build(engine: docker.DockerClient, directory: Path, name: str, *, labels: dict[str, str]) -> str:
+    """Build a node image from the Dockerfile of a directory, and return its id.
+
+    The image that had the name until then is removed, if it is ours and not used.
 
     Raises:
         BackendError: a step of it fails, as without a network; it says what the step said, and what to do.
         DockerException: the engine refuses.
     """
+    before = engine.images.get(name).id if _has(engine, name) else None
     try:
         # forcerm: of a step that fails, the container would be left.
-        engine.images.build(
+        image, _ = engine.images.build(
             path=str(directory), target=NODE_STAGES[name], tag=name, labels=labels, rm=True, forcerm=True
         )
     except BuildError as error:
@@ -73,6 +77,9 @@ def build(engine: docker.DockerClient, directory: Path, name: str, *, labels: di
             f"packages come from the network; without one, bring the image from a machine with this checkout "
             f"and a network: docker save {name} | ssh HERE docker load"
         ) from error
+    if before is not None:
+        remove_if_unused(engine, before)
+    return str(image.id)
 
 
 def _must_be_built(engine: docker.DockerClient, name: str) -> bool:

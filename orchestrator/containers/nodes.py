@@ -17,11 +17,12 @@ from http import HTTPStatus
 from pathlib import Path
 
 import docker
-from docker.errors import APIError, NotFound
+from docker.errors import APIError, ImageNotFound, NotFound
 from docker.models.containers import Container
 from docker.types import Mount
 
 from orchestrator.backends.base import NodeState
+from orchestrator.containers.building import ensure_image
 from orchestrator.containers.engine import connected
 from orchestrator.containers.equipment import Equipment
 from orchestrator.errors import BackendError
@@ -100,8 +101,23 @@ class Containers:
             BackendError: it ended at once.
             DockerException: the engine refuses.
         """
+        try:
+            container = self._create(engine, image, plan, node)
+        except ImageNotFound:
+            # Another checkout has built an image of that name since, and removed the one that had it.
+            container = self._create(engine, ensure_image(plan), plan, node)
+        container.start()
+        container.reload()
+        pid = int(container.attrs["State"]["Pid"])
+        if pid == 0:
+            raise BackendError(self._ended(node.name))
+        return network_of(pid)
+
+    def _create(
+        self, engine: docker.DockerClient, image: str, plan: DeploymentPlan, node: NodePlan
+    ) -> Container:
         equipment = Equipment.given(plan, node.name)
-        container = engine.containers.create(
+        return engine.containers.create(
             image,
             ["--config", f"{_RUNTIME}/agent.json"],
             name=self.name(node.name),
@@ -128,12 +144,6 @@ class Containers:
                 Mount(_RESULTS, str(self.results(node.name)), type="bind"),
             ],
         )
-        container.start()
-        container.reload()
-        pid = int(container.attrs["State"]["Pid"])
-        if pid == 0:
-            raise BackendError(self._ended(node.name))
-        return network_of(pid)
 
     async def wait_until_listening(self, networks: Mapping[str, Path]) -> None:
         """Wait until there are control sockets: looking for them costs less than trying each.

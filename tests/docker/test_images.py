@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from orchestrator.images import NODE_IMAGE, ORCHESTRATOR_IMAGE
+from orchestrator.containers.untagged import remove_untagged, untagged
+from orchestrator.images import NODE_IMAGE, ORCHESTRATOR_IMAGE, STAGE_LABEL
 from tests.lanes.machine import ROOT
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
@@ -29,6 +30,7 @@ def images() -> None:
     """The images of the working tree, under names of this test."""
     for target in ("node", "node-quic", "orchestrator"):
         docker("build", "-q", "--target", target, "-t", f"nw-test-{target}", str(ROOT))
+    remove_untagged(untagged())  # those that had these names
 
 
 def inside(image: str, script: str) -> str:
@@ -77,6 +79,12 @@ def test_the_node_image_checks_its_health_and_starts_the_agent() -> None:
     config = json.loads(docker("image", "inspect", "nw-test-node"))[0]["Config"]
     assert config["Healthcheck"]["Test"] == ["CMD", "python", "-m", "node", "health"]
     assert config["Entrypoint"] == ["python", "-m", "node"]
+
+
+def test_each_image_tells_which_stage_it_was_made_of() -> None:
+    for target in ("node", "node-quic", "orchestrator"):
+        labels = json.loads(docker("image", "inspect", f"nw-test-{target}"))[0]["Config"]["Labels"]
+        assert labels[STAGE_LABEL] == target
 
 
 def test_images_are_small() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestrator.containers.untagged import remove_untagged, untagged
 from orchestrator.topology.load import load
 from tests.lanes import guest, machine, setup
 
@@ -32,6 +33,7 @@ def run(argv: list[str]) -> str:
 def disk() -> Path:
     """The demo's images as a disk for the engine in the guest; made anew when an image has changed."""
     run(["docker", "compose", "build", "-q"])
+    remove_untagged(untagged())  # what had the names of these images
     images = sorted(set(run(["docker", "compose", "config", "--images"]).split()))
     identities = run(["docker", "image", "inspect", "-f", "{{.Id}}", *images])
     disk = setup.REPORTS / "docker.ext4"

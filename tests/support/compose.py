@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from orchestrator.containers.untagged import remove_untagged, untagged
 from tests.lanes.machine import ROOT
 
 
@@ -50,3 +51,4 @@ def compose_up(file: Path, directory: Path) -> Iterator[Run]:
         yield Run(done.returncode, done.stdout, found[0].parent, json.loads(found[0].read_text()))
     finally:
         subprocess.run([*compose, "down", "-v", "-t", "2"], capture_output=True, check=False)
+        remove_untagged(untagged())  # what had the names of the images that were built
