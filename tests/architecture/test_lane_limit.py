@@ -159,6 +159,7 @@ def test_labs_are_removed_first(text: str, place: Path) -> None:
     outcome = ended(place, text)
     assert outcome.broken.endswith("test_it.py::test_hangs")
     assert (place / "removed").exists()
+    assert outcome.passed == 0
 
 
 def test_a_lane_that_hangs_behind_its_last_test_says_so(place: Path) -> None:

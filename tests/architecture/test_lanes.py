@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CASES = {
-    "passed": "<testcase/>",
-    "failed": "<testcase><failure/></testcase>",
-    "error": "<testcase><error/></testcase>",
-    "skipped": '<testcase><skipped message="no netem"/></testcase>',
+    "passed": '<testcase name="test_it"/>',
+    "failed": '<testcase name="test_it"><failure/></testcase>',
+    "error": '<testcase name="test_it"><error/></testcase>',
+    "skipped": '<testcase name="test_it"><skipped message="no netem"/></testcase>',
+    "interrupted": "<testcase/>",
 }
 
 
@@ -56,6 +57,16 @@ def test_a_lane_that_did_not_really_run_fails(
 
 def test_a_lane_that_left_no_report_fails(tmp_path: Path) -> None:
     assert not read_report(tmp_path / "none.xml", lane="unit", status=0, seconds=0.0).ok
+
+
+def test_a_test_that_was_interrupted_has_not_passed(tmp_path: Path) -> None:
+    assert report(tmp_path, "passed", "interrupted", status=2).passed == 1
+
+
+def test_a_report_that_was_not_written_to_its_end_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "report.xml"
+    path.write_text("<testsuites><testsuite><testcase/>")
+    assert "in the middle of its report" in read_report(path, lane="unit", status=-9, seconds=1.0).broken
 
 
 def test_a_lane_that_this_machine_cannot_run_is_skipped_with_its_reason() -> None:
