@@ -136,6 +136,8 @@ class DockerDeployment:
                 for node in self._plan.nodes
             }
         )
+        # Not before: a lab whose maker was killed until then is no lab that is up.
+        self._lab.save()
 
     async def request(self, node: str, command: Command) -> Reply:
         """Hand a command to a node's agent and return its reply.

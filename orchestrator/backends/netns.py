@@ -93,6 +93,8 @@ class NetnsBackend:
                 # They come up together; nobody sends before a flow is asked for.
                 await deployment.start_agents()
                 await lab.wait_for_captures()
+            # Not before the agents answer: a lab whose maker was killed until then is no lab that is up.
+            lab.save()
         except BaseException:
             # Cancellation too: Ctrl-C in the middle leaves nothing behind.
             await deployment.destroy()

@@ -205,14 +205,13 @@ class Lab:
         # Here, in a thread that goes on: the server ends with the one that started it.
         self._fork_server.start()
         await self._construction.build()
-        self.save()
 
     async def grow(self, former: DeploymentPlan, nodes: Sequence[str], links: Sequence[str]) -> None:
         """Make nodes and links that a lab which is up does not have yet, as Construction.grow says."""
         await self._construction.grow(former, nodes, links)
 
     def save(self) -> None:
-        """Write down what the lab is now, for other commands."""
+        """Write down what the lab is now, for other commands: they take it for wholly up from then on."""
         self.record.save()
         state.save_plan(self.record.run_id, self.plan)
 
