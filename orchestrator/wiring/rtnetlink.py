@@ -25,6 +25,7 @@ _ERROR, _HAS_EXPLANATION, _EXPLANATION = 2, 0x200, 1
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
 _HEADER = struct.Struct("=IHHII")
 # linux/rtnetlink.h, if_link.h, if_addr.h, neighbour.h
+_GETLINK, _IFLA_OPERSTATE, _OPERSTATE_UP = 18, 16, 6
 _NEWLINK, _DELLINK, _NEWADDR, _NEWROUTE, _DELROUTE, _NEWNEIGH = 16, 17, 20, 24, 25, 28
 _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_INFO_KIND, _IFLA_INFO_DATA = 3, 10, 18, 1, 2
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_F_NODAD = 1, 2, 0x02
@@ -41,6 +42,8 @@ _BRIDGE: Mapping[str, tuple[int, str]] = {
 }
 #: An answer is a header, an error number, the head of the request and one sentence.
 _ANSWER_BYTES = 8192
+#: All that there is to say of an interface: two or three thousand.
+_LINK_BYTES = 65536
 
 
 def obey(lines: Sequence[Line], *, force: bool = False) -> None:
@@ -65,6 +68,25 @@ def obey(lines: Sequence[Line], *, force: bool = False) -> None:
                 problem = error.strerror or str(error)
             if problem and not force:
                 raise BackendError(f"ip {' '.join(line)}: {problem}")
+
+
+def is_operational(opened: socket.socket, interface: str) -> bool:
+    """Return whether an interface of the socket's namespace is in the operational state UP.
+
+    The flag RUNNING says so, too, while nothing is known of the state yet.
+
+    Raises:
+        BackendError: the kernel does not tell: there is no such interface.
+    """
+    body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, 0, 0, 0)
+    body += _attribute(_IFLA_IFNAME, interface.encode() + b"\0")
+    opened.send(_HEADER.pack(_HEADER.size + len(body), _GETLINK, _REQUEST, 1, 0) + body)
+    answer = opened.recv(_LINK_BYTES)
+    _, kind, _, _, _ = _HEADER.unpack_from(answer)
+    if kind == _ERROR:
+        (number,) = struct.unpack_from("=i", answer, _HEADER.size)
+        raise BackendError(f"interface {interface}: {os.strerror(-number)}")
+    return dict(_attributes(answer[_HEADER.size + 16 :]))[_IFLA_OPERSTATE][0] == _OPERSTATE_UP
 
 
 def _told(opened: socket.socket, message: tuple[int, int, bytes]) -> str:

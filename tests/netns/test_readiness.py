@@ -48,3 +48,16 @@ def test_an_interface_whose_peer_is_down_is_named(namespace: Path, monkeypatch: 
 def test_an_interface_that_is_not_there_is_named(namespace: Path) -> None:
     with pytest.raises(BackendError, match="interface z: No such device"):
         namespaces.inside({namespace: partial(readiness.wait_until_running, ["z"])})
+
+
+def test_an_interface_of_which_the_kernel_does_not_know_is_waited_for(
+    namespace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the flag RUNNING, as a new pair has at first: one in forty labs lost its first datagram by that.
+
+    Of a loopback the kernel never knows.
+    """
+    subprocess.run(["ip", "-n", namespace.name, "link", "set", "lo", "up"], check=True, capture_output=True)
+    monkeypatch.setattr(readiness, "LIMIT_SECONDS", 0.05)
+    with pytest.raises(BackendError, match="interface lo is not operational"):
+        namespaces.inside({namespace: partial(readiness.wait_until_running, ["lo"])})
