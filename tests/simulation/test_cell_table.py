@@ -83,7 +83,7 @@ def test_an_interrupted_table_shows_what_there_is_and_goes_on(verb: str, file: P
         process.send_signal(signal.SIGINT)
         told, errors = process.communicate(timeout=240)
     assert process.returncode == 130
-    assert f"go on with --resume {kept}" in errors
+    assert f"the same command with --resume {kept} goes on" in errors
     (cell,) = json.loads(told)["cells" if verb == "matrix" else "results"]
     assert cell.get("letter" if verb == "matrix" else "outcome") in ("-", "not run")
     assert 1 <= len(cell["runs"]) < 1000

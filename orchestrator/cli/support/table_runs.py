@@ -128,7 +128,7 @@ def run_and_show(
         end = Text.assemble((verdict, style), f"  {counts(table.results())}; the table is in {page}")
         show_tables(*kind.shown(table), end)
     if interrupted:
-        click.echo(f"interrupted; go on with --resume {table.directory}", err=True)
+        click.echo(f"interrupted; the same command with --resume {table.directory} goes on", err=True)
         return ExitCode.INTERRUPTED
     return exit_code_of_table(table.results(), strict=strict)
 
