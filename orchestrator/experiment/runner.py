@@ -182,9 +182,8 @@ class _Experiment:
                     deployment, self._staged.plan, self._tracker, self._findings, virtual_time=virtual_time
                 )
                 self._counters = _grown(before, await self._counted(deployment))
-                if self._counters and deployment.impairment is Impairment.USERSPACE:
-                    for note in shaper_notes(self._plan.links, self._counters):
-                        self._findings.note(note)
+                for note in shaper_notes(self._plan.links, self._counters):
+                    self._findings.note(note)
             self._enter(Phase.COLLECTING)
             await self._collect(deployment)
             if not keep:

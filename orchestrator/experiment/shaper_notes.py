@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from orchestrator.experiment.expectations import Counters
 from orchestrator.topology.plan import LinkPlan
 
 #: Late in fewer of a hundred looks, or fewer times than this, is what any machine does now and then.
@@ -12,21 +13,19 @@ LATE_TIMES = 10
 #: Links that are named; of others only how many there are is told.
 _NAMED = 3
 
-Counters = Mapping[str, Mapping[str, int]]
-
 
 def shaper_notes(links: Sequence[LinkPlan], counters: Counters) -> Iterator[str]:
     """Yield sentences on links whose shaper fell behind, or dropped what it should not have.
 
     Args:
         links: those of the lab.
-        counters: what each sending end counted during the run.
+        counters: what each sending end counted during the run; only user-space shapers count what is told of.
     """
     behind = sorted(
         (
             (_late_share(found), link.name, found)
             for link in links
-            if _is_behind(found := counters[str(link.a)])
+            if _is_behind(found := counters.get(str(link.a), {}))
         ),
         key=lambda entry: (-entry[0], entry[1]),
     )
